@@ -1,0 +1,1 @@
+"""Darkroom: stages, recipes and models; importable without Prefect."""

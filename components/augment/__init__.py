@@ -1,0 +1,1 @@
+"""Stage 2, augment: a dataset becomes a view."""

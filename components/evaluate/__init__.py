@@ -1,0 +1,1 @@
+"""Stage 5, evaluate: the recipe's metrics, on what will be served."""

@@ -1,0 +1,1 @@
+"""Stage 4, export: ONNX graphs, checked against torch."""

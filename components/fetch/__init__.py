@@ -1,0 +1,11 @@
+"""Stage 1, fetch: bring a dataset's raw files, verified. ``SOURCES`` is the seam: adding a source is a file and a line."""
+
+SOURCES: dict[str, str] = {
+    "digits": "components.fetch.digits:Digits",
+    "glyphs": "components.fetch.glyphs:Glyphs",
+    "mnist": "components.fetch.idx:Mnist",
+    "fashion_mnist": "components.fetch.idx:FashionMnist",
+    "kmnist": "components.fetch.idx:Kmnist",
+    "cifar10": "components.fetch.cifar10:Cifar10",
+    "folder": "components.fetch.folder:Folder",
+}

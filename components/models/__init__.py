@@ -1,0 +1,7 @@
+"""Networks only: tensors in, tensors out. ``MODELS`` is the seam: a model named ``x`` stands in ``components/models/x.py``."""
+
+MODELS: dict[str, str] = {
+    "vit": "components.models.vit:ViT",
+    "pp_lcnet": "components.models.pp_lcnet:PPLCNet",
+    "resnet18": "components.models.resnet18:ResNet18",
+}

@@ -1,0 +1,1 @@
+"""Stage 3, train: one loop for every recipe."""
