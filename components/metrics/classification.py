@@ -1,0 +1,68 @@
+"""Figures of a classifier from logits [N, K] and labels [N]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``figures`` by name; ``per_class`` accuracy [K] (NaN for a class without images), ``support`` [K], ``confusion`` [K, K]."""
+
+    figures: dict[str, float]
+    per_class: np.ndarray
+    support: np.ndarray
+    confusion: np.ndarray
+
+
+def summarise(logits: np.ndarray, labels: np.ndarray, bins: int) -> Summary:
+    """All figures of one set of images."""
+    logits = logits.astype(np.float64)
+    matrix = confusion(logits.argmax(1), labels, logits.shape[1])
+    support = matrix.sum(1)
+    with np.errstate(invalid="ignore"):
+        per_class = np.diag(matrix) / support
+    figures = {
+        "accuracy": top_k_accuracy(logits, labels, 1),
+        "top5_accuracy": top_k_accuracy(logits, labels, 5),
+        "worst_class_accuracy": float(np.nanmin(per_class)),
+        "calibration_error": expected_calibration_error(softmax(logits), labels, bins),
+        "negative_log_likelihood": negative_log_likelihood(logits, labels),
+    }
+    return Summary(figures, per_class, support, matrix)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K]."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of images whose label has fewer than ``k`` classes scored above it; ties count against the classifier."""
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    rivals = (logits >= own).sum(1) - 1
+    return float((rivals < k).mean())
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Counts [K, K]: row the true class, column the predicted one."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    """Mean |accuracy - confidence| over ``bins`` equal bins of confidence, weighted by their images (Guo et al. 2017, eq. 3)."""
+    confidence = probabilities.max(1)
+    correct = probabilities.argmax(1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m holds ((m-1)/M, m/M]
+    gaps = np.bincount(index, weights=correct, minlength=bins) - np.bincount(index, weights=confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean -log p(label) in nats."""
+    top = logits.max(1)
+    log_sum = top + np.log(np.exp(logits - top[:, None]).sum(1))
+    return float((log_sum - logits[np.arange(len(labels)), labels]).mean())

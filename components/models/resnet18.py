@@ -1,0 +1,100 @@
+"""ResNet-18 for small images (He et al. 2016, arXiv 1512.03385): Table 1's 18 layers on section 4.2's 3x3 stem, no max-pool.
+
+Names and sizes are those of OpenOOD's ``ResNet18_32x32``, so that its checkpoints load; only its ``fc`` is our ``head``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.models.published import fit_head, load_fitting
+
+BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer
+RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD, kuangliu/pytorch-cifar
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (eq. 1; option B, a projection, where the shape changes: eq. 2)."""
+
+    def __init__(self, width_in: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = F.relu(self.bn1(self.conv1(x)))
+        branch = self.bn2(self.conv2(branch))
+        return F.relu(branch + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """Image classifier; takes every image size, meant for 32 px. 11,173,962 parameters for 3 channels and 10 classes.
+
+    ``width`` (>= 1): channels of the first stage; the stages have 1, 2, 4 and 8 times as many, features F = 8 * width.
+    """
+
+    bf16_hurts: ClassVar[bool] = False
+
+    def __init__(self, *, image_size: int, channels: int, num_classes: int, width: int = 64):
+        super().__init__()
+        assert min(image_size, channels, num_classes) >= 1
+        if width < 1:
+            raise ValueError(f"width: {width} is not allowed: at least 1")
+        self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.layer1 = _stage(width, width, BLOCKS[0], stride=1)
+        self.layer2 = _stage(width, 2 * width, BLOCKS[1], stride=2)
+        self.layer3 = _stage(2 * width, 4 * width, BLOCKS[2], stride=2)
+        self.layer4 = _stage(4 * width, 8 * width, BLOCKS[3], stride=2)
+        self.head = nn.Linear(8 * width, num_classes)
+        self.apply(_initialise)
+
+    def features(self, image: Tensor) -> Tensor:
+        """float32 [N, C, H, W], standardised -> [N, 8 * width], the mean over the last stage's pixels, >= 0."""
+        x = F.relu(self.bn1(self.conv1(image)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return x.mean((2, 3))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [N, C, H, W], standardised -> (logits [N, K], features [N, F])."""
+        features = self.features(image)
+        return self.head(features), features
+
+    @staticmethod
+    def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """OpenOOD's names -> ours: ``module.`` of DataParallel goes, ``fc`` (or ``linear``) is ``head``."""
+        renamed = {}
+        for key, value in state.items():
+            first, _, rest = key.removeprefix("module.").partition(".")
+            renamed[f"{RENAMED.get(first, first)}.{rest}"] = value
+        return renamed
+
+    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+        """Load a published file's tensors, in its layout or ours; returns notes on what was not taken as it stands.
+
+        The head starts fresh where the file has none or another number of classes. ValueError lists what does not fit;
+        the weights are then unchanged.
+        """
+        state, notes = fit_head(self, self.from_published(state))
+        load_fitting(self, state)
+        return notes
+
+
+def _stage(width_in: int, width: int, num_blocks: int, stride: int) -> nn.Sequential:
+    """``num_blocks`` residual blocks, the first of which changes width and size."""
+    rest = [ResidualBlock(width, width, stride=1) for _ in range(num_blocks - 1)]
+    return nn.Sequential(ResidualBlock(width_in, width, stride), *rest)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Normal with variance 2 / fan-out for convolutions (He et al. 2015, arXiv 1502.01852, eq. 14)."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,204 @@
+"""The one training loop. A step is one ``training_step`` of the recipe; everything that is not the paper's is here."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from tqdm import tqdm
+
+from components.augment.views import View, training_batches
+from components.batch import Batch, check, to_unit_range
+from components.runtime import mix
+from components.settings import Strict
+from components.train.average import Averages
+from components.train.checkpoint import Checkpoints
+from components.train.curves import Curves
+from components.train.optimize import NonFiniteLoss, processes, raise_if_not_finite
+from components.train.schedule import Schedule, learning_rate_scale
+
+Log = Callable[[int, Mapping[str, float]], None]
+
+
+class LoopSettings(Strict):
+    """The loop's part of a run's ``train`` block; the recipe adds its own keys."""
+
+    seed: int = Field(ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
+    threads: int = Field(ge=1, le=256, description="CPU threads; bits of the result depend on it")
+    precision: Literal["fp32", "bf16", "auto"]
+    steps: int = Field(ge=1, description="updates, the only unit of training time")
+    warmup: int = Field(default=0, ge=0, description="updates of linear learning-rate warm-up")
+    schedule: Schedule = "cosine"
+    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights")
+    workers: int = Field(default=0, ge=0, le=64, description="processes that prepare batches; the result does not depend on it")
+    compile: bool = Field(default=False, description="torch.compile the networks")
+    checkpoint_every: int = Field(default=500, ge=1, description="updates")
+    log_every: int = Field(default=20, ge=1, description="updates")
+
+
+class Stopped(Exception):
+    """SIGTERM came; the checkpoint at ``step`` holds everything."""
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped by SIGTERM, checkpoint at step {step}")
+
+
+def train(
+    recipe: Any,
+    views: Mapping[str, View],
+    settings: LoopSettings,
+    *,
+    device: torch.device,
+    precision: Literal["fp32", "bf16"],
+    checkpoints: Checkpoints,
+    log: Log,
+) -> Curves:
+    """Take ``recipe`` from its last checkpoint (or step 0) to ``settings.steps`` and leave the final (averaged) weights in it.
+
+    On a CPU in fp32 the result does not depend on where the training was interrupted: batches, augmentation, noise and dropout
+    are functions of the step. Raises NonFiniteLoss with the step and the terms, Stopped after SIGTERM.
+    """
+    recipe.to(device=device, memory_format=torch.channels_last).train()
+    state = TrainingState(recipe, settings, device)
+    start = state.restore(checkpoints)
+    if settings.compile:
+        for network in recipe.children():
+            network.compile()
+    feeds = open_feeds(recipe, views, settings, start)
+    bar = tqdm(total=settings.steps, initial=start, unit="step", file=sys.stderr, mininterval=1.0, dynamic_ncols=True)
+    with bar, closing_all(feeds), termination() as terminated:
+        for step in range(start, settings.steps):
+            batches = {role: to_device(next(feed), device) for role, feed in feeds.items()}
+            try:
+                state.update(batches, step, precision)
+                if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
+                    raise_if_not_finite()
+                    state.log(step + 1, bar, log)
+            except NonFiniteLoss as error:
+                raise NonFiniteLoss(f"step {step}: {error}") from None
+            bar.update()
+            due = (step + 1) % settings.checkpoint_every == 0 and step + 1 < settings.steps
+            if due or terminated():
+                raise_if_not_finite()
+                checkpoints.save(step + 1, state.state_dict())
+            if terminated():
+                raise Stopped(step + 1)
+    state.averages.swap_in()
+    return state.curves
+
+
+class TrainingState:
+    """All that changes while training: weights, optimizers, averages, curves."""
+
+    def __init__(self, recipe: Any, settings: LoopSettings, device: torch.device):
+        self.recipe, self.settings, self.device = recipe, settings, device
+        self.averages = Averages(recipe.averaged, settings.average_decay)
+        self.curves = Curves()
+        self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
+
+    def update(self, batches: dict[str, Batch], step: int, precision: str) -> None:
+        """One ``training_step`` at its learning rate, with dropout drawn from (seed, step)."""
+        if step == 0:
+            for batch in batches.values():
+                check(batch)
+        self.scale_learning_rates(step)
+        torch.manual_seed(mix(self.settings.seed, "step", step, processes()[0]))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            scalars = self.recipe.training_step(batches, step)
+        self.averages.update()
+        self.curves.add(scalars)
+
+    def scale_learning_rates(self, step: int) -> None:
+        """Set every group to its own learning rate times the schedule's factor at ``step``."""
+        s = self.settings
+        scale = learning_rate_scale(step, steps=s.steps, warmup=s.warmup, schedule=s.schedule)
+        for name, optimizer in self.recipe.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * scale
+
+    def log(self, step: int, bar: tqdm[Any], log: Log) -> None:
+        """Close a point of the curves, show it, and pass it on."""
+        rate = max(group["lr"] for o in self.recipe.optimizers.values() for group in o.param_groups)
+        point = self.curves.close(step, learning_rate=rate)
+        bar.set_postfix({name: f"{value:.4g}" for name, value in point.items()}, refresh=False)
+        log(step, point)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "recipe": self.recipe.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
+            "averages": self.averages.state_dict(),
+            "curves": self.curves.state_dict(),
+        }
+
+    def restore(self, checkpoints: Checkpoints) -> int:
+        """Load the newest checkpoint; returns the number of updates that it holds."""
+        found = checkpoints.latest()
+        if found is None:
+            return 0
+        step, state = found
+        self.recipe.load_state_dict(state["recipe"])
+        for name, optimizer in self.recipe.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.averages.load_state_dict(state["averages"])
+        self.curves.load_state_dict(state["curves"], self.device)
+        print(f"resuming from the checkpoint at step {step}", file=sys.stderr)  # noqa: T201
+        return step
+
+
+def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
+    """role -> batches of uint8 images from update ``start`` on, this process's share of each."""
+    rank, world = processes()
+    feeds = {}
+    for role, stream in recipe.streams().items():
+        if stream.view not in views:
+            raise ValueError(f"stream {role!r} reads the view {stream.view!r}; this run has: {', '.join(sorted(views))}")
+        feeds[role] = training_batches(
+            views[stream.view],
+            stream,
+            role=role,
+            seed=settings.seed,
+            start_step=start,
+            steps=settings.steps,
+            workers=settings.workers,
+            rank=rank,
+            world=world,
+        )
+    return feeds
+
+
+@contextmanager
+def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
+    """Close every feed, and with it its workers."""
+    try:
+        yield
+    finally:
+        for feed in feeds.values():
+            with closing(feed):
+                pass
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``, its image as float32 [N, C, H, W] in [-1, 1]; bytes travel, floats are made there."""
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    moved["image"] = to_unit_range(moved["image"])
+    return moved
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Yields a function that tells whether SIGTERM came, so that the step in flight is finished first."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+

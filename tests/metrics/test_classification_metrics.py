@@ -1,0 +1,57 @@
+"""Every figure against brute force over the definition."""
+
+import math
+
+import numpy as np
+import pytest
+
+from components.metrics.classification import (
+    confusion,
+    expected_calibration_error,
+    negative_log_likelihood,
+    softmax,
+    summarise,
+    top_k_accuracy,
+)
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(200, 7)) * 3
+LABELS = RNG.integers(0, 7, size=200)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 7])
+def test_top_k_is_membership_in_the_k_best(k):
+    expected = np.mean([label in np.argsort(row)[-k:] for row, label in zip(LOGITS, LABELS, strict=True)])
+    assert top_k_accuracy(LOGITS, LABELS, k) == pytest.approx(expected)
+
+
+def test_a_constant_classifier_gets_nothing_for_its_ties():
+    assert top_k_accuracy(np.zeros((4, 3)), np.array([0, 1, 2, 0]), 1) == 0.0
+
+
+def test_negative_log_likelihood_is_the_mean_of_minus_log_softmax():
+    expected = -np.mean([math.log(math.exp(r[y]) / sum(math.exp(v) for v in r)) for r, y in zip(LOGITS, LABELS, strict=True)])
+    assert negative_log_likelihood(LOGITS, LABELS) == pytest.approx(expected)
+    assert np.isfinite(negative_log_likelihood(LOGITS * 1e4, LABELS))
+
+
+def test_calibration_error_is_the_definition_over_bins():
+    probabilities, bins, expected = softmax(LOGITS), 10, 0.0
+    for m in range(bins):
+        inside = [i for i, p in enumerate(probabilities) if m / bins < p.max() <= (m + 1) / bins]
+        if inside:
+            accuracy = np.mean([probabilities[i].argmax() == LABELS[i] for i in inside])
+            expected += len(inside) / len(LABELS) * abs(accuracy - np.mean([probabilities[i].max() for i in inside]))
+    assert expected_calibration_error(probabilities, LABELS, bins) == pytest.approx(expected)
+
+
+def test_confusion_counts_pairs_with_the_true_class_in_rows():
+    found = confusion(np.array([1, 1, 2, 0]), np.array([1, 2, 2, 0]), 3)
+    assert found.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+def test_summary_of_a_class_without_images_is_not_zero_but_unknown():
+    found = summarise(LOGITS[:, :3], np.array([0, 1] * 100), bins=15)
+    assert np.isnan(found.per_class[2])
+    assert found.figures["worst_class_accuracy"] == pytest.approx(np.nanmin(found.per_class))
+    assert found.support.tolist() == [100, 100, 0]

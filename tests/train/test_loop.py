@@ -1,0 +1,189 @@
+"""The loop: what is interrupted ends as what is not; a bad loss stops it; a full disk loses nothing."""
+
+import errno
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from workbench import write_view
+
+from components.assemble import build_recipe
+from components.augment.views import open_view
+from components.runtime import multiplies_bf16, resolve_precision
+from components.settings import ModelSettings, Promote, RunSettings
+from components.train import loop
+from components.train.checkpoint import Checkpoints, serialise
+from components.train.optimize import NonFiniteLoss
+
+MODELS = {
+    "vit": {"patch": 4, "width": 16, "depth": 2, "heads": 2, "dropout": 0.1},
+    "pp_lcnet": {"scale": 0.25},
+    "resnet18": {"width": 4},
+}
+
+
+@pytest.fixture()
+def view(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(24, 16, 16, 1), dtype=np.uint8)
+    return open_view(write_view(tmp_path / "view", images=images, labels=np.arange(24) % 3, classes=("a", "b", "c")))
+
+
+def settings_of(model="resnet18", **train):
+    from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
+
+    class Train(loop.LoopSettings, TrainSettings):
+        pass
+
+    block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 12, "batch_size": 10, "optimizer": "adamw", "learning_rate": 1e-3}
+    return RunSettings(
+        name="test",
+        recipe="classification",
+        view="view",
+        model=ModelSettings(model, MODELS[model]),
+        train=Train(**{**block, "checkpoint_every": 5, "log_every": 4, "average_decay": 0.9, **train}),
+        export=ExportSettings(),
+        evaluate=EvaluateSettings(),
+        promote=Promote(),
+    )
+
+
+def train(view, settings, folder, precision="fp32"):
+    torch.set_num_threads(1)
+    recipe = build_recipe(settings, {"main": view}, {})
+    curves = loop.train(
+        recipe,
+        {"main": view},
+        settings.train,
+        device=torch.device("cpu"),
+        precision=precision,
+        checkpoints=Checkpoints(folder),
+        log=lambda step, point: None,
+    )
+    return recipe, curves
+
+
+def same_bits(first, second):
+    return serialise({k: v.contiguous() for k, v in first.state_dict().items()}) == serialise(
+        {k: v.contiguous() for k, v in second.state_dict().items()}
+    )
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL within one process: nothing may catch it and save."""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, monkeypatch, model):
+    whole, curve = train(view, settings_of(model), tmp_path / "whole")
+
+    update, calls = loop.TrainingState.update, []
+
+    def dies_at_step_8(self, batches, step, precision):
+        calls.append(step)
+        if step == 8 and calls.count(8) == 1:
+            raise Killed
+        update(self, batches, step, precision)
+
+    monkeypatch.setattr(loop.TrainingState, "update", dies_at_step_8)
+    with pytest.raises(Killed):
+        train(view, settings_of(model), tmp_path / "killed")
+    resumed, resumed_curve = train(view, settings_of(model), tmp_path / "killed")
+    assert calls == [*range(9), *range(5, 12)], "it went on from the checkpoint at 5"
+    assert same_bits(whole, resumed)
+    assert curve.to_csv() == resumed_curve.to_csv()
+
+
+def test_sigterm_finishes_the_step_checkpoints_and_ends(view, tmp_path, monkeypatch):
+    update = loop.TrainingState.update
+
+    def signalled_at_step_6(self, batches, step, precision):
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        update(self, batches, step, precision)
+
+    monkeypatch.setattr(loop.TrainingState, "update", signalled_at_step_6)
+    with pytest.raises(loop.Stopped, match="step 7"):
+        train(view, settings_of(), tmp_path / "checkpoints")
+    step, _ = Checkpoints(tmp_path / "checkpoints").latest()
+    assert step == 7
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_saved_weights_are_the_averages(view, tmp_path):
+    averaged, _ = train(view, settings_of(), tmp_path / "a")
+    plain, _ = train(view, settings_of(average_decay=None), tmp_path / "b")
+    assert not same_bits(averaged, plain)
+
+
+def test_a_nan_loss_stops_names_the_step_and_leaves_the_checkpoint(view, tmp_path, monkeypatch):
+    update = loop.TrainingState.update
+
+    def poisoned(self, batches, step, precision):
+        if step == 7:
+            batches["train"]["image"].fill_(float("nan"))
+        update(self, batches, step, precision)
+
+    monkeypatch.setattr(loop.TrainingState, "update", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"step 7: not finite: loss"):
+        train(view, settings_of(), tmp_path / "checkpoints")
+    step, state = Checkpoints(tmp_path / "checkpoints").latest()
+    assert step == 5
+    assert all(torch.isfinite(t).all() for t in state["recipe"].values())
+
+
+def test_a_full_disk_while_checkpointing_leaves_the_last_checkpoint_whole(view, tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
+    def full_at_second(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_second)
+    with pytest.raises(OSError, match=r"checkpoint at step 10 not written.*No space left.*whole one: step 5"):
+        train(view, settings_of(), tmp_path / "checkpoints")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000000005.pt"]
+    resumed, _ = train(view, settings_of(), tmp_path / "checkpoints")
+    whole, _ = train(view, settings_of(), tmp_path / "whole")
+    assert same_bits(whole, resumed)
+
+
+def test_two_checkpoints_are_kept(view, tmp_path):
+    train(view, settings_of(steps=12, checkpoint_every=2), tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["000000008.pt", "000000010.pt"]
+
+
+def test_bf16_trains_and_auto_asks_hardware_and_recipe(view, tmp_path):
+    _, curves = train(view, settings_of("resnet18", steps=8), tmp_path, precision="bf16")
+    assert all(np.isfinite(point["loss"]) for point in curves.points)
+    cpu = torch.device("cpu")
+    assert resolve_precision("auto", cpu, bf16_hurts=False) == ("bf16" if multiplies_bf16(cpu) else "fp32")
+    assert resolve_precision("auto", cpu, bf16_hurts=True) == "fp32"
+    assert resolve_precision("bf16", cpu, bf16_hurts=True) == "bf16"
+
+
+def test_images_reach_the_network_channels_last_and_in_range(view, tmp_path, monkeypatch):
+    seen = []
+    update = loop.TrainingState.update
+
+    def watch(self, batches, step, precision):
+        seen.append(batches["train"]["image"])
+        update(self, batches, step, precision)
+
+    monkeypatch.setattr(loop.TrainingState, "update", watch)
+    recipe, _ = train(view, settings_of(steps=2), tmp_path)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert -1 <= seen[0].min() < seen[0].max() <= 1
+    assert recipe.classifier.network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_classifier_of_one_class_is_refused(view, tmp_path):
+    from dataclasses import replace
+
+    single = open_view(write_view(tmp_path / "one", images=np.zeros((4, 16, 16, 1), np.uint8), labels=np.zeros(4, int), classes=("cats",)))
+    with pytest.raises(ValueError, match=r"runs\.test.*'one' has 1 class.*cats.*at least 2"):
+        build_recipe(replace(settings_of(), view="one"), {"main": single}, {})
