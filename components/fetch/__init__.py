@@ -2,10 +2,11 @@
 
 SOURCES: dict[str, str] = {
     "digits": "components.fetch.digits:Digits",
-    "glyphs": "components.fetch.glyphs:Glyphs",
+    "glyphs": "components.fetch.glyphs.source:Glyphs",
     "mnist": "components.fetch.idx:Mnist",
     "fashion_mnist": "components.fetch.idx:FashionMnist",
     "kmnist": "components.fetch.idx:Kmnist",
+    "notmnist": "components.fetch.idx:NotMnist",
     "cifar10": "components.fetch.cifar10:Cifar10",
     "folder": "components.fetch.folder:Folder",
 }

@@ -1,0 +1,85 @@
+"""Bringing a published file: from the mirror where there is one, else from its addresses, in their order.
+
+``DATA_MIRROR`` is a folder (a relative one counts from the repository's root) or an http(s) address. It may hold a file as
+``<dataset folder>/<file>`` or ``<file>``, under its own name or compressed (``.gz``, ``.xz``). A copy with a wrong sum is
+reported, and the next place is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from components.fetch.published import SUFFIXES, Published, download, take
+from components.fetch.transfer import NotThere
+from components.settings import ROOT
+
+log = logging.getLogger(__name__)
+
+
+def bring(file: Published, target: Path) -> None:
+    """Put the file at ``target``. ValueError names every place that was asked, what was wrong there, and DATA_MIRROR."""
+    faults: list[str] = []
+    if from_mirror(file, target, faults):
+        return
+    for url in file.urls:
+        try:
+            download(url, file, "", target)
+            return
+        except (OSError, ValueError) as error:
+            _note(faults, error)
+    mirror = os.environ.get("DATA_MIRROR")
+    hint = (
+        f"DATA_MIRROR={mirror} was asked first"
+        if mirror
+        else "DATA_MIRROR is not set; it can name a folder that holds the file"
+    )
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {'; '.join(faults) or 'no address is known'} ({hint})")
+
+
+def from_mirror(file: Published, target: Path, faults: list[str]) -> bool:
+    """Put a mirror's good copy at ``target``, if there is one; ``faults`` takes what was wrong with others.
+
+    ValueError where DATA_MIRROR itself cannot be used.
+    """
+    mirror = os.environ.get("DATA_MIRROR", "")
+    if not mirror:
+        return False
+    remote = mirror.startswith(("http://", "https://"))
+    folder = Path() if remote else _mirror_folder(mirror)
+    for place, suffix in _places(file):
+        try:
+            if remote:
+                download(f"{mirror.rstrip('/')}/{quote(place)}", file, suffix, target)
+            else:
+                take(folder / place, str(folder / place), file, suffix, target)
+            return True
+        except (NotThere, FileNotFoundError):
+            continue
+        except ValueError as error:
+            _note(faults, error)
+        except OSError as error:  # it does not answer: its other places would keep us waiting as long
+            _note(faults, error)
+            break
+    return False
+
+
+def _places(file: Published) -> Iterator[tuple[str, str]]:
+    for place in (f"{file.folder}/{file.name}", file.name):
+        for suffix in SUFFIXES:
+            yield place + suffix, suffix
+
+
+def _mirror_folder(mirror: str) -> Path:
+    folder = ROOT / Path(mirror).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"DATA_MIRROR={mirror}: {folder} is no folder; allowed: a folder, or an http or https address")
+    return folder
+
+
+def _note(faults: list[str], error: Exception) -> None:
+    faults.append(str(error))
+    log.warning("%s", error)
