@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,7 +41,8 @@ def check(batch: Batch) -> None:
         key = KEYS[name]
         letters = key.shape.split()
         if tensor.dtype != key.dtype or tensor.dim() != len(letters):
-            raise ValueError(f"batch[{name!r}] is {tensor.dtype} {tuple(tensor.shape)}, the contract says {key.dtype} [{key.shape}]")
+            found = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ValueError(f"batch[{name!r}] is {found}, the contract says {key.dtype} [{key.shape}]")
         for letter, size in zip(letters, tensor.shape, strict=True):
             if not letter.isdigit() and sizes.setdefault(letter, size) != size:
                 raise ValueError(f"batch[{name!r}] has {letter}={size}, another key has {letter}={sizes[letter]}")
@@ -49,6 +51,11 @@ def check(batch: Batch) -> None:
 def to_unit_range(pixels: Tensor) -> Tensor:
     """uint8 [N, H, W, C] in 0..255 -> float32 [N, C, H, W] in [-1, 1]. The result is a channels_last tensor without a copy."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """The inverse of ``to_unit_range``, exact for its values: float32 [N, C, H, W] in [-1, 1] -> uint8 array [N, H, W, C]."""
+    return image.permute(0, 2, 3, 1).add(1.0).mul(127.5).round().to(torch.uint8).cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,21 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from components.settings import WORK
 
 if TYPE_CHECKING:
     import torch
 
+Precision = Literal["fp32", "bf16"]
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -36,7 +38,7 @@ def run_command(main: Callable[[], None]) -> None:
             raise
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        print(f"error: {error}\n  ({type(error).__name__} at {place}; DARKROOM_TRACEBACK=1 shows all)", file=sys.stderr, flush=True)
+        print(f"error: {error}\n  ({type(error).__name__} at {place}; DARKROOM_TRACEBACK=1 shows all)", file=sys.stderr)
         sys.exit(2)
 
 
@@ -76,6 +78,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """A new empty folder beside ``out``, which takes its place when the block ends well; a failure leaves ``out`` as it was."""
+    temporary = out.with_name(f".{out.name}.part")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
 def mix(*parts: int | str) -> int:
     """A seed in [0, 2**63) from numbers and names; the same on every machine, and different parts give unrelated seeds."""
     digest = hashlib.sha256("\x1f".join(f"{type(part).__name__}:{part}" for part in parts).encode()).digest()
@@ -105,7 +122,7 @@ def multiplies_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def resolve_precision(wanted: str, device: torch.device, bf16_hurts: bool) -> str:
+def resolve_precision(wanted: Precision | Literal["auto"], device: torch.device, bf16_hurts: bool) -> Precision:
     """``auto`` -> "bf16" where the hardware multiplies it natively and the recipe does not say that it hurts, else "fp32"."""
     if wanted != "auto":
         return wanted

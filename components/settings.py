@@ -13,6 +13,7 @@ import difflib
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 ROOT = Path(__file__).resolve().parent.parent  # where the code lies
-WORK = ROOT / ".work"  # state that is nobody's out: tracking database, checkpoints, locks
+WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]  # stage names, file names, registered names
@@ -69,9 +70,10 @@ class Promote(Strict):
 
 
 class Pipeline(Strict):
-    """``runs``: what ``make run`` runs when none is named."""
+    """``runs``: what ``make run`` runs when none is named; ``stage_timeout``: seconds until a stage counts as hanging."""
 
     runs: tuple[Name, ...]
+    stage_timeout: float = Field(default=86400.0, gt=0)
 
 
 class Run(Strict):
@@ -131,7 +133,7 @@ def resolve(catalog: dict[str, str], name: str, key: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def parse(cls: type[S], block: Any, key: str) -> T:
+def parse(cls: type[S], block: Any, key: str) -> S:
     """``block`` as ``cls``; SettingsError lists every fault with its full path below ``key``."""
     try:
         # Through JSON: strict mode then takes a YAML list for a tuple, and still refuses "3" for 3.
@@ -214,6 +216,10 @@ class Workspace:
         """``<run>`` at the root, ``<study>.<run>`` in a study: unique in the registry and below ``.work/``."""
         return run if self.study is None else f"{self.study}.{run}"
 
+    def checkpoints(self, run: str) -> Path:
+        """Where the checkpoints of the run's training stand: outside DVC's outs, which DVC deletes before it runs a stage."""
+        return WORK / "checkpoints" / f"train@{self.registered_name(run)}"
+
     def dataset(self, name: str) -> DatasetSettings:
         """The dataset's block as its source's settings class."""
         from components.fetch import SOURCES
@@ -221,8 +227,13 @@ class Workspace:
         block = _named(self.params.datasets, name, "datasets")
         source = resolve(SOURCES, str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
-        if not (self.folder / settings.path).exists():
+        path = (self.folder / settings.path).resolve()
+        if not path.exists():
             raise SettingsError(f"datasets.{name}.path: {settings.path!r} does not exist in {self.folder}")
+        if not getattr(source, "reads_path", False) and path != _source_code(source):
+            own = os.path.relpath(_source_code(source), self.folder)
+            fault = f"datasets.{name}.path: {settings.path!r} is not allowed"
+            raise SettingsError(f"{fault}: the source {settings.source!r} comes from {own!r}")
         return settings
 
     def view(self, name: str) -> Any:
@@ -277,6 +288,13 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
     options_class: type[Strict] = create_model("Model", __base__=Strict, **fields)  # type: ignore[call-overload]
     parsed = parse(options_class, options, key)
     return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
+
+
+def _source_code(source: Any) -> Path:
+    """The file (or package) below components/fetch that a built-in source consists of: its dataset depends on it."""
+    name = source.__module__.removeprefix("components.fetch.").split(".")[0]
+    path = ROOT / "components" / "fetch" / name
+    return path if path.is_dir() else path.with_suffix(".py")
 
 
 def _named(blocks: dict[str, T], name: str, key: str) -> T:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from components.fetch import SOURCES
-from components.fetch.dataset_files import fresh_folder, summary
-from components.runtime import argument, run_command
+from components.fetch.dataset_files import summary
+from components.runtime import argument, fresh_folder, run_command
 from components.settings import Workspace, resolve
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,21 +14,6 @@ from components.runtime import write_atomically
 INDEX = "dataset.json"
 
 Layout = Literal["arrays", "idx", "cifar10", "files"]
-
-
-@contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
-    """A new empty folder beside ``out``, which takes its place when the block ends well; a failure leaves ``out`` as it was."""
-    temporary = out.with_name(f".{out.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_index(out: Path, layout: Layout, splits: dict[str, dict[str, Any]], classes: dict[str, Sequence[str]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Summary:
-    """``figures`` by name; ``per_class`` accuracy [K] (NaN for a class without images), ``support`` [K], ``confusion`` [K, K]."""
+    """``figures`` by name; [K] ``per_class`` accuracy (NaN for a class without images), ``support``; [K, K] ``confusion``."""
 
     figures: dict[str, float]
     per_class: np.ndarray
@@ -53,7 +53,7 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
-    """Mean |accuracy - confidence| over ``bins`` equal bins of confidence, weighted by their images (Guo et al. 2017, eq. 3)."""
+    """Mean |accuracy - confidence| over equal bins of confidence, weighted by their images (Guo et al. 2017, eq. 3)."""
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bin m holds ((m-1)/M, m/M]

@@ -1,4 +1,4 @@
-"""One file a family. ``RECIPES`` is the seam: a recipe named ``x`` stands in ``components/recipes/x.py``, its served code in ``served/x.py``."""
+"""One file a family. ``RECIPES`` is the seam: recipe ``x`` stands in ``x.py``, its served code in ``served/x.py``."""
 
 RECIPES: dict[str, str] = {
     "classification": "components.recipes.classification:Classification",

@@ -3,11 +3,17 @@
 import sys
 from dataclasses import asdict
 
-import torch
-
 from components.artifact import follow_links
 from components.assemble import build_recipe, open_views
-from components.runtime import argument, exclusive_device, pick_device, resolve_precision, run_command, set_threads, write_atomically
+from components.runtime import (
+    argument,
+    exclusive_device,
+    pick_device,
+    resolve_precision,
+    run_command,
+    set_threads,
+    write_atomically,
+)
 from components.settings import Workspace
 from components.tracking import live_curves
 from components.train.checkpoint import Checkpoints, fingerprint, serialise
@@ -26,7 +32,7 @@ def main() -> None:
     key = fingerprint(workspace, f"train@{settings.name}", device=device.type, precision=precision)
     checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key)
     print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}", file=sys.stderr)
-    with exclusive_device(device), live_curves(workspace, settings.name, key) as log:
+    with exclusive_device(device), live_curves(workspace, settings.name, key, killed=(Stopped,)) as log:
         curves = train(recipe, views, settings.train, device=device, precision=precision, checkpoints=checkpoints, log=log)
     out = workspace.folder / "outputs" / "train" / settings.name
     out.mkdir(parents=True, exist_ok=True)

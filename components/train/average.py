@@ -22,7 +22,7 @@ class Averages:
         """Take the present weights in."""
         for name, network in self.live.items():
             assert self.decay is not None
-            averages = list(self.kept[name].parameters())
+            averages: list[Tensor] = list(self.kept[name].parameters())
             if averages:
                 torch._foreach_lerp_(averages, list(network.parameters()), 1.0 - self.decay)
             for kept, buffer in zip(self.kept[name].buffers(), network.buffers(), strict=True):

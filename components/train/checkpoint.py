@@ -52,8 +52,8 @@ class Checkpoints:
         try:
             write_atomically(self.folder / f"{step:09d}.pt", serialise(state))
         except OSError as error:
-            last = self._steps()[-1:] or ["none"]
-            raise OSError(f"checkpoint at step {step} not written: {error}; the last whole one: step {last[0]}") from error
+            last = max(self._steps(), default=None)
+            raise OSError(f"checkpoint at step {step} not written: {error}; the last whole one: step {last}") from error
         for old in self._steps()[:-KEEP]:
             (self.folder / f"{old:09d}.pt").unlink()
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 from tqdm import tqdm
 
-from components.augment.views import View, training_batches
+from components.augment.loader import training_batches
+from components.augment.views import View
 from components.batch import Batch, check, to_unit_range
-from components.runtime import mix
+from components.runtime import Precision, mix
 from components.settings import Strict
 from components.train.average import Averages
 from components.train.checkpoint import Checkpoints
@@ -55,7 +55,7 @@ def train(
     settings: LoopSettings,
     *,
     device: torch.device,
-    precision: Literal["fp32", "bf16"],
+    precision: Precision,
     checkpoints: Checkpoints,
     log: Log,
 ) -> Curves:
@@ -201,4 +201,3 @@ def termination() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(received)
     finally:
         signal.signal(signal.SIGTERM, before)
-

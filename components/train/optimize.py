@@ -1,4 +1,4 @@
-"""What a training step may ask of the loop's side: one update, one source of randomness. The only file that knows of processes."""
+"""What a training step asks for: one update, one source of randomness. The only file that knows of processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NonFiniteLoss(ValueError):
 
 
 def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip_norm: float | None = None) -> Tensor:
-    """One update of the parameters of ``optimizers`` on the sum of ``losses``: zero, backward, average over processes, check, clip, step.
+    """One update on the sum of ``losses``: zero, backward, average over processes, check, clip, step.
 
     ``losses``: scalars by name (a bare tensor is named "loss"). ``clip_norm`` bounds the gradient's global L2 norm. Returns the
     detached sum. On a CPU a non-finite term or gradient raises NonFiniteLoss before any weight changes; on CUDA it is noted,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.fetch import SOURCES
-from components.fetch.dataset_files import fresh_folder
+from components.runtime import fresh_folder
 from components.settings import ROOT, DatasetSettings, resolve
 
 PARAMS = """\
@@ -18,7 +18,7 @@ root: .
 seed: 1
 pipeline: {runs: []}
 datasets:
-  digits: {source: digits, path: params.yaml}
+  digits: {source: digits, path: DIGITS}
   broken: {source: folder, path: images}
 views: {}
 runs: {}
@@ -30,7 +30,7 @@ links: {}
 def workspace(tmp_path):
     folder = tmp_path / "workspace"
     (folder / "images").mkdir(parents=True)
-    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "params.yaml").write_text(PARAMS.replace("DIGITS", str(ROOT / "components/fetch/digits.py")))
     return folder
 
 

@@ -24,7 +24,7 @@ MODELS = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def view(tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, size=(24, 16, 16, 1), dtype=np.uint8)
@@ -37,7 +37,15 @@ def settings_of(model="resnet18", **train):
     class Train(loop.LoopSettings, TrainSettings):
         pass
 
-    block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 12, "batch_size": 10, "optimizer": "adamw", "learning_rate": 1e-3}
+    block = {
+        "seed": 0,
+        "threads": 1,
+        "precision": "fp32",
+        "steps": 12,
+        "batch_size": 10,
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+    }
     return RunSettings(
         name="test",
         recipe="classification",
@@ -184,6 +192,8 @@ def test_images_reach_the_network_channels_last_and_in_range(view, tmp_path, mon
 def test_a_classifier_of_one_class_is_refused(view, tmp_path):
     from dataclasses import replace
 
-    single = open_view(write_view(tmp_path / "one", images=np.zeros((4, 16, 16, 1), np.uint8), labels=np.zeros(4, int), classes=("cats",)))
+    single = open_view(
+        write_view(tmp_path / "one", images=np.zeros((4, 16, 16, 1), np.uint8), labels=np.zeros(4, int), classes=("cats",))
+    )
     with pytest.raises(ValueError, match=r"runs\.test.*'one' has 1 class.*cats.*at least 2"):
         build_recipe(replace(settings_of(), view="one"), {"main": single}, {})

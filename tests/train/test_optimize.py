@@ -54,7 +54,11 @@ def test_draws_depend_on_seed_step_and_use_alone():
     first = draw((4, 3), seed=1, step=5, use="noise")
     torch.manual_seed(99)
     torch.testing.assert_close(draw((4, 3), seed=1, step=5, use="noise"), first, rtol=0, atol=0)
-    for other in ({"seed": 2, "step": 5, "use": "noise"}, {"seed": 1, "step": 6, "use": "noise"}, {"seed": 1, "step": 5, "use": "style"}):
+    for other in (
+        {"seed": 2, "step": 5, "use": "noise"},
+        {"seed": 1, "step": 6, "use": "noise"},
+        {"seed": 1, "step": 5, "use": "style"},
+    ):
         assert not torch.equal(draw((4, 3), **other), first)
     uniform = draw((20000,), seed=0, step=0, use="t", kind="uniform")
     assert 0 <= uniform.min() < uniform.max() < 1

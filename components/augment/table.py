@@ -1,0 +1,86 @@
+"""All images of a dataset, decoded in one pass into a memory map, with what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from components.augment.decode import decode_array, decode_file
+from components.augment.layouts import RawSplit
+from components.augment.policies import ViewSettings
+from components.settings import SettingsError
+
+Classes = dict[str, tuple[str, ...]]
+NAMED = 5  # how many files an error names
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row an image, in the dataset's order.
+
+    ``images`` uint8 [N, size, size, C], memory mapped; ``columns`` int64 [N]; ``digests`` of the decoded pixels; ``names`` for
+    errors; ``published``: the dataset's split -> its readable rows; ``unreadable``: names of the others.
+    """
+
+    images: np.ndarray
+    columns: dict[str, np.ndarray]
+    texts: list[str] | None
+    names: list[str]
+    digests: list[bytes]
+    published: dict[str, np.ndarray]
+    unreadable: list[str]
+
+
+def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) -> Table:
+    """Decode every picture into a memory map at ``scratch``; ValueError names the files that cannot be read."""
+    shape = (sum(len(split) for split in raw.values()), settings.size, settings.size, settings.channels)
+    images = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+    digests: list[bytes] = []
+    names: list[str] = []
+    unreadable: list[str] = []
+    published = {}
+    for split, part in raw.items():
+        start = len(digests)
+        names += [part.name(index) for index in range(len(part))]
+        for picture in part.pictures():
+            row = len(digests)
+            try:
+                images[row] = decode_file(picture, settings) if isinstance(picture, bytes) else decode_array(picture, settings)
+                digests.append(hashlib.sha256(images[row].tobytes()).digest())
+            except ValueError as error:
+                unreadable.append(_report(names[row], error, unreadable, settings))
+                digests.append(b"")
+        published[split] = np.array([row for row in range(start, len(digests)) if digests[row]], dtype=np.int64)
+    if unreadable and settings.unreadable == "error":
+        raise ValueError(_too_bad(unreadable))
+    parts = list(raw.values())
+    columns = {column: np.concatenate([part.columns[column] for part in parts]) for column in parts[0].columns}
+    texts = [text for part in parts for text in part.texts or ()]
+    return Table(np.asarray(images), columns, texts or None, names, digests, published, unreadable)
+
+
+def _report(name: str, error: ValueError, before: list[str], settings: ViewSettings) -> str:
+    """What to keep of an unreadable file; with ``unreadable: error`` the pass ends when enough files can be named."""
+    if settings.unreadable == "skip":
+        return name
+    report = f"{name} ({error})"
+    if len(before) + 1 == NAMED:
+        raise ValueError(_too_bad([*before, report]) + "; perhaps more")
+    return report
+
+
+def _too_bad(unreadable: list[str]) -> str:
+    return f"unreadable images (unreadable: skip leaves them out): {'; '.join(unreadable)}"
+
+
+def choose_label(table: Table, classes: Classes, settings: ViewSettings, key: str) -> tuple[Table, Classes]:
+    """Table and class names with the column ``settings.label`` as ``label``; a dataset of domains alone stays as it is."""
+    label, columns = settings.label, table.columns
+    if label not in columns and not (label == "label" and "domain" in columns):
+        raise SettingsError(f"{key}.label: {label!r} is not allowed: the dataset has {', '.join(sorted(columns))}")
+    if label not in columns:
+        return table, classes
+    return replace(table, columns={**columns, "label": columns[label]}), {**classes, "label": classes[label]}

@@ -1,0 +1,121 @@
+"""``python -m components.evaluate <run>``: the recipe's metrics on what is served, then publish to MLflow.
+
+``--publish`` only publishes what the outs hold, strictly: results that came from DVC's cache or another machine. Within the
+stage an unreachable tracking server is a warning, never a lost result.
+"""
+
+import argparse
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.artifact import follow_links
+from components.augment.views import open_view
+from components.evaluate.latency import has_latency, measure_latency, write_latency
+from components.evaluate.plots import write_picture
+from components.recipe import Report
+from components.recipes import RECIPES
+from components.record.dvc_lock import export_key
+from components.runtime import run_command
+from components.settings import Workspace, resolve
+from components.tracking import TrackingUnavailable, publish
+
+BATCH = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m components.evaluate", description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("--publish", action="store_true", help="publish the outs as they are")
+    arguments = parser.parse_args()
+    workspace = Workspace()
+    if not arguments.publish:
+        evaluate(workspace, arguments.run)
+    measure(workspace, arguments.run)
+    try:
+        published = publish(workspace, arguments.run)
+        print(f"{arguments.run}: published as version {published.version}")
+    except TrackingUnavailable as error:
+        if arguments.publish:
+            raise
+        print(f"warning: {error}; the results are safe, the next flow run publishes them", file=sys.stderr)
+
+
+def evaluate(workspace: Workspace, run: str) -> None:
+    """Score the export on the main view and on every linked view, and write metrics, tables and pictures."""
+    settings = workspace.run(run)
+    links = follow_links(workspace, run, "evaluate")
+    folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
+    folders |= {role: link.path for role, link in links.items() if link.is_view()}
+    split = getattr(settings.evaluate, "split", "test")
+    batches = {role: open_view(folder).batches(split, BATCH) for role, folder in folders.items()}
+    os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
+    served = load_served(export_folder(workspace, run))
+    recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
+    report: Report = recipe.evaluate(served, batches, settings, links)
+    write_report(report, workspace.folder / "outputs" / "evaluate" / run)
+    print(f"{run}: " + ", ".join(f"{name} {metric.value:.4f}" for name, metric in report.metrics.items()))
+
+
+def measure(workspace: Workspace, run: str) -> None:
+    """Measure the latency of the export on this machine, once."""
+    key = export_key(workspace, run)
+    if has_latency(workspace, run, key):
+        return
+    folder = export_folder(workspace, run)
+    with np.load(folder / "example.npz", allow_pickle=False) as example:
+        write_latency(workspace, run, key, measure_latency(load_served(folder), dict(example)))
+
+
+def export_folder(workspace: Workspace, run: str) -> Path:
+    """The run's export out."""
+    return workspace.folder / "outputs" / "export" / run
+
+
+def load_served(folder: Path) -> Any:
+    """The served code that was exported, as the registry will load it."""
+    spec = importlib.util.spec_from_file_location("served", folder / "served.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Served(folder)
+
+
+def write_report(report: Report, out: Path) -> None:
+    """metrics.json, report/ (directions, tables, pictures) and plots/ (what ``dvc plots`` shows)."""
+    for folder in (out / "report", out / "plots"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    _write_json(out / "metrics.json", {name: metric.value for name, metric in report.metrics.items()})
+    directions = {name: metric.better for name, metric in report.metrics.items()}
+    _write_json(out / "report" / "report.json", {"directions": directions})
+    for name, rows in report.tables.items():
+        write_table(out / "report" / f"{name}.csv", rows)
+    for name, picture in report.pictures.items():
+        write_picture(out / "report" / f"{name}.png", picture)
+        shutil.copyfile(out / "report" / f"{name}.png", out / "plots" / f"{name}.png")
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A CSV of ``rows``, which all have the first row's columns."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

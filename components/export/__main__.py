@@ -1,0 +1,90 @@
+"""``python -m components.export <run>``: graphs, served code, signature; nothing where a graph is not torch's equal."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.assemble import trained_recipe
+from components.augment.views import View
+from components.batch import Batch
+from components.export.onnx_graph import CHECKED_BATCHES, largest_difference, write_graph
+from components.recipe import Exportable
+from components.runtime import argument, fresh_folder, run_command, set_threads
+from components.settings import ROOT, Workspace
+
+
+def main() -> None:
+    workspace = Workspace()
+    settings = workspace.run(argument("python -m components.export <run>"))
+    threads = settings.train.threads
+    set_threads(threads)
+    torch.manual_seed(settings.train.seed)
+    recipe, views = trained_recipe(workspace, settings)
+    exportable: Exportable = recipe.exportable()
+    batches = validation_batches(views["main"])
+    out = workspace.folder / "outputs" / "export" / settings.name
+    with fresh_folder(out) as folder:
+        parity = write_graphs(exportable, batches, folder, threads)
+        write_rest(exportable, batches[0], folder, settings.recipe)
+        _write_json(folder / "parity.json", parity)
+    # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
+    shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
+    worst = max(entry["max_abs_difference"] for entry in parity.values())
+    print(f"{settings.name}: {', '.join(parity)}; ONNX Runtime against torch: {worst:.2g} at most")
+
+
+def validation_batches(view: View) -> list[Batch]:
+    """Real images: one batch of each size that the check wants, from the validation split, or the nearest that the view has."""
+    split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
+    source = view.batches(split, max(CHECKED_BATCHES) + 1)
+    first = next(iter(source))
+    # Tracing takes two images: a batch of one would be baked in. Views smaller than the largest batch repeat their images.
+    sizes = (2, *CHECKED_BATCHES)
+    return [{key: _take(tensor, size) for key, tensor in first.items()} for size in sizes]
+
+
+def _take(tensor: torch.Tensor, size: int) -> torch.Tensor:
+    return tensor[torch.arange(size) % len(tensor)]
+
+
+def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, threads: int) -> dict[str, Any]:
+    """Every graph, and how far ONNX Runtime is from torch; ValueError where that is over the graph's bound."""
+    parity = {}
+    for name, graph in exportable.graphs.items():
+        path = out / f"{name}.onnx"
+        write_graph(graph, batches[0], path)
+        worst = largest_difference(graph, path, batches[1:], threads)
+        if worst > graph.bound:
+            found = f"{name}.onnx differs from torch by {worst:.3g}"
+            raise ValueError(f"{found}, the bound is {graph.bound:g}: nothing is exported")
+        parity[name] = {"max_abs_difference": worst, "bound": graph.bound, "batches": list(CHECKED_BATCHES)}
+    return parity
+
+
+def write_rest(exportable: Exportable, batch: Batch, out: Path, recipe: str) -> None:
+    """All that the served code and the registry need beside the graphs."""
+    shutil.copyfile(ROOT / "components" / "recipes" / "served" / f"{recipe}.py", out / "served.py")
+    _write_json(out / "facts.json", exportable.facts)
+    _write_json(out / "signature.json", exportable.signature)
+    write_arrays(out / "example.npz", exportable.example(batch))
+    if exportable.weights:
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in exportable.weights.items()}, out / "weights.safetensors")
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """An npz of ``arrays``; NumPy writes no time into it."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,127 @@
+"""A torch module as an ONNX file: the same bytes from any folder, checked against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.batch import Batch
+from components.recipe import Graph
+from components.runtime import write_atomically
+
+CHECKED_BATCHES = (1, 7)
+
+
+class NamedInputs(nn.Module):
+    """Takes the graph's inputs in order and returns a tuple, as the exporter wants it."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.module(*inputs)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
+    """Export ``graph`` with a dynamic batch (torch's dynamo exporter), one file, without a trace of where it was made."""
+    inputs = graph.inputs(batch)
+    dynamic = torch.export.Dim("batch", min=1)
+    quiet = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), _quiet_logs():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            NamedInputs(graph.module).eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=(tuple({0: dynamic} for _ in inputs),),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    fixed = [value.name for value in model.graph.input if not value.type.tensor_type.shape.dim[0].dim_param]
+    if fixed:  # len(tensor) in a forward does this without a warning
+        inputs_named = ", ".join(fixed)
+        raise ValueError(
+            f"{path.name}: the exporter fixed the batch size of {inputs_named}; use tensor.shape[0] in the network"
+        )
+    write_atomically(path, deterministic_bytes(model))
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Any:
+    """The exporter's warnings on its own internals tell a user nothing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def deterministic_bytes(model: Any) -> bytes:
+    """The model proto without metadata (source paths, stack traces, doc strings), serialised in a fixed order."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    _strip(model.graph)
+    for function in model.functions:
+        _strip_nodes(function.node)
+        del function.metadata_props[:]
+        function.doc_string = ""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _strip(graph: Any) -> None:
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    for value in [*graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+    _strip_nodes(graph.node)
+
+
+def _strip_nodes(nodes: Any) -> None:
+    for node in nodes:
+        node.doc_string = ""
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _strip(attribute.g)
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """An ONNX Runtime session on the CPU, its threads fixed: sums then come in one order."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def largest_difference(graph: Graph, path: Path, batches: list[Batch], threads: int) -> float:
+    """max |ONNX Runtime - torch| over all outputs of ``batches``; infinite where either is not finite."""
+    session = open_session(path, threads)
+    worst = 0.0
+    for batch in batches:
+        inputs = graph.inputs(batch)
+        with torch.no_grad():
+            expected = NamedInputs(graph.module)(*inputs.values())
+        found = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
+        for want, have in zip(expected, found, strict=True):
+            difference = np.abs(want.numpy() - have).max()
+            worst = max(worst, float(difference) if np.isfinite(difference) else float("inf"))
+    return worst

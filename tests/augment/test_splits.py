@@ -1,0 +1,111 @@
+"""Splits: in proportion, by content, equal images on one side, whole classes held out."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from components.augment.policies import Splits
+from components.augment.split import find_leaks, largest_remainder, make_splits
+
+
+def split(digests, labels, settings, *, published=None, fonts=None, seed=0):
+    labels = np.asarray(labels)
+    columns = {"label": (labels, tuple("abcdefghij"))}
+    if fonts is not None:
+        columns["font"] = (np.asarray(fonts), ("f0", "f1", "f2", "f3"))
+    return make_splits(
+        published or {"all": np.arange(len(labels))},
+        settings,
+        digests=digests,
+        columns=columns,
+        primary="label",
+        seed=seed,
+        key="views.v.split",
+    )
+
+
+def digests_of(items):
+    return [hashlib.sha256(str(item).encode()).digest() for item in items]
+
+
+def test_counts_are_stratified_and_exact():
+    labels = np.repeat(np.arange(10), [100, 90, 80, 70, 60, 50, 40, 30, 20, 11])
+    found = split(digests_of(range(551)), labels, Splits(validation=0.1, test=0.2))
+    assert [len(found[name]) for name in ("train", "validation", "test")] == [386, 55, 110]
+    assert sorted(np.concatenate(list(found.values()))) == list(range(551))
+    for name, share in (("validation", 0.1), ("test", 0.2)):
+        assert np.abs(np.bincount(labels[found[name]]) - share * np.bincount(labels)).max() <= 1
+
+
+def test_small_classes_do_not_round_to_nothing_all_together():
+    assert largest_remainder(dict.fromkeys(range(10), 6), 6.0) == dict.fromkeys(range(6), 1) | dict.fromkeys(range(6, 10), 0)
+
+
+def test_the_side_of_an_image_does_not_depend_on_the_order_of_files_but_on_the_seed():
+    labels, digests = np.arange(200) % 4, digests_of(range(200))
+    settings = Splits(validation=0.15, test=0.25)
+    first = {name: {digests[i] for i in rows} for name, rows in split(digests, labels, settings).items()}
+    order = np.random.default_rng(0).permutation(200)
+    shuffled = [digests[i] for i in order]
+    second = {name: {shuffled[i] for i in rows} for name, rows in split(shuffled, labels[order], settings).items()}
+    assert first == second
+    other = split(digests, labels, settings, seed=1)
+    assert {digests[i] for i in other["test"]} != first["test"]
+
+
+def test_equal_images_stay_on_one_side():
+    digests = digests_of(i // 3 for i in range(300))
+    found = split(digests, np.arange(300) // 3 % 5, Splits(validation=0.2, test=0.2))
+    sides = [{digests[i] for i in rows} for rows in found.values()]
+    assert all(not a & b for i, a in enumerate(sides) for b in sides[:i])
+    assert find_leaks(found, digests) == {}
+    assert 54 <= len(found["test"]) <= 60
+
+
+def test_a_class_keeps_a_training_image():
+    found = split(digests_of(range(4)), [0, 0, 1, 1], Splits(validation=0.45, test=0.5))
+    assert set(np.array([0, 0, 1, 1])[found["train"]]) == {0, 1}
+
+
+def test_classes_of_a_column_are_held_out():
+    fonts = np.arange(80) % 4
+    found = split(
+        digests_of(range(80)), np.arange(80) // 4 % 2, Splits(by="font", validation=("f2",), test=("f0",)), fonts=fonts
+    )
+    assert {name: set(fonts[rows].tolist()) for name, rows in found.items()} == {
+        "train": {1, 3},
+        "validation": {2},
+        "test": {0},
+    }
+    by_fraction = split(digests_of(range(80)), np.arange(80) // 4 % 2, Splits(by="font", test=0.5), fonts=fonts)
+    assert len(set(fonts[by_fraction["test"]])) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Splits(by="fnt", test=("f0",)), r"views\.v\.split\.by: 'fnt'.*font"),
+        (Splits(by="font", test=("g0",)), r"views\.v\.split\.test: 'g0'.*near: f0"),
+        (Splits(by="font", validation=("f0",), test=("f0",)), r"views\.v\.split\.validation: 'f0'.*left to hold out"),
+    ],
+)
+def test_an_unknown_column_or_class_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        split(digests_of(range(8)), [0] * 8, settings, fonts=np.arange(8) % 4)
+
+
+def test_published_splits_are_kept_and_validation_is_carved_out_of_train():
+    published = {"train": np.arange(0, 80), "test": np.arange(80, 100)}
+    found = split(digests_of(range(100)), np.arange(100) % 2, Splits(validation=0.25), published=published)
+    assert found["test"].tolist() == list(range(80, 100))
+    assert len(found["validation"]) == 20
+    assert set(found["train"]) | set(found["validation"]) == set(range(80))
+    with pytest.raises(ValueError, match=r"views\.v\.split\.test: .*published test split"):
+        split(digests_of(range(100)), np.arange(100) % 2, Splits(test=0.25), published=published)
+
+
+def test_leaks_are_found_in_the_split_that_gives_way():
+    digests = digests_of([0, 1, 2, 3, 1, 5, 5, 0])
+    splits = {"train": np.array([0, 1, 2, 3]), "validation": np.array([4, 5]), "test": np.array([6, 7])}
+    assert find_leaks(splits, digests) == {"validation": {5: 6}, "train": {0: 7, 1: 4}}

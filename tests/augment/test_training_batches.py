@@ -1,0 +1,183 @@
+"""Training batches are functions of (seed, role, step): not of workers, resume, processes, or what was drawn before."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from components.augment.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
+from components.augment.loader import training_batches
+from components.augment.order import Balanced, Shuffle
+from components.augment.policies import ViewSettings, validate_policy
+from components.batch import Stream
+from components.settings import ROOT
+
+POLICY = [
+    {"Affine": {"rotate": [-20, 20], "translate_percent": [-0.1, 0.1], "p": 0.9}},
+    {"OneOf": {"transforms": [{"GaussNoise": {}}, {"CoarseDropout": {"fill": "random"}}], "p": 0.5}},
+    {"RandomBrightnessContrast": {"p": 0.5}},
+]
+STREAM = Stream("main", 16)
+
+
+@pytest.fixture
+def view(noise_out, make):
+    return make(noise_out(), split={"test": 0.2}, augment=POLICY)
+
+
+@pytest.fixture
+def plain(noise_out, make):
+    return make(noise_out(), split={"test": 0.2})
+
+
+def batches(view, stream=STREAM, *, role="train", seed=0, start=0, steps=6, workers=0, rank=0, world=1):
+    options = {"start_step": start, "steps": steps, "workers": workers, "rank": rank, "world": world}
+    return list(training_batches(view, stream, role=role, seed=seed, **options))
+
+
+def same(first, second):
+    return len(first) == len(second) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_change_nothing_and_leave_the_global_generator_alone(view, workers):
+    alone = batches(view)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    assert same(batches(view, workers=workers), alone)
+    assert torch.equal(torch.rand(1), expected)
+    assert {name: (t.dtype, tuple(t.shape)) for name, t in alone[0].items()} == {
+        "image": (torch.uint8, (16, 12, 12, 1)),
+        "label": (torch.int64, (16,)),
+    }
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced"])
+def test_resuming_gives_the_rest_and_ranks_give_slices(view, sampler):
+    stream = Stream("main", 16, sampler=sampler)
+    whole = batches(view, stream)
+    assert same(batches(view, stream, start=4), whole[4:])
+    slices = [batches(view, stream, rank=rank, world=2) for rank in (0, 1)]
+    joined = [{name: torch.cat([a[name], b[name]]) for name in a} for a, b in zip(*slices, strict=True)]
+    assert same(joined, whole)
+    with pytest.raises(ValueError, match=r"batch_size 16 is not a multiple of 3 processes"):
+        batches(view, stream, world=3)
+
+
+def test_epochs_items_roles_and_seeds_draw_differently(arrays_out, make, view):
+    picture = np.random.default_rng(0).integers(0, 256, (1, 12, 12), dtype=np.uint8)
+    dataset = arrays_out({"all": {"image": picture, "label": np.zeros(1, int)}}, {"label": ["a"]}, "single")
+    single = make(dataset, folder="single_views", augment=[{"Affine": {"rotate": [-90, 90], "p": 1.0}}])
+    steps = batches(single, Stream("main", 20), steps=3)
+    assert len(torch.unique(torch.cat([batch["image"] for batch in steps]), dim=0)) == 60, "each visit turns the picture anew"
+    assert not same(batches(view), batches(view, seed=1))
+    assert not same(batches(view), batches(view, role="other"))
+
+
+def test_draws_do_not_depend_on_earlier_draws_nor_on_the_batch_around(view):
+    assert torch.equal(batches(view, steps=3)[2]["image"], batches(view, start=2, steps=3)[0]["image"])
+
+
+def test_without_a_policy_the_stream_is_the_images_each_once_an_epoch(plain):
+    stored = plain.split("train")
+    count = len(stored)
+    found = batches(plain, Stream("main", count), steps=3)
+    orders = []
+    for batch in found:
+        index = [int(np.flatnonzero((stored.images == image).all((1, 2, 3)))[0]) for image in batch["image"].numpy()]
+        assert sorted(index) == list(range(count))
+        np.testing.assert_array_equal(batch["label"], stored.columns["label"][index])
+        orders.append(index)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_draws_have_the_probabilities_that_the_policy_says():
+    flips = [{"HorizontalFlip": {"p": 0.3}}, *[{"NoOp": {"p": 0.5}}] * NUM_UNIFORMS, {"VerticalFlip": {"p": 0.6}}]
+    form = validate_policy("v", ViewSettings(dataset="d", size=8, channels=1, augment=tuple(flips)))
+    images = np.tile(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), (4000, 1, 1, 1))
+    corner = Augmenter(load_policy(form))(images, Draws.make(4000, "test"))[:, 0, 0, 0]
+    share = {value: np.mean(corner == value) for value in (0, 7, 56, 63)}
+    expected = {0: 0.7 * 0.4, 7: 0.3 * 0.4, 56: 0.7 * 0.6, 63: 0.3 * 0.6}
+    assert all(abs(share[value] - expected[value]) < 4 * np.sqrt(0.25 / 4000) for value in share)
+
+
+def test_batches_straddle_epochs_and_may_be_larger_than_the_set():
+    whole = Shuffle(7, 0, "train")(np.arange(70))
+    assert all(sorted(epoch) == list(range(7)) for epoch in whole.reshape(10, 7).tolist())
+    for size in (1, 3, 20):
+        parts = [Shuffle(7, 0, "train")(np.arange(s, min(s + size, 70))) for s in range(0, 70, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_balanced_draws_every_class_equally_and_every_image_of_it():
+    classes = np.array([0] * 50 + [3] * 5 + [4] * 2)
+    drawn = Balanced(classes, 0, "train")(np.arange(300))
+    assert np.bincount(classes[drawn]).tolist() == [100, 0, 0, 100, 100]
+    for rows, times in ((range(50), 2), (range(50, 55), 20), (range(55, 57), 50)):
+        assert {np.count_nonzero(drawn == row) for row in rows} == {times}
+    assert all(sorted(r) == [0, 3, 4] for r in classes[drawn].reshape(100, 3).tolist())
+
+
+def test_a_balanced_stream_reads_its_column(plain):
+    found = batches(plain, Stream("main", 12, sampler="balanced", by="label"), steps=4)
+    assert all(np.bincount(batch["label"]).tolist() == [4, 4, 4] for batch in found)
+    with pytest.raises(ValueError, match=r"stream 'train': .* no column 'fnt'; it has font, label"):
+        batches(plain, Stream("main", 12, sampler="balanced", by="fnt"))
+    with pytest.raises(ValueError, match=r"no split 'validation'"):
+        batches(plain, Stream("main", 12, split="validation"))
+
+
+def test_workers_survive_sigterm_and_end_when_the_feed_is_closed(view):
+    feed = training_batches(view, STREAM, role="train", seed=0, start_step=0, steps=10_000, workers=2)
+    next(feed)
+    processes = feed.gi_frame.f_locals["iterator"]._workers
+    for process in processes:
+        os.kill(process.pid, signal.SIGTERM)  # what a killed process group gets: the trainer finishes its step, then ends them
+    for _ in range(20):
+        next(feed)
+    assert all(process.is_alive() for process in processes)
+    feed.close()
+    deadline = time.monotonic() + 5
+    while any(process.is_alive() for process in processes):
+        assert time.monotonic() < deadline, "workers outlive their iterator"
+        time.sleep(0.02)
+
+
+TRAINER = """
+import sys, time
+from components.augment.loader import training_batches
+from components.augment.views import open_view
+from components.batch import Stream
+if __name__ == "__main__":
+    feed = training_batches(open_view(sys.argv[1]), Stream("main", 8), role="r", seed=0, start_step=0, steps=10000, workers=1)
+    next(feed)
+    print(feed.gi_frame.f_locals["iterator"]._workers[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_workers_die_with_a_killed_trainer(plain, tmp_path):
+    script = tmp_path / "trainer.py"
+    script.write_text(TRAINER)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    trainer = subprocess.Popen(
+        [sys.executable, str(script), str(plain.folder)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        worker = int(trainer.stdout.readline())
+        os.kill(worker, 0)
+    finally:
+        trainer.send_signal(signal.SIGKILL)
+        trainer.communicate()
+    deadline = time.monotonic() + 4
+    while os.path.exists(f"/proc/{worker}"):
+        assert time.monotonic() < deadline, "an orphan worker"
+        time.sleep(0.02)

@@ -1,0 +1,39 @@
+"""``make bench``: speed as ratios, each measured in one run with both sides taking turns. It gates nothing."""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def ratio(theirs: Callable[[], None], ours: Callable[[], None], rounds: int) -> tuple[float, float, float]:
+    """(seconds theirs, seconds ours, theirs / ours): medians of ``rounds`` turns; above 1 ours is faster."""
+    times: dict[str, list[float]] = {"theirs": [], "ours": []}
+    for turn in range(rounds + 1):
+        for name, work in (("theirs", theirs), ("ours", ours)):
+            start = time.perf_counter()
+            work()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    first, second = statistics.median(times["theirs"]), statistics.median(times["ours"])
+    return first, second, first / second
+
+
+def main() -> None:
+    from augmentation import bench_augmentation
+    from noop import bench_noop
+    from training import bench_training
+
+    benches = {"noop": bench_noop, "augmentation": bench_augmentation, "training": bench_training}
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")
+    for name in parser.parse_args().names or benches:
+        for line in benches[name](ratio):
+            print(f"{name:13} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""dvc.yaml against the code: a stage's deps are exactly the files that it runs through."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from components.fetch import SOURCES
+from components.models import MODELS
+from components.recipes import RECIPES
+from components.settings import ROOT
+
+STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+ENTRIES = {
+    "augment": ["components/augment/__main__.py"],
+    "wire": ["components/link/wire.py"],
+    "link": ["components/link/__main__.py"],
+    "train": ["components/train/__main__.py"],
+    "export": ["components/export/__main__.py"],
+    "evaluate": ["components/evaluate/__main__.py"],
+}
+# The four catalogues: which entry a run uses stands in params.yaml, so a new entry makes nothing stale.
+SEAMS = {"components.fetch", "components.recipes", "components.models", "components.detectors"}
+# They record what happened and decide no byte of any out.
+OBSERVERS = ("components.tracking", "components.registry", "components.record")
+
+
+def module_file(module: str) -> Path | None:
+    path = ROOT / module.replace(".", "/")
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imported_modules(path: Path, *, skip_functions: set[str], lazy: bool) -> set[str]:
+    """Modules of ours that the file imports; not those for type checkers, nor those inside ``skip_functions``."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.FunctionDef) and (node.name in skip_functions or not lazy):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return {name for name in found if name.split(".")[0] == "components" and module_file(name)}
+
+
+def needed_files(entries: list[str], stage: str) -> set[str]:
+    """Every file with code that the stage may run, from its entry files on."""
+    todo, seen = [ROOT / entry for entry in entries], set()
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        # A recipe's metrics are imported inside its evaluate, which only the evaluate stage calls. settings.py imports a
+        # block's class when that block is read: the stage that lives by the block imports the class itself.
+        skip = set() if stage == "evaluate" else {"evaluate"}
+        modules = imported_modules(path, skip_functions=skip, lazy=path.name != "settings.py")
+        todo += [module_file(module) for module in modules - SEAMS if not module.startswith(OBSERVERS)]
+    files = {path.relative_to(ROOT).as_posix() for path in seen}
+    return {file for file in files if not is_only_docstring(ROOT / file)}
+
+
+def is_only_docstring(path: Path) -> bool:
+    return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def code_deps(stage: str, recipe: str, model: str) -> list[str]:
+    deps = [dep for dep in STAGES[stage]["do"].get("deps", []) if dep.startswith("${root}/")]
+    filled = [
+        dep.removeprefix("${root}/").replace("${item.recipe}", recipe).replace("${item.model.name}", model) for dep in deps
+    ]
+    for dep in filled:
+        assert (ROOT / dep).exists(), f"{stage}: {dep} does not exist"
+    return filled
+
+
+def recipe_files(stage: str, recipe: str, model: str) -> list[str]:
+    own = {
+        "train": [f"components/recipes/{recipe}.py", f"components/models/{model}.py"],
+        "export": [
+            f"components/recipes/{recipe}.py",
+            f"components/models/{model}.py",
+            f"components/recipes/served/{recipe}.py",
+        ],
+        "evaluate": [f"components/recipes/{recipe}.py"],
+    }
+    return own.get(stage, [])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_deps_are_what_the_stage_runs_through(stage, recipe):
+    model = next(iter(MODELS))
+    needed = needed_files(ENTRIES[stage] + recipe_files(stage, recipe, model), stage)
+    deps = code_deps(stage, recipe, model)
+    missing = {file for file in needed if not any(file == dep or file.startswith(dep + "/") for dep in deps)}
+    assert not missing, f"{stage} runs through files that are no dep in dvc.yaml"
+    idle = [dep for dep in deps if not any(file == dep or file.startswith(dep + "/") for file in needed)]
+    assert not idle, f"{stage} depends on files that it never runs through"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_dataset_depends_on_its_source_by_path_and_on_what_all_share(source):
+    own = module_file(SOURCES[source].partition(":")[0]).relative_to(ROOT).as_posix()
+    needed = needed_files(["components/fetch/__main__.py", own], "fetch")
+    shared = code_deps("fetch", "", "")
+    path = own if Path(own).parent.name == "fetch" else Path(own).parent.as_posix()  # what Workspace.dataset demands of `path`
+    missing = {file for file in needed if file not in shared and not (file == path or file.startswith(path + "/"))}
+    assert not missing, f"{source} runs through files that are no dep in dvc.yaml"
+
+
+def test_every_shared_file_of_fetch_is_used_by_a_source():
+    entries = [module_file(target.partition(":")[0]).relative_to(ROOT).as_posix() for target in SOURCES.values()]
+    needed = needed_files(["components/fetch/__main__.py", *entries], "fetch")
+    assert set(code_deps("fetch", "", "")) <= needed
+
+
+@pytest.mark.parametrize(("catalogue", "folder"), [(RECIPES, "recipes"), (MODELS, "models")])
+def test_an_entry_stands_in_the_file_of_its_name(catalogue, folder):
+    """dvc.yaml finds the file of a run's recipe and model by name."""
+    for name, target in catalogue.items():
+        assert target.partition(":")[0] == f"components.{folder}.{name}"
+    for name in RECIPES:
+        assert (ROOT / f"components/recipes/served/{name}.py").is_file()
+
+
+def test_served_code_imports_nothing_of_ours():
+    for path in (ROOT / "components/recipes/served").glob("*.py"):
+        assert not imported_modules(path, skip_functions=set(), lazy=True)
+        assert "import torch" not in path.read_text()
+
+
+def test_the_walk_finds_a_file_two_imports_away_and_a_lazy_one():
+    needed = needed_files(["components/train/__main__.py"], "train")
+    assert {"components/train/schedule.py", "components/settings.py"} <= needed
+    assert "components/augment/views.py" in needed_files(["components/assemble.py"], "train")  # imported inside a function

@@ -1,0 +1,142 @@
+"""params.yaml at the border: every fault is one message with the path, the value and what is allowed, and exit 2."""
+
+import copy
+
+import pytest
+from workbench import ROOT, run, toy_params, write_params
+
+from components.settings import SettingsError, Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A workspace of the classification recipe, and a function that changes one value of it."""
+    base = toy_params()
+    base["datasets"]["digits"]["path"] = str(ROOT / "components/fetch/digits.py")
+    base["links"] = {}
+    base["runs"] = {
+        "net": {
+            "recipe": "classification",
+            "view": "plain",
+            "model": {"name": "vit", "patch": 4, "width": 32, "depth": 1, "heads": 2},
+            "train": {
+                "seed": 0,
+                "threads": 1,
+                "precision": "fp32",
+                "steps": 5,
+                "batch_size": 4,
+                "optimizer": "adamw",
+                "learning_rate": 1e-3,
+            },
+            "export": {},
+            "evaluate": {},
+            "promote": {},
+        }
+    }
+    base["pipeline"] = {"runs": ["net"]}
+
+    def changed(path, value):
+        params = copy.deepcopy(base)
+        block = params
+        *parents, last = path.split(".") if path else [None]
+        for part in parents:
+            block = block[part]
+        if last is not None:
+            block[last] = value
+        write_params(tmp_path, params)
+        return Workspace(tmp_path)
+
+    return changed
+
+
+def everything(workspace):
+    for name in workspace.params.datasets:
+        workspace.dataset(name)
+    for name in workspace.params.views:
+        workspace.view(name)
+    for name in workspace.params.runs:
+        workspace.run(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("runs.net.train.warmupp", 3, r"runs\.net\.train\.warmupp: unknown key \(value 3\); allowed: .*did you mean 'warmup'"),
+        ("runs.net.train.learning_rate", -1.0, r"runs\.net\.train\.learning_rate: -1\.0 is not allowed: .*greater than 0"),
+        ("runs.net.train.steps", "100", r"runs\.net\.train\.steps: '100' is not allowed: .*integer"),
+        ("runs.net.train.precision", "fp16", r"runs\.net\.train\.precision: 'fp16' is not allowed: .*'fp32', 'bf16' or 'auto'"),
+        (
+            "runs.net.recipe",
+            "clasification",
+            r"runs\.net\.recipe: unknown name 'clasification'; allowed: .*did you mean 'classification'",
+        ),
+        ("runs.net.view", "plane", r"runs\.net\.view: unknown name 'plane'; allowed: plain, turned"),
+        ("runs.net.model.name", "vitt", r"runs\.net\.model\.name: unknown name 'vitt'; allowed: .*did you mean 'vit'"),
+        ("runs.net.model.pach", 4, r"runs\.net\.model\.pach: unknown key \(value 4\); allowed: .*did you mean 'patch'"),
+        ("runs.net.model.patch", 4.5, r"runs\.net\.model\.patch: 4\.5 is not allowed"),
+        ("runs.net.promote", {"metric": "accuracy"}, r"runs\.net\.promote\.metric: unknown key"),
+        ("runs.net.evaluate", None, r"runs\.net\.evaluate: None is not allowed"),
+        ("views.plain.sise", 8, r"views\.plain\.sise: unknown key \(value 8\); allowed: .*did you mean 'size'"),
+        ("views.plain.dataset", "digit", r"views\.plain\.dataset: unknown name 'digit'.*did you mean 'digits'"),
+        ("datasets.digits.source", "digitz", r"datasets\.digits\.source: unknown name 'digitz'.*did you mean 'digits'"),
+        ("datasets.digits.path", "nowhere", r"datasets\.digits\.path: 'nowhere' does not exist"),
+        ("pipeline.runs", ["nett"], r"pipeline\.runs\.0: unknown name 'nett'.*did you mean 'net'"),
+        ("datasets.Big-Name", {}, r"datasets\.Big-Name: 'Big-Name' is not allowed: string should match pattern"),
+        ("seed", -1, r"seed: -1 is not allowed"),
+        (
+            "links",
+            {"a": {"run": "net", "stage": "train", "role": "init", "from": "outputs/train/nett"}},
+            r"links\.a\.from: unknown name 'nett'",
+        ),
+        ("sed", 1, r"sed: unknown key.*did you mean 'seed'"),
+    ],
+)
+def test_a_fault_names_path_value_and_choices(workspace, path, value, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        everything(workspace(path, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_unchanged_file_is_valid_and_frozen(workspace):
+    settings = workspace("", None).run("net")
+    assert settings.train.learning_rate == 1e-3
+    with pytest.raises(Exception, match="frozen"):
+        settings.train.steps = 7
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path, workspace):
+    """YAML 1.1 takes 1e-3 for text and `no` for false; 1.2, and DVC, do not."""
+    text = (workspace("", None).folder / "params.yaml").read_text().replace("0.001", "1e-3")
+    assert "1e-3" in text
+    (tmp_path / "params.yaml").write_text(text)
+    assert Workspace(tmp_path).run("net").train.learning_rate == 1e-3
+
+
+def test_broken_yaml_is_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("runs: [1, 2\nseed: {")
+    with pytest.raises(SettingsError, match="not readable as YAML") as caught:
+        _ = Workspace(tmp_path).params
+    assert "\n" not in str(caught.value)
+
+
+def test_a_role_is_taken_once(workspace):
+    link = {"run": "net", "stage": "train", "role": "init", "from": "weights.pt"}
+    with pytest.raises(SettingsError, match=r"links\.b: the role 'init' of run 'net' is taken by links\.a"):
+        _ = workspace("links", {"a": link, "b": link}).params
+
+
+def test_the_command_prints_resolved_runs_or_exits_2(tmp_path, workspace):
+    workspace("", None)
+    printed = run("python", "-m", "components.settings", cwd=tmp_path, PYTHONPATH=str(ROOT)).stdout
+    assert "runs.net: recipe=classification view=plain" in printed
+    assert "warmup=0" in printed, "defaults are shown too"
+    workspace("runs.net.train.lerning_rate", 1)
+    failed = run("python", "-m", "components.settings", cwd=tmp_path, check=False, PYTHONPATH=str(ROOT))
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("params.yaml: runs.net.train.lerning_rate: unknown key (value 1)")
+    assert "Traceback" not in failed.stderr
+
+
+def test_the_shipped_params_and_every_study_are_valid():
+    for params in [ROOT / "params.yaml", *sorted((ROOT / "experiments").glob("*/params.yaml"))]:
+        everything(Workspace(params.parent))

@@ -1,0 +1,114 @@
+"""What tests of several rooms need: commands, a copy of the project with a toy recipe, small views."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+TOY = Path(__file__).parent / "toy"
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a stage: the venv's bin first, one thread."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_"))}
+    return clean | {"PATH": path, "OMP_NUM_THREADS": "1"} | extra
+
+
+def run(*command: str, cwd: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; a failure shows its output."""
+    done = subprocess.run(command, cwd=cwd, env=environment(**extra), capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, f"{command} -> {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+def make_project(folder: Path, params: dict) -> Path:
+    """A clone-like copy of the code with the toy recipe in its catalogues, ``params`` as params.yaml, git and DVC ready."""
+    folder.mkdir(parents=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("components", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"):
+        shutil.copyfile(ROOT / name, folder / name)
+    add_entry(folder / "components/recipes/__init__.py", '"toy": "components.recipes.toy:Toy"')
+    add_entry(folder / "components/models/__init__.py", '"toy_coder": "components.models.toy_coder:Coder"')
+    shutil.copyfile(TOY / "recipe.py", folder / "components/recipes/toy.py")
+    shutil.copyfile(TOY / "served.py", folder / "components/recipes/served/toy.py")
+    shutil.copyfile(TOY / "model.py", folder / "components/models/toy_coder.py")
+    write_params(folder, params)
+    run("git", "init", "--quiet", cwd=folder)
+    run("dvc", "init", "--quiet", cwd=folder)
+    return folder
+
+
+def add_entry(catalogue: Path, entry: str) -> None:
+    text = catalogue.read_text(encoding="utf-8")
+    assert text.rstrip().endswith("}")
+    catalogue.write_text(text.rstrip()[:-1] + f"    {entry},\n}}\n", encoding="utf-8")
+
+
+def write_params(folder: Path, params: dict) -> None:
+    """YAML is a superset of JSON."""
+    (folder / "params.yaml").write_text(json.dumps(params, indent=1), encoding="utf-8")
+
+
+def toy_params(**train: object) -> dict:
+    """The smallest params.yaml that uses every section."""
+    view = {"dataset": "digits", "size": 8, "channels": 1, "split": {"by": "image", "validation": 0.1, "test": 0.2}}
+    block = {
+        "seed": 0,
+        "threads": 1,
+        "precision": "fp32",
+        "steps": 30,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "average_decay": 0.9,
+    }
+    return {
+        "root": ".",
+        "seed": 0,
+        "pipeline": {"runs": ["toy"]},
+        "datasets": {"digits": {"source": "digits", "path": "components/fetch/digits.py"}},
+        "views": {"plain": view, "turned": view | {"augment": [{"Affine": {"rotate": [-10, 10], "p": 1.0}}]}},
+        "runs": {
+            "toy": {
+                "recipe": "toy",
+                "view": "turned",
+                "model": {"name": "toy_coder", "width": 4},
+                "train": block | train,
+                "export": {},
+                "evaluate": {},
+                "promote": {},
+            }
+        },
+        "links": {"toy_other": {"run": "toy", "stage": "train", "role": "other", "from": "outputs/views/plain"}},
+    }
+
+
+def write_view(
+    folder: Path, *, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], policy: dict | None = None
+) -> Path:
+    """A view on disk with the same images in every split: uint8 [N, H, W, C], int64 [N]."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation", "test"):
+        np.save(folder / f"{split}.image.npy", images)
+        np.save(folder / f"{split}.label.npy", labels)
+    scaled = images / 127.5 - 1
+    facts = {
+        "name": folder.name,
+        "image_size": images.shape[1],
+        "channels": images.shape[3],
+        "classes": {"label": list(classes)},
+        "mean": scaled.mean((0, 1, 2)).tolist(),
+        "std": scaled.std((0, 1, 2)).tolist(),
+        "counts": {split: len(images) for split in ("train", "validation", "test")},
+        "digest": "0" * 64,
+    }
+    (folder / "view.json").write_text(json.dumps(facts))
+    (folder / "policy.json").write_text(json.dumps(policy))
+    return folder
