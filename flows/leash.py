@@ -1,0 +1,119 @@
+"""``python leash.py <parent pid> <grace seconds> <command ...>``: a command that ends with its parent, with all it started.
+
+Neither Prefect nor DVC ends a stage when it is killed itself: the training goes on as an orphan. This small process stands
+between: the kernel tells it when its parent has died, and as a subreaper it inherits whatever the command leaves behind, so
+that nothing escapes, not even what opened a session of its own. Linux only; standard library only, as every stage starts one.
+
+At the end, wanted or not, the command's own children get SIGTERM first, so that a training can write its checkpoint and DVC can
+note the failure and give back its locks; then the command; after the grace SIGKILL for all that is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+POLL = 0.05
+
+
+class Stop(Exception):
+    """The parent is dead, or asks for the end."""
+
+
+def main() -> int:
+    """Run the command; its exit code, 128 + signal as a shell says it, or 143 when stopped."""
+    parent, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        return 143
+    child = _start(command, prctl)
+    try:
+        return _wait(child)
+    except Stop:
+        return 143
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        _end(child, time.monotonic() + grace)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise Stop
+
+
+def _start(command: list[str], prctl: ctypes._NamedFuncPointer) -> int:
+    child = os.fork()
+    if child == 0:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        try:
+            os.execvp(command[0], command)  # noqa: S606
+        except OSError as error:
+            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+            os._exit(127)
+    return child
+
+
+def _wait(child: int) -> int:
+    """Until ``child`` ends; orphans that come to us meanwhile are reaped too."""
+    while True:
+        ended, status = os.waitpid(-1, 0)
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _end(child: int, deadline: float) -> None:
+    told: set[int] = set()
+    _tell(_children(child) or {child}, told)
+    while alive := _reap():
+        if time.monotonic() > deadline:
+            _signal(alive, signal.SIGKILL)  # what they leave behind comes to us, and goes the same way
+        elif child not in alive:
+            _tell(alive, told)
+        time.sleep(POLL)
+
+
+def _tell(processes: set[int], told: set[int]) -> None:
+    _signal(processes - told, signal.SIGTERM)
+    told |= processes
+
+
+def _signal(processes: set[int], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def _reap() -> set[int]:
+    """Bury the dead; the children that are still alive."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return set()
+    return _children(os.getpid())
+
+
+def _children(process: int) -> set[int]:
+    """The direct children of all threads of the process."""
+    found: set[int] = set()
+    try:
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with open(f"/proc/{process}/task/{thread}/children") as file:
+                found.update(map(int, file.read().split()))
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

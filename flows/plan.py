@@ -1,0 +1,155 @@
+"""What DVC would run: the stale stages of the chosen runs, asked in process (a fifth of a second) before anything starts.
+
+Only the workspace's own dvc.yaml is read. ``Repo.status()`` and the repository's index collect every dvc.yaml below the root:
+one study with a broken params.yaml would stop the root and all other studies.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.settings import SettingsError, Workspace
+from flows.project import Project
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+    from networkx import DiGraph  # type: ignore[import-untyped]
+
+IsPublished = Callable[[Workspace, str], object]
+
+FORCED = ("train", "export", "evaluate")  # a run's own chain: what --force runs again
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage that will run: why, after which other planned stages, and whether though nothing changed."""
+
+    name: str
+    reasons: tuple[str, ...]
+    after: tuple[str, ...]
+    force: bool = False
+
+    @property
+    def kind(self) -> str:
+        """``train`` of ``train@digits``."""
+        return self.name.partition("@")[0]
+
+    @property
+    def block(self) -> str:
+        """``digits`` of ``train@digits``."""
+        return self.name.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish."""
+
+    runs: tuple[str, ...]
+    stages: tuple[Planned, ...]
+    up_to_date: int
+    unpublished: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to run and nothing to publish."""
+        return not self.stages and not self.unpublished
+
+
+def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> Plan:
+    """The plan for the chosen runs. SettingsError where DVC cannot read the workspace's params.yaml or dvc.yaml.
+
+    A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
+    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC.
+    """
+    graph, status = _ask_dvc(project, runs)
+    reasons = {name: _reasons(entries, graph.nodes[name]["recorded"]) for name, entries in status.items() if entries}
+    forced = {f"{kind}@{run}" for kind in FORCED for run in runs} if force else set()
+    stages: list[Planned] = []
+    for name in _order(graph):
+        upstream = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
+        why = reasons.get(name, []) + ["forced"] * (name in forced)
+        if why or upstream:
+            why = why or [f"downstream of {', '.join(upstream)}"]
+            stages.append(Planned(name, tuple(why), tuple(upstream), name in forced))
+    stale = {stage.block for stage in stages if stage.kind in FORCED}
+    unpublished = tuple(run for run in runs if run in stale or not published(project.workspace, run))
+    return Plan(runs, tuple(stages), len(graph) - len(stages), unpublished)
+
+
+def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str, list[Any]]]:
+    """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies); each stage's status."""
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo, lock_repo
+    from dvc.repo.index import Index
+
+    try:
+        with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+            index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
+            graph = _by_name(index.graph, [f"evaluate@{run}" for run in runs])
+            return graph, {stage.name: _status(stage) for stage in index.stages if stage.name in graph}
+    except (DvcException, OSError) as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise SettingsError(f"DVC cannot plan {project.folder / 'dvc.yaml'}: {error}{cause}") from error
+
+
+def _by_name(graph: DiGraph, targets: Iterable[str]) -> DiGraph:
+    """``graph`` over names, restricted to the targets and what they need; ``recorded``: whether dvc.lock knows the stage."""
+    import networkx as nx
+
+    names = nx.DiGraph()
+    for position, stage in enumerate(graph):
+        recorded = any(out.hash_info for out in stage.outs)
+        names.add_node(stage.name, recorded=recorded, position=position)
+    names.add_edges_from((stage.name, needed.name) for stage, needed in graph.edges)
+    wanted = set(targets)
+    missing = wanted - set(names)
+    if missing:
+        raise SettingsError(f"dvc.yaml has no stage {', '.join(sorted(missing))}")
+    return names.subgraph(wanted.union(*(nx.descendants(names, target) for target in wanted)))
+
+
+def _order(graph: DiGraph) -> list[str]:
+    """Dependencies first; otherwise as in dvc.yaml."""
+    import networkx as nx
+
+    return list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda name: graph.nodes[name]["position"]))
+
+
+def _status(stage: PipelineStage) -> list[Any]:
+    """What DVC's status says of the stage; a stage whose files another DVC process holds is planned, and waits for its turn."""
+    from dvc.lock import LockError
+
+    try:
+        found: list[Any] = stage.status(check_updates=False).get(stage.addressing, [])
+    except LockError:
+        return ["held by another DVC process"]
+    return found
+
+
+def _reasons(status: list[Any], recorded: bool) -> list[str]:
+    """DVC's status entries, ``{"changed deps": {"params.yaml": {"runs.a.train": "modified"}}}`` and so on, in words."""
+    if not recorded:
+        return ["never run"]
+    found: list[str] = []
+    for entry in status:
+        if isinstance(entry, str):
+            found.append(entry)
+            continue
+        for what, changes in entry.items():
+            found += _changes(what.removeprefix("changed ").removesuffix("s"), changes)
+    return found
+
+
+def _changes(what: str, changes: dict[str, Any]) -> list[str]:
+    """``what`` is "dep" or "out"; a dep that is a mapping is a file of parameters."""
+    found = []
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            found += [f"{how} param {key}" for key, how in change.items()]
+        else:
+            found.append(f"{change} {what} {name}")
+    return found

@@ -1,0 +1,62 @@
+"""What must hold before anything starts: the interpreter, the installed versions, the settings of what will run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.settings import SettingsError
+
+if TYPE_CHECKING:
+    from flows.plan import Plan
+    from flows.project import Project
+
+LOCK = "requirements.lock"
+MATTERS = ("prefect", "fastapi", "sqlalchemy", "dvc", "mlflow", "torch", "albumentations")  # wrong ones fail late or silently
+PYTHON = (3, 11)
+
+CheckSettings = Callable[["Project", "Plan"], None]
+
+
+def check_versions(root: Path) -> None:
+    """SettingsError naming package, wanted and found version where the installation is not what requirements.lock says."""
+    if sys.version_info < PYTHON:
+        raise SettingsError(f"Python {'.'.join(map(str, PYTHON))} or newer is needed, this is {sys.version.split()[0]}")
+    wanted = _locked(root / LOCK)
+    found = {name: _installed(name) for name in MATTERS if name in wanted}
+    wrong = [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
+    if wrong:
+        raise SettingsError("\n".join([f"the installation is not what {LOCK} says:", *(f"  {line}" for line in wrong)]))
+
+
+def _locked(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file") from None
+    return {name.lower().replace("_", "-"): _public(pin) for name, pin in re.findall(r"(?m)^([\w.-]+)==([^\s;#]+)", text)}
+
+
+def _installed(name: str) -> str:
+    try:
+        return _public(version(name))
+    except PackageNotFoundError:
+        return "none"
+
+
+def _public(pin: str) -> str:
+    """Without a local tag such as ``+cpu``: one release, built for another device."""
+    return pin.partition("+")[0]
+
+
+def check_settings(project: Project, plan: Plan) -> None:
+    """Parse every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
+    workspace = project.workspace
+    checks = {"fetch": workspace.dataset, "augment": workspace.view, "evaluate": workspace.run, "train": workspace.run}
+    for stage in plan.stages:
+        if stage.kind in checks:
+            checks[stage.kind](stage.block)

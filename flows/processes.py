@@ -1,0 +1,153 @@
+"""Child processes of a flow: on a leash, output read line by line, ended at a timeout or when the flow is told to stop."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LEASH = Path(__file__).with_name("leash.py")
+GRACE = 20.0  # seconds between asking a stage to end and ending it: time to write a checkpoint
+PROGRESS = 5.0  # seconds between two lines of one progress bar
+TAIL = 20  # lines that an error shows
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+Log = Callable[[str], None]
+
+
+class Stopped(Exception):
+    """The flow was told to stop: the process was ended, or not started."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code (128 + signal), its last lines, seconds, and whether it ran past its timeout."""
+
+    code: int
+    tail: tuple[str, ...]
+    seconds: float
+    timed_out: bool
+
+
+@dataclass
+class Lines:
+    """Bytes in, lines out; of a progress bar, whose updates end in a carriage return, one every ``PROGRESS`` seconds."""
+
+    _decode: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    _rest: str = ""
+    _shown: float = float("-inf")
+
+    def feed(self, data: bytes, last: bool = False) -> Iterator[str]:
+        """The whole lines so far; with ``last`` also what stands after the last line's end."""
+        text = self._rest + self._decode.decode(data, last)
+        *parts, self._rest = re.split(r"(\r\n|\n|\r(?!\n|\Z))", text)
+        for line, end in zip(parts[::2], parts[1::2], strict=True):
+            yield from self._show(line, progress=end == "\r")
+        if last:
+            yield from self._show(self._rest, progress=False)
+
+    def _show(self, line: str, progress: bool) -> Iterator[str]:
+        line = _ESCAPE.sub("", line).rstrip()
+        now = time.monotonic()
+        if not line.strip() or (progress and now - self._shown < PROGRESS):
+            return
+        if progress:
+            self._shown = now
+        yield line
+
+
+def leashed(command: Sequence[str], grace: float = GRACE) -> list[str]:
+    """``command`` behind a leash held by this process."""
+    return [sys.executable, "-S", "-E", str(LEASH), str(os.getpid()), str(grace), *command]
+
+
+class Processes:
+    """Starts commands and can end all of them at once. One for a flow run; safe to use from many threads."""
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self._grace = grace
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, command: Sequence[str], *, folder: Path, env: dict[str, str], log: Log, timeout: float) -> Ended:
+        """Run the command in ``folder``, hand every line of its output to ``log``; Stopped if ``stop`` came in between.
+
+        The thread that calls must live until the command ends: the kernel takes its end for the parent's death.
+        """
+        started = time.monotonic()
+        tail: deque[str] = deque(maxlen=TAIL)
+
+        def show(line: str) -> None:
+            tail.append(line)
+            log(line)
+
+        process = self._start(command, folder, env)
+        try:
+            timed_out = self._read(process, started + timeout, show)
+            code = process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        if self._stopped:
+            raise Stopped("ended, since the flow was told to stop")
+        return Ended(code, tuple(tail), time.monotonic() - started, timed_out)
+
+    def stop(self) -> None:
+        """End every running command, and let no other start. Returns at once; each ``run`` returns when its command is gone."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+    def _start(self, command: Sequence[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise Stopped("not started, since the flow was told to stop")
+            process = subprocess.Popen(
+                leashed(command, self._grace),
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C at the terminal reaches the flow alone, which then ends the stages in order
+            )
+            self._running.add(process)
+            return process
+
+    def _read(self, process: subprocess.Popen[bytes], deadline: float, show: Log) -> bool:
+        """Read to the end of the output, which is the end of the leash; True if the deadline came first."""
+        assert process.stdout is not None
+        lines, timed_out = Lines(), False
+        with process.stdout, selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self._end(process, again=timed_out)
+                    timed_out, deadline = True, time.monotonic() + self._grace + 5.0
+                elif selector.select(min(left, 3600.0)):
+                    data = os.read(process.stdout.fileno(), 1 << 16)
+                    for line in lines.feed(data, last=not data):
+                        show(line)
+                    if not data:
+                        return timed_out
+
+    def _end(self, process: subprocess.Popen[bytes], again: bool) -> None:
+        """Ask the leash to end its command; if it was asked before and hangs itself, kill the group."""
+        if again:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.terminate()

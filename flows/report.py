@@ -1,0 +1,76 @@
+"""What a pipeline run says at its end, as plain tables; knows no Prefect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from components import settings
+from flows.plan import Plan
+from flows.project import Project
+
+MAIN = 4  # metrics a line
+LATENCY = "latency_p50_ms"
+
+Row = dict[str, str]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows, which all have the first row's columns, under its keys."""
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    lines = [columns, *([row[column] for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def describe(plan: Plan) -> str:
+    """The plan for a reader: each stage with its reasons, in the order of running."""
+    if plan.empty:
+        return f"nothing to do: {plan.up_to_date} stages are up to date and {', '.join(plan.runs)} published"
+    rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
+    names = {stage.name for stage in plan.stages}
+    for run in plan.unpublished:
+        rows.append({"stage": f"publish@{run}", "why": "new results" if f"evaluate@{run}" in names else "not published yet"})
+    return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
+
+
+def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
+    """A row a run: its first metrics (in the report's order), its latency where it is measured, and where the report stands."""
+    rows = []
+    for run in runs:
+        folder = project.folder / "outputs" / "evaluate" / run
+        metrics = read(folder / "metrics.json")
+        order = [name for name in read(folder / "report" / "report.json").get("directions", metrics) if name in metrics]
+        latency = read(settings.WORK / "latency" / f"{project.workspace.registered_name(run)}.json").get(LATENCY)
+        rows.append(
+            {
+                "run": run,
+                "metrics": "  ".join(f"{name} {_number(metrics[name])}" for name in order[:MAIN]) or "none",
+                "latency": f"{latency:.2f} ms" if isinstance(latency, int | float) else "-",
+                "report": f"outputs/evaluate/{run}/report",
+            }
+        )
+    return rows
+
+
+def where_to_look(project: Project) -> str:
+    """The commands that show more."""
+    from components.record.published import tracking_uri
+
+    folder = project.folder.relative_to(project.root)
+    there = "" if folder == Path() else f"cd {folder} && "
+    return f"look:  {there}dvc metrics show    {there}dvc plots show    mlflow ui --backend-store-uri {tracking_uri()}"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; empty where there is none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)

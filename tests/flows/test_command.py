@@ -1,0 +1,85 @@
+"""``python -m flows``: quick when there is nothing to do, one message when something is wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from typing import Any
+
+PUBLISHED = "is_published=lambda workspace, run: True"
+NOT_IMPORTED = "print('imported:', {'prefect', 'mlflow', 'torch', 'numpy', 'pandas'} & set(sys.modules))"
+
+
+def ask(fake: Any, *words: str, **options: Any) -> tuple[int, str]:
+    process = fake.flows(*words, **options)
+    output, _ = process.communicate(timeout=60)
+    return process.returncode, output
+
+
+def test_nothing_to_do_is_said_at_once(done: Any) -> None:
+    report = done.folder / "outputs" / "evaluate" / "a" / "report"
+    report.mkdir()
+    (report / "report.json").write_text(json.dumps({"directions": {"accuracy": "max"}}))
+    done.dvc("commit", "-f", "-q", "evaluate@a")
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        code, output = ask(done, "run", options=PUBLISHED, code=NOT_IMPORTED)
+        seconds.append(time.monotonic() - started)
+        assert code == 0, output
+    assert "nothing to do: 10 stages are up to date and a, b published" in output
+    assert "a    accuracy 0.5  " in output
+    assert "imported: set()" in output
+    assert min(seconds) < 2.0
+
+
+def test_plan_starts_nothing(done: Any) -> None:
+    done.change(lambda content: content["runs"]["a"]["evaluate"].update(split="test"))
+    for words in (("plan",), ("run", "--dry-run")):
+        code, output = ask(done, *words, options=PUBLISHED, code=NOT_IMPORTED)
+        assert code == 0
+        assert output.splitlines() == [
+            "stage       why",
+            "evaluate@a  modified param runs.a.evaluate",
+            "publish@a   new results",
+            "1 stages to run, 9 up to date",
+            "imported: set()",
+        ]
+    assert not (done.folder / ".work" / "locks").exists()
+
+
+def test_what_is_wrong_is_said_before_anything_starts(done: Any) -> None:
+    for words, message in {
+        ("--runs", "a,z"): "error: --runs: unknown run 'z'; there are: a, b, c",
+        ("--study", "z"): "error: --study: no study 'z' in experiments/",
+        ("--runs", "a", "--all"): "not allowed with argument",
+    }.items():
+        code, output = ask(done, "run", *words)
+        assert (code, message in output) == (2, True), output
+    done.change(lambda content: content["pipeline"].update(run=["a"]))
+    code, output = ask(done, "run")
+    assert code == 2
+    assert f"{done.folder}/params.yaml: pipeline.run: unknown key" in output
+    assert not (done.folder / ".work" / "locks").exists()
+
+
+def test_wrong_version_stops_the_run(done: Any) -> None:
+    (done.folder / "requirements.lock").write_text("dvc==1.0\n")
+    code, output = ask(done, "plan")
+    assert code == 2
+    assert "dvc: 1.0 is wanted, 3.67.1 is installed" in output
+
+
+def test_one_pipeline_run_a_workspace(done: Any) -> None:
+    locks = done.folder / ".work" / "locks"
+    locks.mkdir(parents=True)
+    with (locks / "pipeline-root").open("w") as file:
+        file.write("4711\n")
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        code, output = ask(done, "run", "--force", options=PUBLISHED)
+        assert code == 3
+        assert "another pipeline run (process 4711) is at work in" in output
+        assert ask(done, "plan", options=PUBLISHED)[0] == 0
+    assert ask(done, "run", options=PUBLISHED)[0] == 0
