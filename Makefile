@@ -32,10 +32,10 @@ plan: $(INSTALLED)
 	@$(RUN) plan
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not gpu"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

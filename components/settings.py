@@ -242,6 +242,17 @@ class Workspace:
 
         return parse(ViewSettings, _named(self.params.views, name, "views"), f"views.{name}")
 
+    def check_view(self, name: str) -> None:
+        """Parse the view's block and build its augmentation policy, as the augment stage will."""
+        from components.augment.policies import validate_policy
+
+        validate_policy(name, self.view(name))
+
+    def check_run(self, name: str) -> None:
+        """Parse the run's blocks and build its network for the view's size and channels, without memory for weights."""
+        run = self.run(name)
+        build_without_memory(run.model, self.view(run.view), f"runs.{name}.model")
+
     def run(self, name: str) -> RunSettings:
         """The run with every block parsed by the class that reads it."""
         from components.recipes import RECIPES
@@ -288,6 +299,22 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
     options_class: type[Strict] = create_model("Model", __base__=Strict, **fields)  # type: ignore[call-overload]
     parsed = parse(options_class, options, key)
     return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
+
+
+def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
+    """Build the network on torch's meta device, with two classes: SettingsError where its options do not fit each other."""
+    import torch
+
+    from components.models import MODELS
+
+    network = resolve(MODELS, model.name, key)
+    facts = {"image_size": view.size, "channels": view.channels, "num_classes": 2}
+    known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
+    try:
+        with torch.device("meta"):
+            network(**known, **model.options)
+    except ValueError as error:
+        raise SettingsError(f"{key}.{error}") from None
 
 
 def _source_code(source: Any) -> Path:
@@ -343,8 +370,11 @@ def describe(workspace: Workspace) -> str:
     """Every block of the workspace, parsed, as YAML-like text: what the stages will really read."""
     params = workspace.params
     lines = [f"datasets.{name}: {_flat(workspace.dataset(name))}" for name in params.datasets]
-    lines += [f"views.{name}: {_flat(workspace.view(name))}" for name in params.views]
+    for name in params.views:
+        workspace.check_view(name)
+        lines.append(f"views.{name}: {_flat(workspace.view(name))}")
     for name in params.runs:
+        workspace.check_run(name)
         run = workspace.run(name)
         lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
         lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))

@@ -15,7 +15,7 @@ from components.record.published import published
 from components.settings import ROOT, SettingsError
 from flows.environment import set_defaults
 from flows.plan import IsPublished, Plan, make_plan
-from flows.preflight import CheckSettings, check_settings, check_versions
+from flows.preflight import CheckSettings, broken_studies, check_settings, check_versions
 from flows.project import AnotherRun, Project
 from flows.report import describe, metrics_rows, table, where_to_look
 
@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace, is_published: IsPublished, check: CheckSe
     project = Project(arguments.project.resolve(), arguments.study)
     chosen = project.choose(tuple(filter(None, arguments.runs.split(","))), arguments.all)
     check_versions(project.root)
+    for line in broken_studies(project.root):
+        print(f"warning: {line}", file=sys.stderr)
     if arguments.dry_run:
         print(describe(make_plan(project, chosen, arguments.force, is_published)))
         return 0

@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from components.record.published import published
 from components.settings import ROOT
 from flows.artifacts import write_artifacts
+from flows.lock_order import sort_lock
 from flows.plan import Plan, make_plan
 from flows.preflight import check_settings, check_versions
 from flows.project import AnotherRun, Project
@@ -68,6 +69,7 @@ def execute(project: Project, plan: Plan) -> State[Any]:
             needed = [futures[name] for name in (f"evaluate@{run}",) if name in futures]
             futures[f"publish@{run}"] = publish_task.submit(run=run, crew=crew, wait_for=needed, return_state=False)
         wait(list(futures.values()))
+        sort_lock(project)
     except BaseException:  # Ctrl-C, or a SIGTERM that Prefect has made an exception of
         crew.processes.stop()
         raise

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.settings import SettingsError
+from components.settings import PARAMS, SettingsError, Workspace
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -54,9 +54,20 @@ def _public(pin: str) -> str:
 
 
 def check_settings(project: Project, plan: Plan) -> None:
-    """Parse every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
-    workspace = project.workspace
-    checks = {"fetch": workspace.dataset, "augment": workspace.view, "evaluate": workspace.run, "train": workspace.run}
+    """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
+    place = project.workspace
+    checks = {"fetch": place.dataset, "augment": place.check_view, "train": place.check_run, "evaluate": place.run}
     for stage in plan.stages:
         if stage.kind in checks:
             checks[stage.kind](stage.block)
+
+
+def broken_studies(root: Path) -> list[str]:
+    """A line for each study whose params.yaml cannot be read. They stop nothing but themselves."""
+    lines = []
+    for params in sorted(root.glob(f"experiments/*/{PARAMS}")):
+        try:
+            _ = Workspace(params.parent).params
+        except SettingsError as error:
+            lines.append(f"study {params.parent.name} is broken: {str(error).splitlines()[0]}")
+    return lines

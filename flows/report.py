@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,8 @@ def where_to_look(project: Project) -> str:
 
     folder = project.folder.relative_to(project.root)
     there = "" if folder == Path() else f"cd {folder} && "
-    return f"look:  {there}dvc metrics show    {there}dvc plots show    mlflow ui --backend-store-uri {tracking_uri()}"
+    browse = f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri())}"
+    return f"look:  {there}dvc metrics show    {there}dvc plots show    {browse}"
 
 
 def read(path: Path) -> dict[str, Any]:

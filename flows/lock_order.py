@@ -1,0 +1,27 @@
+"""dvc.lock in one order, whoever ran the stages: DVC appends an entry when a stage ends, and side by side that is chance."""
+
+from __future__ import annotations
+
+from flows.project import Project
+
+
+def sort_lock(project: Project) -> None:
+    """Put the workspace's dvc.lock into the order in which a plain ``dvc repro`` from scratch writes it.
+
+    Entries of stages that are gone (DVC keeps them) come last, in the order they had.
+    """
+    from dvc.repo import Repo, lock_repo
+    from dvc.repo.index import Index
+    from dvc.repo.reproduce import get_active_graph, plan_repro
+    from dvc.utils.serialize import modify_yaml
+
+    path = project.folder / "dvc.lock"
+    with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+        index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
+        planned = [stage.name for stage in plan_repro(get_active_graph(index.graph), list(index.stages))]
+        position = {name: number for number, name in enumerate(planned)}
+        with modify_yaml(str(path)) as content:
+            stages = content["stages"]
+            wanted = sorted(stages, key=lambda name: position.get(name, len(position)))
+            if wanted != list(stages):
+                content["stages"] = {name: stages[name] for name in wanted}
