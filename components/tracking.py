@@ -17,7 +17,7 @@ from components import registry, settings
 from components.record.live import live_curves
 from components.record.outs import Outs, Point
 from components.record.published import Published, database, note_published, published, tracking_uri
-from components.record.recording import record_evaluation, record_run
+from components.record.recording import record_evaluation, record_run, sweep
 from components.runtime import locked
 from components.settings import Workspace
 
@@ -59,6 +59,7 @@ def publish(workspace: Workspace, run: str) -> Published:
         version = registry.register(server.client, outs.name, outs.key, run_id, outs.export)
         record_evaluation(server, outs, run_id, version)
         registry.set_alias(server.client, outs.name, "candidate", int(version.version))
+        sweep(server)
         found = Published(outs.key, outs.evaluation, tracking_uri(), int(version.version), run_id)
         note_published(workspace, run, found)
     return found

@@ -90,6 +90,28 @@ def toy_params(**train: object) -> dict:
     }
 
 
+def run_settings(model: str, options: dict, **train: object):
+    """A classification run's settings, parsed, with a small training."""
+    from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
+    from components.settings import ModelSettings, Promote, RunSettings
+    from components.train.loop import LoopSettings
+
+    class Train(LoopSettings, TrainSettings):
+        pass
+
+    block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 10, "batch_size": 8, "optimizer": "adamw"}
+    return RunSettings(
+        name="test",
+        recipe="classification",
+        view="view",
+        model=ModelSettings(model, options),
+        train=Train(**block | {"learning_rate": 1e-3} | train),
+        export=ExportSettings(),
+        evaluate=EvaluateSettings(),
+        promote=Promote(),
+    )
+
+
 def write_view(
     folder: Path, *, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], policy: dict | None = None
 ) -> Path:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from components import settings
 from components.record.outs import Point, ended_file
 from components.record.published import write_json
-from components.record.recording import FINGERPRINT, LIVE, NAME
+from components.record.recording import FINGERPRINT, LIVE, NAME, PROCESS, this_process
 from components.registry import KEY
 from components.runtime import locked
 from components.settings import Workspace
@@ -49,6 +49,7 @@ class LiveRun:
         with locked(settings.WORK / "locks" / f"live-{name}"):
             found = [entry for entry in server.runs(wanted) if KEY not in entry.data.tags]
             record = found[0] if found else server.create(run, wanted)
+        server.add_tags(record.info.run_id, {PROCESS: this_process()})
         server.client.update_run(record.info.run_id, status="RUNNING")
         return cls(server, record.info.run_id, max((step for _, step in server.points(record)), default=-1))
 

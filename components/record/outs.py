@@ -67,7 +67,9 @@ class Outs:
 def parameters(outs: Outs) -> dict[str, str]:
     """The blocks that made the model, flattened: ``train.learning_rate``. What measures or promotes it is not among them."""
     block = outs.block
-    content = {"model": block.model, "train": block.train, "export": block.export}
+    trained = read_json(outs.train / "settings.json", default={}).get("train", {})  # with what "auto" became
+    resolved = {name: trained[name] for name in ("precision", "device") if name in trained}
+    content = {"model": block.model, "train": block.train, "export": block.export, "resolved": resolved}
     return {"recipe": block.recipe, "view": block.view, **flatten(content)}
 
 

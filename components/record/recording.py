@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,7 @@ FINGERPRINT = "darkroom.fingerprint"  # tag: the training that made the weights
 LIVE = "darkroom.live"  # tag: "true" on a run of live logging, "adopted" once it is published
 EVALUATION = "darkroom.evaluation"  # tag of a child run: the hash of metrics and evaluation settings
 WHOLE = "darkroom.whole"  # tag: every step of the recording is done
+PROCESS = "darkroom.process"  # tag of a live run: host, pid and start of the process that logs to it
 PARENT = "mlflow.parentRunId"
 
 
@@ -62,6 +65,27 @@ def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, fl
             server.add_tags(run.info.run_id, {KEY: outs.key, LIVE: "adopted"})
             return server.client.get_run(run.info.run_id)
     return None
+
+
+def this_process() -> str:
+    """What tells this process from all others: host, pid, start time in clock ticks since boot."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def sweep(server: Server) -> None:
+    """End the live runs that say RUNNING though their process on this machine is gone; the same training may resume them."""
+    for run in server.runs({LIVE: "true"}):
+        host, pid, started = (run.data.tags.get(PROCESS, "") + "::").split(":")[:3]
+        ours = host == socket.gethostname() and pid.isdigit()
+        if run.info.status == "RUNNING" and ours and _started(int(pid)) != started:
+            server.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float], ended: str | None) -> None:

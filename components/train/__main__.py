@@ -1,5 +1,6 @@
 """``python -m components.train <run>``: from a view to final weights and curves."""
 
+import json
 import sys
 from dataclasses import asdict
 
@@ -40,10 +41,11 @@ def main() -> None:
         "recipe": settings.recipe,
         "view": asdict(views["main"].facts),
         "model": {"name": settings.model.name, **settings.model.options},
-        "train": settings.train.model_dump() | {"precision": precision},
+        "train": settings.train.model_dump() | {"precision": precision, "device": device.type},
     }
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
     write_atomically(out / "weights.pt", serialise({"settings": carried, "state": state}))
+    write_atomically(out / "settings.json", (json.dumps(carried, indent=1, sort_keys=True) + "\n").encode())
     write_atomically(out / "curves.csv", curves.to_csv())
 
 

@@ -3,10 +3,15 @@
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 def ratio(theirs: Callable[[], None], ours: Callable[[], None], rounds: int) -> tuple[float, float, float]:

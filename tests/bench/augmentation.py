@@ -1,6 +1,5 @@
 """Reading a view and augmenting, against plain albumentations over the same array in one process."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -26,9 +25,6 @@ def bench_augmentation(ratio):
 
 
 def _compare(ratio, size, policy):
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     import albumentations
     from workbench import write_view
 
@@ -44,7 +40,6 @@ def _compare(ratio, size, policy):
         view = open_view(
             write_view(Path(folder) / "view", images=images, labels=np.zeros(COUNT, int), classes=("a",), policy=form)
         )
-        json.dumps(form)
 
         def theirs():
             order = np.random.default_rng(0).permutation(COUNT)

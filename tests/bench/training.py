@@ -13,41 +13,37 @@ STEPS = 3
 
 
 def bench_training(ratio):
-    """Milliseconds a step of both; the bar is 1, and 2 for ResNet-18 where the CPU has AMX."""
+    """Milliseconds a step of both, ours in the precision that `auto` takes; the bar is 1, and 2 for ResNet-18 with AMX."""
     from components.runtime import multiplies_bf16, set_threads
 
     set_threads(1)
-    amx = multiplies_bf16(torch.device("cpu"))
+    native = multiplies_bf16(torch.device("cpu"))
     for name, (options, batch) in CASES.items():
         first, second, times = ratio(*_loops(name, options, batch), rounds=7)
         bare, loop = first / STEPS * 1e3, second / STEPS * 1e3
-        yield f"{name} batch {batch}: bare {bare:.0f} ms, ours {loop:.0f} ms: ratio {times:.2f} (AMX: {amx})"
+        yield f"{name} batch {batch}: bare {bare:.0f} ms, ours {loop:.0f} ms: ratio {times:.2f} (native bf16: {native})"
 
 
 def _loops(name, options, batch):
     import copy
 
+    from workbench import run_settings
+
     from components.batch import ViewFacts
     from components.models import MODELS
-    from components.recipes.classification import Classification, EvaluateSettings, ExportSettings, TrainSettings
+    from components.recipes.classification import Classification
     from components.runtime import resolve_precision
-    from components.settings import ModelSettings, Promote, RunSettings, resolve
-    from components.train.loop import LoopSettings, TrainingState, to_device
+    from components.settings import resolve
+    from components.train.loop import TrainingState, to_device
 
-    class Train(LoopSettings, TrainSettings):
-        pass
-
-    train = Train(seed=0, threads=1, precision="auto", steps=1000, batch_size=batch, optimizer="adamw", learning_rate=1e-3)
-    settings = RunSettings(
-        name, "classification", "v", ModelSettings(name, options), train, ExportSettings(), EvaluateSettings(), Promote()
-    )
+    settings = run_settings(name, options, precision="auto", steps=1000, batch_size=batch)
     facts = ViewFacts("v", 32, 3, {"label": tuple("0123456789")}, (0.0,) * 3, (0.5,) * 3, {"train": 1}, "")
     network = resolve(MODELS, name, "")(image_size=32, channels=3, num_classes=10, **options)
     recipe = Classification(settings, facts, copy.deepcopy(network))
     device = torch.device("cpu")
     precision = resolve_precision("auto", device, recipe.bf16_hurts)
     recipe.to(memory_format=torch.channels_last).train()
-    state = TrainingState(recipe, train, device)
+    state = TrainingState(recipe, settings.train, device)
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size=(batch, 32, 32, 3), dtype=np.uint8))
     labels = torch.arange(batch) % 10
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from components.record import live
+from components.record.recording import this_process
 from components.tracking import Server, live_curves, publish
 
 POINTS = {10: {"loss": 1.5}, 20: {"loss": 1 / 3, "accuracy": 0.75}}  # what curves.csv of the workspace holds, rounded
@@ -157,3 +158,21 @@ def test_a_server_that_does_not_answer_delays_nothing(home, monkeypatch: pytest.
             assert time.monotonic() - start < 0.5
         assert time.monotonic() - start < 1.5
     assert "the last points are left to publish" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mark", "status"), [("{here}:4194304:1", "KILLED"), ("{this}", "RUNNING"), ("elsewhere:4194304:1", "RUNNING")]
+)
+def test_publish_ends_the_runs_of_processes_that_are_gone(home, mark, status):
+    """A pid that no process has (Linux gives none above 4194304), one that lives, and one of another machine."""
+    server = Server.of(home.workspace)
+    mark = mark.format(here=socket.gethostname(), this=this_process())
+    other = server.create("other", {"darkroom.name": "study.other", "darkroom.live": "true", "darkroom.process": mark})
+    publish(home.workspace, "small")
+    assert server.client.get_run(other.info.run_id).info.status == status
+
+
+def test_a_live_run_names_its_process(home):
+    train(home)
+    (run,) = runs(home)
+    assert run.data.tags["darkroom.process"] == this_process()

@@ -7,12 +7,11 @@ import signal
 import numpy as np
 import pytest
 import torch
-from workbench import write_view
+from workbench import run_settings, write_view
 
 from components.assemble import build_recipe
 from components.augment.views import open_view
 from components.runtime import multiplies_bf16, resolve_precision
-from components.settings import ModelSettings, Promote, RunSettings
 from components.train import loop
 from components.train.checkpoint import Checkpoints, serialise
 from components.train.optimize import NonFiniteLoss
@@ -32,30 +31,8 @@ def view(tmp_path):
 
 
 def settings_of(model="resnet18", **train):
-    from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
-
-    class Train(loop.LoopSettings, TrainSettings):
-        pass
-
-    block = {
-        "seed": 0,
-        "threads": 1,
-        "precision": "fp32",
-        "steps": 12,
-        "batch_size": 10,
-        "optimizer": "adamw",
-        "learning_rate": 1e-3,
-    }
-    return RunSettings(
-        name="test",
-        recipe="classification",
-        view="view",
-        model=ModelSettings(model, MODELS[model]),
-        train=Train(**{**block, "checkpoint_every": 5, "log_every": 4, "average_decay": 0.9, **train}),
-        export=ExportSettings(),
-        evaluate=EvaluateSettings(),
-        promote=Promote(),
-    )
+    block = {"steps": 12, "batch_size": 10, "checkpoint_every": 5, "log_every": 4, "average_decay": 0.9}
+    return run_settings(model, MODELS[model], **block | train)
 
 
 def train(view, settings, folder, precision="fp32"):

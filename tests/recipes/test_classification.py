@@ -1,0 +1,108 @@
+"""The classification recipe: where weights start from, what is decayed, what an input means."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from workbench import run_settings
+
+from components.artifact import Artifact
+from components.batch import ViewFacts
+from components.models.vit import ViT
+from components.recipes.classification import Classification, standardisation
+from components.train.checkpoint import serialise
+
+VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
+FACTS = ViewFacts("v", 16, 3, {"label": ("a", "b", "c")}, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), {"train": 9}, "")
+
+
+def build(links=None, facts=FACTS, **train):
+    return Classification.build(run_settings("vit", VIT, **train), {"main": facts}, links or {})
+
+
+def published(size=16, classes=3, **changes):
+    torch.manual_seed(7)
+    state = ViT(image_size=size, channels=3, num_classes=classes, **VIT).state_dict()
+    state["head.weight"].normal_()
+    return state | changes
+
+
+def link(tmp_path, state, name="vit.pt"):
+    (tmp_path / name).write_bytes(serialise(state))
+    return {"init": Artifact(tmp_path / name, "")}
+
+
+def test_it_starts_from_a_published_file(tmp_path):
+    state = published()
+    network = build(link(tmp_path, state)).classifier.network
+    torch.testing.assert_close(dict(network.state_dict()), dict(state), rtol=0, atol=0)
+
+
+def test_it_starts_at_another_resolution_and_with_other_classes(tmp_path, capsys):
+    network = build(link(tmp_path, published(size=32, classes=1000))).classifier.network
+    assert network.pos_embed.shape[1] == 17
+    torch.testing.assert_close(network.blocks[0].attn.qkv.weight, published(size=32)["blocks.0.attn.qkv.weight"])
+    told = capsys.readouterr().out
+    assert "init: head: the file has 1000 classes, this view 3: starts fresh" in told
+    assert "init: pos_embed" in told
+
+
+def test_it_starts_from_another_run_of_its_own(tmp_path):
+    first = build()
+    torch.nn.init.normal_(first.classifier.network.head.weight)
+    saved = {"settings": {}, "state": first.state_dict()}
+    second = build(link(tmp_path, saved, "weights.pt"))
+    torch.testing.assert_close(second.classifier.network.head.weight, first.classifier.network.head.weight)
+
+
+def test_a_wrong_file_says_what_is_missing_and_what_is_left_over(tmp_path):
+    state = published(extra=torch.zeros(2))
+    del state["norm.weight"]
+    with pytest.raises(ValueError, match=r"link init \(.*vit\.pt\): .*1 missing: norm\.weight; 1 left over: extra"):
+        build(link(tmp_path, state))
+
+
+def test_decay_is_for_matrices_and_every_parameter_has_one_optimizer():
+    recipe = build(weight_decay=0.1)
+    groups = recipe.optimizers["network"].param_groups
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    every = [id(p) for group in groups for p in group["params"]]
+    assert sorted(every) == sorted(id(p) for p in recipe.parameters())
+    named = dict(recipe.classifier.network.named_parameters())
+    assert {name for name, p in named.items() if id(p) in decayed} == {
+        "patch_embed.proj.weight",
+        "blocks.0.attn.qkv.weight",
+        "blocks.0.attn.proj.weight",
+        "blocks.0.mlp.fc1.weight",
+        "blocks.0.mlp.fc2.weight",
+        "head.weight",
+    }
+
+
+def test_standardisation_is_of_the_view_of_half_or_of_imagenet():
+    pixels = np.array([0, 128, 255]) / 255
+    mean, std = standardisation("imagenet", FACTS)
+    np.testing.assert_allclose((2 * pixels - 1 - mean[0]) / std[0], (pixels - 0.485) / 0.229)
+    assert standardisation("half", FACTS) == ((0.0,) * 3, (1.0,) * 3)
+    assert standardisation("view", FACTS) == (FACTS.mean, FACTS.std)
+    with pytest.raises(ValueError, match="RGB"):
+        standardisation("imagenet", replace(FACTS, channels=1))
+
+
+def test_the_graph_standardises_inside():
+    recipe = build().eval()
+    torch.nn.init.normal_(recipe.classifier.network.head.weight)
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    by_hand = (image - torch.tensor(FACTS.mean).view(3, 1, 1)) / torch.tensor(FACTS.std).view(3, 1, 1)
+    torch.testing.assert_close(recipe.classifier(image)[0], recipe.classifier.network(by_hand)[0])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_few_steps_learn_a_separable_set(optimizer):
+    recipe = build(optimizer=optimizer, learning_rate=0.01)
+    labels = torch.arange(12) % 3
+    image = (labels.view(-1, 1, 1, 1) - 1.0).expand(12, 3, 16, 16).contiguous()
+    losses = [recipe.training_step({"train": {"image": image, "label": labels}}, step)["loss"].item() for step in range(40)]
+    assert losses[0] == pytest.approx(np.log(3), rel=1e-3)
+    assert losses[-1] < 0.3 * losses[0]
