@@ -83,3 +83,13 @@ def test_one_pipeline_run_a_workspace(done: Any) -> None:
         assert "another pipeline run (process 4711) is at work in" in output
         assert ask(done, "plan", options=PUBLISHED)[0] == 0
     assert ask(done, "run", options=PUBLISHED)[0] == 0
+
+
+def test_broken_study_is_named_in_one_line_and_the_root_goes_on(done: Any) -> None:
+    done.study("broken", "runs: [")
+    code, output = ask(done, "plan", options=PUBLISHED)
+    assert code == 0
+    told, *rest = output.splitlines()
+    assert told.startswith("warning: study broken is broken: ")
+    assert "experiments/broken/params.yaml" in told
+    assert rest == ["nothing to do: 10 stages are up to date and a, b published"]

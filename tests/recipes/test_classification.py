@@ -40,9 +40,10 @@ def test_it_starts_from_a_published_file(tmp_path):
 
 
 def test_it_starts_at_another_resolution_and_with_other_classes(tmp_path, capsys):
-    network = build(link(tmp_path, published(size=32, classes=1000))).classifier.network
+    state = published(size=32, classes=1000)
+    network = build(link(tmp_path, state)).classifier.network
     assert network.pos_embed.shape[1] == 17
-    torch.testing.assert_close(network.blocks[0].attn.qkv.weight, published(size=32)["blocks.0.attn.qkv.weight"])
+    torch.testing.assert_close(network.blocks[0].attn.qkv.weight, state["blocks.0.attn.qkv.weight"])
     told = capsys.readouterr().out
     assert "init: head: the file has 1000 classes, this view 3: starts fresh" in told
     assert "init: pos_embed" in told

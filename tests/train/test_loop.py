@@ -174,3 +174,10 @@ def test_a_classifier_of_one_class_is_refused(view, tmp_path):
     )
     with pytest.raises(ValueError, match=r"runs\.test.*'one' has 1 class.*cats.*at least 2"):
         build_recipe(replace(settings_of(), view="one"), {"main": single}, {})
+
+
+@pytest.mark.slow()
+def test_compiled_networks_train_to_the_same_loss(view, tmp_path):
+    _, plain = train(view, settings_of("vit", steps=6), tmp_path / "plain")
+    _, compiled = train(view, settings_of("vit", steps=6, compile=True), tmp_path / "compiled")
+    assert compiled.points[-1]["loss"] == pytest.approx(plain.points[-1]["loss"], rel=0.02)
