@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from components.artifact import Artifact, follow_links
 from components.recipe import Recipe
 from components.runtime import mix
-from components.settings import RunSettings, Workspace, resolve
+from components.settings import RunSettings, Workspace
+from components.strict import resolve
 
 if TYPE_CHECKING:
     from components.augment.views import View

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from components.batch import Batch, Stream, ViewFacts
-from components.settings import RunSettings, Strict
+from components.settings import RunSettings
+from components.strict import Strict
 
 if TYPE_CHECKING:
     from components.artifact import Artifact

@@ -9,41 +9,22 @@ Every error names the key's full path, the value and what is allowed.
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
-import json
 import os
 import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, create_model
+
+from components.strict import Name, SettingsError, Strict, must_exist, named, parse, read_yaml, resolve
 
 ROOT = Path(__file__).resolve().parent.parent  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]  # stage names, file names, registered names
-
-
-class SettingsError(ValueError):
-    """A value in params.yaml that cannot be used: the message says where, what and what instead."""
-
-
-class Strict(BaseModel):
-    """Base of every settings class: unknown keys, wrong types and later changes are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-S = TypeVar("S", bound=Strict)
-T = TypeVar("T")
 
 
 class DatasetSettings(Strict):
@@ -122,75 +103,6 @@ class RunSettings:
     promote: Promote
 
 
-# ---------------------------------------------------------------------------------------------------------------- reading
-
-
-def resolve(catalog: dict[str, str], name: str, key: str) -> Any:
-    """The object behind ``catalog[name]`` ("module:Class"), imported now. ``key`` names the setting in the error."""
-    if name not in catalog:
-        raise SettingsError(f"{key}: unknown name {name!r}; {_choices(name, catalog)}")
-    module, _, attribute = catalog[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def parse(cls: type[S], block: Any, key: str) -> S:
-    """``block`` as ``cls``; SettingsError lists every fault with its full path below ``key``."""
-    try:
-        # Through JSON: strict mode then takes a YAML list for a tuple, and still refuses "3" for 3.
-        return cls.model_validate_json(json.dumps(block))
-    except TypeError as error:
-        raise SettingsError(f"{key}: {error}") from None
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(cls, fault, key) for fault in error.errors())) from None
-
-
-def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
-    location = [str(part) for part in fault["loc"] if part != "[key]"]
-    path = ".".join([key, *location] if key else location)
-    if fault["type"] == "extra_forbidden":
-        allowed = _fields_at(cls, location[:-1])
-        return f"{path}: unknown key (value {fault['input']!r}); {_choices(location[-1], allowed)}"
-    if fault["type"] == "missing":
-        return f"{path}: missing; {_field_hint(cls, location)}"
-    return f"{path}: {fault['input']!r} is not allowed: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
-
-
-def _fields_at(cls: Any, location: list[str]) -> list[str]:
-    """The keys that the settings class at ``location`` below ``cls`` takes (its own, where the path leaves the classes)."""
-    for part in location:
-        field = getattr(cls, "model_fields", {}).get(part)
-        for candidate in _classes(field.annotation) if field else []:
-            cls = candidate
-    return sorted(field.alias or name for name, field in cls.model_fields.items())
-
-
-def _classes(annotation: Any) -> list[type[BaseModel]]:
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
-
-
-def _field_hint(cls: type[BaseModel], location: list[str]) -> str:
-    field = cls.model_fields.get(location[-1]) if len(location) == 1 else None
-    return f"it takes {field.annotation}" if field and field.description is None else "it is required"
-
-
-def _choices(name: str, allowed: Any) -> str:
-    listed = ", ".join(sorted(allowed)) or "none"
-    near = difflib.get_close_matches(name, list(allowed), n=1)
-    return f"allowed: {listed}" + (f" (did you mean {near[0]!r}?)" if near else "")
-
-
-def read_yaml(path: Path) -> Any:
-    """The file as plain Python values, by YAML 1.2 as in DVC."""
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-
-
 class Workspace:
     """A folder with a params.yaml: the root of the repository, or a study below ``experiments/``."""
 
@@ -224,7 +136,7 @@ class Workspace:
         """The dataset's block as its source's settings class."""
         from components.fetch import SOURCES
 
-        block = _named(self.params.datasets, name, "datasets")
+        block = named(self.params.datasets, name, "datasets")
         source = resolve(SOURCES, str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
         path = (self.folder / settings.path).resolve()
@@ -240,7 +152,7 @@ class Workspace:
         """The view's block (``components.augment.policies.ViewSettings``)."""
         from components.augment.policies import ViewSettings
 
-        return parse(ViewSettings, _named(self.params.views, name, "views"), f"views.{name}")
+        return parse(ViewSettings, named(self.params.views, name, "views"), f"views.{name}")
 
     def check_view(self, name: str) -> None:
         """Parse the view's block and build its augmentation policy, as the augment stage will."""
@@ -258,7 +170,7 @@ class Workspace:
         from components.recipes import RECIPES
         from components.train.loop import LoopSettings
 
-        run = _named(self.params.runs, name, "runs")
+        run = named(self.params.runs, name, "runs")
         key = f"runs.{name}"
         recipe = resolve(RECIPES, run.recipe, f"{key}.recipe")
         train = create_model("Train", __base__=(LoopSettings, recipe.Train))
@@ -324,33 +236,22 @@ def _source_code(source: Any) -> Path:
     return path if path.is_dir() else path.with_suffix(".py")
 
 
-def _named(blocks: dict[str, T], name: str, key: str) -> T:
-    if name not in blocks:
-        raise SettingsError(f"{key}: no block named {name!r}; {_choices(name, blocks)}")
-    return blocks[name]
-
-
 def _check_references(params: Params) -> None:
     """Names that point at other blocks point at blocks that exist, and no two links claim one pointer file."""
     for index, run in enumerate(params.pipeline.runs):
-        _exists(run, params.runs, f"pipeline.runs.{index}")
+        must_exist(run, params.runs, f"pipeline.runs.{index}")
     for name, view in params.views.items():
-        _exists(str(view.get("dataset")), params.datasets, f"views.{name}.dataset")
+        must_exist(str(view.get("dataset")), params.datasets, f"views.{name}.dataset")
     for name, block in params.runs.items():
-        _exists(block.view, params.views, f"runs.{name}.view")
+        must_exist(block.view, params.views, f"runs.{name}.view")
     seen: dict[tuple[str, str, str], str] = {}
     for name, link in params.links.items():
-        _exists(link.run, params.runs, f"links.{name}.run")
+        must_exist(link.run, params.runs, f"links.{name}.run")
         _exists_artifact(link.artifact, params, f"links.{name}.from")
         target = (link.run, link.stage, link.role)
         if target in seen:
             raise SettingsError(f"links.{name}: the role {link.role!r} of run {link.run!r} is taken by links.{seen[target]}")
         seen[target] = name
-
-
-def _exists(name: str, blocks: Any, key: str) -> None:
-    if name not in blocks:
-        raise SettingsError(f"{key}: unknown name {name!r}; {_choices(name, blocks)}")
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:
@@ -359,8 +260,8 @@ def _exists_artifact(path: str, params: Params, key: str) -> None:
     if match is None:
         return
     kinds: dict[str, Any] = {"views": params.views, "train": params.runs, "export": params.runs}
-    _exists(match[1], kinds, f"{key} (outputs/<kind>)")
-    _exists(match[2], kinds[match[1]], key)
+    must_exist(match[1], kinds, f"{key} (outputs/<kind>)")
+    must_exist(match[2], kinds[match[1]], key)
 
 
 # --------------------------------------------------------------------------------------------------------------- command

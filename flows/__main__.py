@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 from components.record.published import published
-from components.settings import ROOT, SettingsError
+from components.settings import ROOT
+from components.strict import SettingsError
 from flows.environment import set_defaults
 from flows.plan import IsPublished, Plan, make_plan
 from flows.preflight import CheckSettings, broken_studies, check_settings, check_versions

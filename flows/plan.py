@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.settings import SettingsError, Workspace
+from components.settings import Workspace
+from components.strict import SettingsError
 from flows.project import Project
 
 if TYPE_CHECKING:

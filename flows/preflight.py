@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.settings import PARAMS, SettingsError, Workspace
+from components.settings import PARAMS, Workspace
+from components.strict import SettingsError
 
 if TYPE_CHECKING:
     from flows.plan import Plan

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 from components import settings
-from components.settings import PARAMS, ROOT, Params, SettingsError, Workspace
+from components.settings import PARAMS, ROOT, Params, Workspace
+from components.strict import SettingsError
 
 _held: set[Path] = set()  # lock files that this process holds: the command takes the lock before the plan, the flow once more
 

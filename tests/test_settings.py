@@ -5,7 +5,8 @@ import copy
 import pytest
 from workbench import ROOT, run, toy_params, write_params
 
-from components.settings import SettingsError, Workspace
+from components.settings import Workspace
+from components.strict import SettingsError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from components.settings import Name, SettingsError, Strict
+from components.strict import Name, SettingsError, Strict
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]

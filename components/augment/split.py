@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.augment.policies import Splits
-from components.settings import SettingsError
+from components.strict import SettingsError
 
 MADE = ("test", "validation")  # the splits that can be made, in the order in which they choose
 Rows = np.ndarray  # int64 indices into the table of all images

@@ -11,7 +11,7 @@ import numpy as np
 from components.augment.decode import decode_array, decode_file
 from components.augment.layouts import RawSplit
 from components.augment.policies import ViewSettings
-from components.settings import SettingsError
+from components.strict import SettingsError
 
 Classes = dict[str, tuple[str, ...]]
 NAMED = 5  # how many files an error names

@@ -24,7 +24,8 @@ from components.recipe import Report
 from components.recipes import RECIPES
 from components.record.dvc_lock import export_key
 from components.runtime import run_command
-from components.settings import Workspace, resolve
+from components.settings import Workspace
+from components.strict import resolve
 from components.tracking import TrackingUnavailable, publish
 
 BATCH = 256

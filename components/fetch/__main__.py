@@ -5,7 +5,8 @@ from __future__ import annotations
 from components.fetch import SOURCES
 from components.fetch.dataset_files import summary
 from components.runtime import argument, fresh_folder, run_command
-from components.settings import Workspace, resolve
+from components.settings import Workspace
+from components.strict import resolve
 
 
 def main() -> None:

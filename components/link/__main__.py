@@ -4,7 +4,8 @@ import json
 
 from components.artifact import content_md5
 from components.runtime import argument, run_command, write_atomically
-from components.settings import SettingsError, Workspace
+from components.settings import Workspace
+from components.strict import SettingsError
 
 
 def main() -> None:

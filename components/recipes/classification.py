@@ -15,7 +15,8 @@ from torch.optim import SGD, AdamW, Optimizer
 from components.batch import Batch, Stream, ViewFacts, to_pixels
 from components.models import MODELS
 from components.recipe import Exportable, Graph, Heatmap, Metric, Report
-from components.settings import RunSettings, Strict, resolve
+from components.settings import RunSettings
+from components.strict import Strict, resolve
 from components.train.optimize import optimize
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from components.settings import SettingsError, Workspace
+from components.settings import Workspace
+from components.strict import SettingsError
 
 LOCK = "dvc.lock"
 

@@ -13,7 +13,8 @@ from typing import Any
 from components import settings
 from components.record.dvc_lock import export_key, lock_digest
 from components.record.published import evaluation_key
-from components.settings import ROOT, Run, SettingsError, Workspace
+from components.settings import ROOT, Run, Workspace
+from components.strict import SettingsError
 
 Point = tuple[str, int]  # name, step
 

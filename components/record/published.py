@@ -12,7 +12,8 @@ from typing import Any
 from components import settings
 from components.record.dvc_lock import content_key, export_key
 from components.runtime import write_atomically
-from components.settings import SettingsError, Workspace
+from components.settings import Workspace
+from components.strict import SettingsError
 
 
 @dataclass(frozen=True)

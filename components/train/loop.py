@@ -16,7 +16,7 @@ from components.augment.loader import training_batches
 from components.augment.views import View
 from components.batch import Batch, check, to_unit_range
 from components.runtime import Precision, mix
-from components.settings import Strict
+from components.strict import Strict
 from components.train.average import Averages
 from components.train.checkpoint import Checkpoints
 from components.train.curves import Curves
@@ -74,21 +74,17 @@ def train(
     bar = tqdm(total=settings.steps, initial=start, unit="step", file=sys.stderr, mininterval=1.0, dynamic_ncols=True)
     with bar, closing_all(feeds), termination() as terminated:
         for step in range(start, settings.steps):
-            batches = {role: to_device(next(feed), device) for role, feed in feeds.items()}
-            try:
-                state.update(batches, step, precision)
-                if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
-                    raise_if_not_finite()
-                    state.log(step + 1, bar, log)
-            except NonFiniteLoss as error:
-                raise NonFiniteLoss(f"step {step}: {error}") from None
+            done = step + 1
+            with naming(step):
+                state.update({role: to_device(next(feed), device) for role, feed in feeds.items()}, step, precision)
+                stop = terminated()
+                if done % settings.log_every == 0 or done == settings.steps:
+                    state.log(done, bar, log)
+                if stop or (done % settings.checkpoint_every == 0 and done < settings.steps):
+                    state.save(done, checkpoints)
             bar.update()
-            due = (step + 1) % settings.checkpoint_every == 0 and step + 1 < settings.steps
-            if due or terminated():
-                raise_if_not_finite()
-                checkpoints.save(step + 1, state.state_dict())
-            if terminated():
-                raise Stopped(step + 1)
+            if stop:
+                raise Stopped(done)
     state.averages.swap_in()
     return state.curves
 
@@ -124,10 +120,16 @@ class TrainingState:
 
     def log(self, step: int, bar: tqdm[Any], log: Log) -> None:
         """Close a point of the curves, show it, and pass it on."""
+        raise_if_not_finite()
         rate = max(group["lr"] for o in self.recipe.optimizers.values() for group in o.param_groups)
         point = self.curves.close(step, learning_rate=rate)
         bar.set_postfix({name: f"{value:.4g}" for name, value in point.items()}, refresh=False)
         log(step, point)
+
+    def save(self, step: int, checkpoints: Checkpoints) -> None:
+        """Write a checkpoint after ``step`` updates, never one of broken weights."""
+        raise_if_not_finite()
+        checkpoints.save(step, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -172,6 +174,15 @@ def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, s
             world=world,
         )
     return feeds
+
+
+@contextmanager
+def naming(step: int) -> Iterator[None]:
+    """Put the step into the message of a loss that is not finite."""
+    try:
+        yield
+    except NonFiniteLoss as error:
+        raise NonFiniteLoss(f"step {step}: {error}") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from PIL import Image
 from components.augment.policies import ViewSettings
 from components.augment.prepare import make_view
 from components.augment.views import open_view
-from components.settings import parse
+from components.strict import parse
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from components.augment.policies import ViewSettings, validate_policy
-from components.settings import ROOT, SettingsError, parse
+from components.settings import ROOT
+from components.strict import SettingsError, parse
 
 
 def check(*augment, **block):

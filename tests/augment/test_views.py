@@ -12,7 +12,8 @@ from components.augment.policies import ViewSettings
 from components.augment.prepare import make_view
 from components.augment.views import open_view
 from components.batch import check
-from components.settings import ROOT, parse
+from components.settings import ROOT
+from components.strict import parse
 
 FLIP = [{"Affine": {"rotate": [-20, 20], "p": 1.0}}]
 

@@ -33,7 +33,7 @@ def _loops(name, options, batch):
     from components.models import MODELS
     from components.recipes.classification import Classification
     from components.runtime import resolve_precision
-    from components.settings import resolve
+    from components.strict import resolve
     from components.train.loop import TrainingState, to_device
 
     settings = run_settings(name, options, precision="auto", steps=1000, batch_size=batch)

@@ -11,7 +11,7 @@ import pytest
 from components.fetch import cifar10
 from components.fetch.cifar10 import FOLDER, Cifar10
 from components.fetch.published import Published
-from components.settings import SettingsError, parse
+from components.strict import SettingsError, parse
 
 MIRROR = os.environ.get("DATA_MIRROR")
 real = pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set")

@@ -11,7 +11,8 @@ import pytest
 
 from components.fetch import SOURCES
 from components.runtime import fresh_folder
-from components.settings import ROOT, DatasetSettings, resolve
+from components.settings import ROOT, DatasetSettings
+from components.strict import resolve
 
 PARAMS = """\
 root: .

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from components.fetch.folder import Folder
-from components.settings import SettingsError, parse
+from components.strict import SettingsError, parse
 
 
 def fill(root, *paths):

@@ -12,7 +12,8 @@ from components.fetch.glyphs import source as glyphs
 from components.fetch.glyphs.drawing import Pose, draw, draw_pose
 from components.fetch.glyphs.fonts import caption, require_characters
 from components.fetch.glyphs.source import Glyphs, draw_samples
-from components.settings import ROOT, SettingsError, parse
+from components.settings import ROOT
+from components.strict import SettingsError, parse
 
 ALPHANUMERIC = string.digits + string.ascii_letters
 FONTS = (

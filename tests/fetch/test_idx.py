@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from components.fetch import SOURCES, idx
-from components.settings import SettingsError, parse, resolve
+from components.strict import SettingsError, parse, resolve
 
 MIRROR = os.environ.get("DATA_MIRROR")
 real = pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set")

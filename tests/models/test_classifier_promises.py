@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from components.models import MODELS
-from components.settings import SettingsError, parse_model, resolve
+from components.settings import parse_model
+from components.strict import SettingsError, resolve
 
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},

@@ -11,7 +11,7 @@ from torch import nn
 from components.batch import Stream, to_pixels
 from components.models import MODELS
 from components.recipe import Exportable, Graph, Metric, Report
-from components.settings import Strict, resolve
+from components.strict import Strict, resolve
 from components.train.optimize import draw, optimize
 
 

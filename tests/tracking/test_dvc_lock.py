@@ -9,7 +9,7 @@ import yaml
 
 from components.record.dvc_lock import content_key, export_key, lock_digest, stage_entry
 from components.record.published import Published, evaluation_key, marker, note_published, published, store, tracking_uri
-from components.settings import SettingsError
+from components.strict import SettingsError
 
 
 def test_an_entry_is_what_a_whole_parse_of_the_file_gives(home):

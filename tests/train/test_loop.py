@@ -176,7 +176,7 @@ def test_a_classifier_of_one_class_is_refused(view, tmp_path):
         build_recipe(replace(settings_of(), view="one"), {"main": single}, {})
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 def test_compiled_networks_train_to_the_same_loss(view, tmp_path):
     _, plain = train(view, settings_of("vit", steps=6), tmp_path / "plain")
     _, compiled = train(view, settings_of("vit", steps=6, compile=True), tmp_path / "compiled")

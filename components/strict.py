@@ -1,0 +1,107 @@
+"""Strict parsing: a mapping from YAML becomes a frozen settings object, or one message: where, what, what instead."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]  # stage names, file names, registered names
+
+
+class SettingsError(ValueError):
+    """A value in params.yaml that cannot be used: the message says where, what and what instead."""
+
+
+class Strict(BaseModel):
+    """Base of every settings class: unknown keys, wrong types and later changes are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Strict)
+T = TypeVar("T")
+
+
+def resolve(catalog: dict[str, str], name: str, key: str) -> Any:
+    """The object behind ``catalog[name]`` ("module:Class"), imported now. ``key`` names the setting in the error."""
+    if name not in catalog:
+        raise SettingsError(f"{key}: unknown name {name!r}; {_choices(name, catalog)}")
+    module, _, attribute = catalog[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def parse(cls: type[S], block: Any, key: str) -> S:
+    """``block`` as ``cls``; SettingsError lists every fault with its full path below ``key``."""
+    try:
+        # Through JSON: strict mode then takes a YAML list for a tuple, and still refuses "3" for 3.
+        return cls.model_validate_json(json.dumps(block))
+    except TypeError as error:
+        raise SettingsError(f"{key}: {error}") from None
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(cls, fault, key) for fault in error.errors())) from None
+
+
+def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
+    location = [str(part) for part in fault["loc"] if part != "[key]"]
+    path = ".".join([key, *location] if key else location)
+    if fault["type"] == "extra_forbidden":
+        allowed = _fields_at(cls, location[:-1])
+        return f"{path}: unknown key (value {fault['input']!r}); {_choices(location[-1], allowed)}"
+    if fault["type"] == "missing":
+        return f"{path}: missing; {_field_hint(cls, location)}"
+    return f"{path}: {fault['input']!r} is not allowed: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+
+
+def _fields_at(cls: Any, location: list[str]) -> list[str]:
+    """The keys that the settings class at ``location`` below ``cls`` takes (its own, where the path leaves the classes)."""
+    for part in location:
+        field = getattr(cls, "model_fields", {}).get(part)
+        for candidate in _classes(field.annotation) if field else []:
+            cls = candidate
+    return sorted(field.alias or name for name, field in cls.model_fields.items())
+
+
+def _classes(annotation: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
+
+
+def _field_hint(cls: type[BaseModel], location: list[str]) -> str:
+    field = cls.model_fields.get(location[-1]) if len(location) == 1 else None
+    return f"it takes {field.annotation}" if field and field.description is None else "it is required"
+
+
+def _choices(name: str, allowed: Any) -> str:
+    listed = ", ".join(sorted(allowed)) or "none"
+    near = difflib.get_close_matches(name, list(allowed), n=1)
+    return f"allowed: {listed}" + (f" (did you mean {near[0]!r}?)" if near else "")
+
+
+def read_yaml(path: Path) -> Any:
+    """The file as plain Python values, by YAML 1.2 as in DVC."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+
+
+def named(blocks: dict[str, T], name: str, key: str) -> T:
+    if name not in blocks:
+        raise SettingsError(f"{key}: no block named {name!r}; {_choices(name, blocks)}")
+    return blocks[name]
+
+
+def must_exist(name: str, blocks: Any, key: str) -> None:
+    if name not in blocks:
+        raise SettingsError(f"{key}: unknown name {name!r}; {_choices(name, blocks)}")
