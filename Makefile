@@ -1,4 +1,4 @@
-# make run · run-all · test · test-all · check · bench · lock
+# make run · run-all · plan · test · test-all · check · bench
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -13,7 +13,6 @@ help:
 	@echo "make test       the test suite; make test-all adds the slow tests"
 	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports"
 	@echo "make bench      speed, as ratios measured in one run"
-	@echo "make lock       requirements.lock from pyproject.toml, after a change there"
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -21,7 +20,7 @@ $(INSTALLED): requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.PHONY: run run-all plan test test-all check bench lock
+.PHONY: run run-all plan test test-all check bench
 run: $(INSTALLED)
 	@$(RUN) run
 
@@ -47,7 +46,3 @@ check: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@PYTHONPATH=. $(BIN)/python tests/bench
-
-lock: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@echo "pip freeze, then keep the reasons beside the pins of requirements.lock"

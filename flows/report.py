@@ -13,7 +13,7 @@ from flows.plan import Plan
 from flows.project import Project
 
 MAIN = 4  # metrics a line
-LATENCY = "latency_p50_ms"
+P50, P99, RATE = "latency_p50_ms", "latency_p99_ms", "throughput_images_per_s"  # what the evaluate stage measures
 
 Row = dict[str, str]
 
@@ -40,18 +40,19 @@ def describe(plan: Plan) -> str:
 
 
 def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
-    """A row a run: its first metrics (in the report's order), its latency where it is measured, and where the report stands."""
+    """A row a run: first metrics (in the report's order), speed of serving (one image; a batch of 64), place of the report."""
     rows = []
     for run in runs:
         folder = project.folder / "outputs" / "evaluate" / run
         metrics = read(folder / "metrics.json")
         order = [name for name in read(folder / "report" / "report.json").get("directions", metrics) if name in metrics]
-        latency = read(settings.WORK / "latency" / f"{project.workspace.registered_name(run)}.json").get(LATENCY)
+        speed = read(settings.WORK / "latency" / f"{project.workspace.registered_name(run)}.json")
         rows.append(
             {
                 "run": run,
                 "metrics": "  ".join(f"{name} {_number(metrics[name])}" for name in order[:MAIN]) or "none",
-                "latency": f"{latency:.2f} ms" if isinstance(latency, int | float) else "-",
+                "latency p50, p99": f"{speed[P50]:.2f}, {speed[P99]:.2f} ms" if speed else "-",
+                "throughput": f"{speed[RATE]:,.0f}/s" if speed else "-",
                 "report": f"outputs/evaluate/{run}/report",
             }
         )
