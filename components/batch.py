@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,6 +75,17 @@ class ViewFacts:
     std: tuple[float, ...]
     counts: dict[str, int]
     digest: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of a view in its order, without augmentation: what an evaluation goes through. Iterate it once."""
+
+    facts: ViewFacts
+    batches: Iterable[Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
 
 
 @dataclass(frozen=True)

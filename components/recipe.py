@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from components.batch import Batch, Stream, ViewFacts
+from components.batch import Batch, Split, Stream, ViewFacts
 from components.settings import RunSettings
 from components.strict import Strict
 
@@ -108,5 +108,5 @@ class Recipe(Protocol):
         """What the export stage writes; called in eval mode with the final (averaged) weights."""
 
     @staticmethod
-    def evaluate(served: Any, batches: dict[str, Iterable[Batch]], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """Metrics of what is served; ``batches``: "main" and the roles of evaluate links to views."""
+    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+        """Metrics of what is served; ``splits``: "main" and the roles of evaluate links to views."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from components.artifact import follow_links
 from components.augment.views import open_view
+from components.batch import Split
 from components.evaluate.latency import has_latency, measure_latency, write_latency
 from components.evaluate.plots import write_picture
 from components.recipe import Report
@@ -56,11 +57,12 @@ def evaluate(workspace: Workspace, run: str) -> None:
     folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
     folders |= {role: link.path for role, link in links.items() if link.is_view()}
     split = getattr(settings.evaluate, "split", "test")
-    batches = {role: open_view(folder).batches(split, BATCH) for role, folder in folders.items()}
+    views = {role: open_view(folder) for role, folder in folders.items()}
+    splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
     served = load_served(export_folder(workspace, run))
     recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
-    report: Report = recipe.evaluate(served, batches, settings, links)
+    report: Report = recipe.evaluate(served, splits, settings, links)
     write_report(report, workspace.folder / "outputs" / "evaluate" / run)
     print(f"{run}: " + ", ".join(f"{name} {metric.value:.4f}" for name, metric in report.metrics.items()))
 

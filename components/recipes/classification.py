@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from components.batch import Batch, Stream, ViewFacts, to_pixels
+from components.batch import Batch, Split, Stream, ViewFacts, to_pixels
 from components.models import MODELS
 from components.recipe import Exportable, Graph, Heatmap, Metric, Report
 from components.settings import RunSettings
@@ -129,7 +129,7 @@ class Classification(nn.Module):
         )
 
     @staticmethod
-    def evaluate(served: Any, batches: dict[str, Iterable[Batch]], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
         """Figures of the main view by their names, of a linked view as ``<role>.<name>``."""
         from components.metrics.classification import summarise
 
@@ -137,9 +137,10 @@ class Classification(nn.Module):
         tables: dict[str, list[dict[str, Any]]] = {}
         pictures: dict[str, np.ndarray | Heatmap] = {}
         classes = tuple(served.facts["classes"])
-        for role, stream in batches.items():
-            logits, labels = score(served, stream)
-            found = summarise(logits, labels, bins=settings.evaluate.calibration_bins)
+        for role, split in splits.items():
+            index = class_index(split.facts, classes)
+            logits, labels = score(served, split)
+            found = summarise(logits, index[labels], bins=settings.evaluate.calibration_bins)
             prefix = "" if role == "main" else f"{role}."
             better = {"calibration_error": "min", "negative_log_likelihood": "min"}
             metrics |= {prefix + name: Metric(value, better.get(name, "max")) for name, value in found.figures.items()}  # type: ignore[arg-type]
@@ -181,6 +182,15 @@ def start_from(network: Any, artifact: Artifact) -> None:
             print(f"init: {note}")  # noqa: T201
     except ValueError as error:
         raise ValueError(f"link init ({artifact.path}): {error}") from None
+
+
+def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
+    """int64 [classes of the view] -> the classifier's class of the same name; ValueError where it has none."""
+    names = view.classes.get("label", ())
+    if strange := [name for name in names if name not in classes]:
+        listed = ", ".join(strange[:8]) + (", ..." if len(strange) > 8 else "")
+        raise ValueError(f"view {view.name!r} has classes that the classifier was not trained on: {listed}")
+    return np.array([classes.index(name) for name in names], dtype=np.int64)
 
 
 def score(served: Any, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:

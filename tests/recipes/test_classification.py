@@ -8,7 +8,7 @@ import torch
 from workbench import run_settings
 
 from components.artifact import Artifact
-from components.batch import ViewFacts
+from components.batch import Split, ViewFacts, to_unit_range
 from components.models.vit import ViT
 from components.recipes.classification import Classification, standardisation
 from components.train.checkpoint import serialise
@@ -107,3 +107,32 @@ def test_a_few_steps_learn_a_separable_set(optimizer):
     losses = [recipe.training_step({"train": {"image": image, "label": labels}}, step)["loss"].item() for step in range(40)]
     assert losses[0] == pytest.approx(np.log(3), rel=1e-3)
     assert losses[-1] < 0.3 * losses[0]
+
+
+class Oracle:
+    """A served classifier that reads the class off the image: the pixel value is the class."""
+
+    def __init__(self):
+        self.facts = {"classes": ["a", "b", "c"]}
+
+    def scores(self, image):
+        return {"logits": np.eye(3)[image[:, 0, 0, 0]] * 9}
+
+
+def evaluate(names, labels, pixels):
+    """Score images of one pixel value each, in a linked view whose classes are ``names``."""
+    image = to_unit_range(torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 1))
+    facts = replace(FACTS, name="other", channels=1, classes={"label": names})
+    split = Split(facts, [{"image": image, "label": torch.tensor(labels)}])
+    return Classification.evaluate(Oracle(), {"main": split}, run_settings("vit", VIT), {})
+
+
+def test_a_linked_view_is_scored_by_class_names_and_not_by_their_order():
+    report = evaluate(("c", "a"), labels=[0, 1, 0], pixels=[2, 0, 0])
+    assert report.metrics["accuracy"].value == pytest.approx(2 / 3)
+    assert report.pictures["confusion"].matrix.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 1]]
+
+
+def test_a_view_of_unknown_classes_is_refused():
+    with pytest.raises(ValueError, match="'other' has classes that the classifier was not trained on: alpha"):
+        evaluate(("a", "alpha"), labels=[0], pixels=[0])

@@ -79,9 +79,9 @@ class Toy(nn.Module):
         )
 
     @staticmethod
-    def evaluate(served, batches, settings, links):
+    def evaluate(served, splits, settings, links):
         errors = []
-        for batch in batches["main"]:
+        for batch in splits["main"]:
             pixels = to_pixels(batch["image"])
             errors.append(np.mean((served.predict({"image": pixels})["coded"].astype(float) - pixels) ** 2, axis=(1, 2, 3)))
         return Report({"squared_error": Metric(float(np.concatenate(errors).mean()), "min")})
