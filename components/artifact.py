@@ -47,13 +47,11 @@ class Artifact:
 
 
 def _load_torch(path: Path) -> dict[str, Any]:
-    import pickle
-
     import torch
 
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
+    except Exception as error:  # whatever the reader meets in a file that is none of its own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: not a torch file that holds weights only ({reason})") from None
 

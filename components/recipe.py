@@ -85,8 +85,10 @@ class Recipe(Protocol):
 
     ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
     ``bf16_hurts``: the recipe's word for precision ``auto``. ``Train``, ``Export``, ``Evaluate``: its settings classes.
+    ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
     """
 
+    Roles: Mapping[str, tuple[str, ...]]
     Train: type[Strict]
     Export: type[Strict]
     Evaluate: type[Strict]

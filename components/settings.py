@@ -13,6 +13,7 @@ import inspect
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ from components.strict import Name, SettingsError, Strict, must_exist, named, pa
 ROOT = Path(__file__).resolve().parent.parent  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
+UNHASHED = ("size", "nfiles")
+TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
 
 
 class DatasetSettings(Strict):
@@ -115,9 +118,17 @@ class Workspace:
         raw = read_yaml(self.folder / PARAMS)
         if not isinstance(raw, dict):
             raise SettingsError(f"{self.folder / PARAMS}: a mapping is expected, found {type(raw).__name__}")
+        _refuse_unhashed(raw, "")
         params = parse(Params, raw, "")
+        self._check_root(params.root)
         _check_references(params)
         return params
+
+    def _check_root(self, root: str) -> None:
+        """``root`` leads from this folder to the repository, where DVC's commands find the code."""
+        inside = self.folder == ROOT or ROOT in self.folder.parents
+        if inside and (self.folder / root).resolve() != ROOT:
+            raise SettingsError(f"root: {root!r} is not allowed: the code lies in {os.path.relpath(ROOT, self.folder)!r}")
 
     @property
     def study(self) -> str | None:
@@ -160,9 +171,28 @@ class Workspace:
 
         validate_policy(name, self.view(name))
 
+    def check_links(self, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
+        """Each link of the run leads to a view, or has a role that its recipe takes at that stage; a user's file exists."""
+        for name, link in self.params.links.items():
+            if link.run != run:
+                continue
+            allowed = roles.get(link.stage, ())
+            if not link.artifact.startswith("outputs/views/") and link.role not in allowed:
+                fault = f"links.{name}.role: {link.role!r} is not allowed: a {self.params.runs[run].recipe} run"
+                takes = f"takes {', '.join(allowed)} and views" if allowed else "takes views alone"
+                raise SettingsError(f"{fault} {takes} at stage {link.stage}")
+            if not link.artifact.startswith("outputs/") and not (self.folder / link.artifact).exists():
+                raise SettingsError(f"links.{name}.from: {link.artifact!r} does not exist in {self.folder}")
+            if link.role == "init" and link.artifact.startswith("outputs/export/"):
+                trained = link.artifact.replace("/export/", "/train/")
+                raise SettingsError(f"links.{name}.from: {link.artifact!r} holds no weights to start from; {trained!r} does")
+
     def check_run(self, name: str) -> None:
-        """Parse the run's blocks and build its network for the view's size and channels, without memory for weights."""
+        """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
+        from components.recipes import RECIPES
+
         run = self.run(name)
+        self.check_links(name, resolve(RECIPES, run.recipe, f"runs.{name}.recipe").Roles)
         build_without_memory(run.model, self.view(run.view), f"runs.{name}.model")
 
     def run(self, name: str) -> RunSettings:
@@ -220,7 +250,7 @@ def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
     from components.models import MODELS
 
     network = resolve(MODELS, model.name, key)
-    facts = {"image_size": view.size, "channels": view.channels, "num_classes": 2}
+    facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
     known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
     try:
         with torch.device("meta"):
@@ -236,6 +266,19 @@ def _source_code(source: Any) -> Path:
     return path if path.is_dir() else path.with_suffix(".py")
 
 
+def _refuse_unhashed(block: Any, path: str) -> None:
+    """SettingsError for a key that DVC's run cache leaves out of its hash, at any depth (dvc/stage/cache.py of 3.67.1).
+
+    Two values of such a key would share one cache entry: after a change the results of the old value would come back.
+    """
+    for key, value in block.items() if isinstance(block, dict) else enumerate(block if isinstance(block, list) else ()):
+        here = f"{path}.{key}".lstrip(".")
+        if key in UNHASHED:
+            hint = "a view's and a glyph's is image_size, and a transform's is the view's when it is left out"
+            raise SettingsError(f"{here}: a key of this name is not allowed: DVC's run cache passes over it; {hint}")
+        _refuse_unhashed(value, here)
+
+
 def _check_references(params: Params) -> None:
     """Names that point at other blocks point at blocks that exist, and no two links claim one pointer file."""
     for index, run in enumerate(params.pipeline.runs):
@@ -248,6 +291,8 @@ def _check_references(params: Params) -> None:
     for name, link in params.links.items():
         must_exist(link.run, params.runs, f"links.{name}.run")
         _exists_artifact(link.artifact, params, f"links.{name}.from")
+        if link.role in TAKEN_ROLES:
+            raise SettingsError(f"links.{name}.role: {link.role!r} is not allowed: the pipeline uses this name itself")
         target = (link.run, link.stage, link.role)
         if target in seen:
             raise SettingsError(f"links.{name}: the role {link.role!r} of run {link.run!r} is taken by links.{seen[target]}")
@@ -258,7 +303,7 @@ def _exists_artifact(path: str, params: Params, key: str) -> None:
     """``outputs/<kind>/<name>`` must name a block; any other path is the user's file and DVC's to find."""
     match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
     if match is None:
-        return
+        return  # the user's own file: Workspace.check_links
     kinds: dict[str, Any] = {"views": params.views, "train": params.runs, "export": params.runs}
     must_exist(match[1], kinds, f"{key} (outputs/<kind>)")
     must_exist(match[2], kinds[match[1]], key)

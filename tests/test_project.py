@@ -21,7 +21,7 @@ def params_of_both() -> dict:
     params = toy_params(steps=300, checkpoint_every=10)
     params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
     split = {"by": "image", "validation": 0.2, "test": 0.2}
-    params["views"]["mine"] = {"dataset": "mine", "size": 16, "channels": 3, "split": split}
+    params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
     train = {
         "seed": 0,
         "threads": 1,

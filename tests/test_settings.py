@@ -77,7 +77,17 @@ def everything(workspace):
         ("runs.net.model.patch", 4.5, r"runs\.net\.model\.patch: 4\.5 is not allowed"),
         ("runs.net.promote", {"metric": "accuracy"}, r"runs\.net\.promote\.metric: unknown key"),
         ("runs.net.evaluate", None, r"runs\.net\.evaluate: None is not allowed"),
-        ("views.plain.sise", 8, r"views\.plain\.sise: unknown key \(value 8\); allowed: .*did you mean 'size'"),
+        ("views.plain.imagesize", 8, r"views\.plain\.imagesize: unknown key \(value 8\); allowed: .*did you mean 'image_size'"),
+        (
+            "views.plain.size",
+            8,
+            r"views\.plain\.size: a key of this name is not allowed: DVC's run cache passes over it; .*image_size",
+        ),
+        (
+            "views.plain.augment",
+            [{"RandomCrop": {"size": [4, 4]}}],
+            r"views\.plain\.augment\.0\.RandomCrop\.size: a key of this name",
+        ),
         ("views.plain.dataset", "digit", r"views\.plain\.dataset: unknown name 'digit'.*did you mean 'digits'"),
         ("datasets.digits.source", "digitz", r"datasets\.digits\.source: unknown name 'digitz'.*did you mean 'digits'"),
         ("datasets.digits.path", "nowhere", r"datasets\.digits\.path: 'nowhere' does not exist"),
@@ -141,3 +151,42 @@ def test_the_command_prints_resolved_runs_or_exits_2(tmp_path, workspace):
 def test_the_shipped_params_and_every_study_are_valid():
     for params in [ROOT / "params.yaml", *sorted((ROOT / "experiments").glob("*/params.yaml"))]:
         everything(Workspace(params.parent))
+
+
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        (
+            {"stage": "train", "role": "main", "from": "outputs/views/plain"},
+            r"links\.a\.role: 'main' is not allowed: the pipeline uses",
+        ),
+        ({"stage": "train", "role": "inti", "from": "w.pt"}, r"links\.a\.role: 'inti' .*takes init and views at stage train"),
+        (
+            {"stage": "evaluate", "role": "init", "from": "w.pt"},
+            r"links\.a\.role: 'init' .*takes views alone at stage evaluate",
+        ),
+        ({"stage": "train", "role": "init", "from": "none.pt"}, r"links\.a\.from: 'none\.pt' does not exist"),
+        ({"stage": "train", "role": "init", "from": "outputs/export/net"}, r"links\.a\.from: .*'outputs/train/net' does"),
+    ],
+)
+def test_a_link_that_would_be_ignored_or_fail_late_is_refused(workspace, link, message):
+    found = workspace("links", {"a": {"run": "net", **link}})
+    (found.folder / "w.pt").touch()
+    with pytest.raises(SettingsError, match=message):
+        found.check_run("net")
+
+
+def test_a_key_that_dvcs_run_cache_passes_over_is_the_reason_for_refusing_it():
+    """If DVC mends this, the two names may be used again."""
+    from dvc.stage.cache import _get_cache_hash
+
+    entry = {"cmd": "c", "params": {"params.yaml": {"views.a": {"image_size": 16, "size": 16}}}}
+    changed = {"cmd": "c", "params": {"params.yaml": {"views.a": {"image_size": 16, "size": 24}}}}
+    other = {"cmd": "c", "params": {"params.yaml": {"views.a": {"image_size": 24, "size": 16}}}}
+    assert _get_cache_hash(entry) == _get_cache_hash(changed)
+    assert _get_cache_hash(entry) != _get_cache_hash(other)
+
+
+def test_the_root_leads_to_the_code():
+    with pytest.raises(SettingsError, match=r"root: '\.' is not allowed: the code lies in '\.\./\.\.'"):
+        Workspace(ROOT / "experiments/mnist")._check_root(".")

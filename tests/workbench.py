@@ -59,7 +59,7 @@ def write_params(folder: Path, params: dict) -> None:
 
 def toy_params(**train: object) -> dict:
     """The smallest params.yaml that uses every section."""
-    view = {"dataset": "digits", "size": 8, "channels": 1, "split": {"by": "image", "validation": 0.1, "test": 0.2}}
+    view = {"dataset": "digits", "image_size": 8, "channels": 1, "split": {"by": "image", "validation": 0.1, "test": 0.2}}
     block = {
         "seed": 0,
         "threads": 1,

@@ -11,36 +11,28 @@ from PIL import Image, ImageOps
 
 from components.augment.policies import ViewSettings
 
-# What PIL raises on files that are broken, cut off, of an unknown kind, or that unpack to an absurd number of pixels.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    IndexError,
-    EOFError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-
 
 def decode_file(data: bytes, settings: ViewSettings) -> np.ndarray:
     """The bytes of an image file -> uint8 [size, size, channels]. ValueError says what is wrong with them.
 
     EXIF orientation is applied, alpha is dropped, of an animation the first frame is taken.
     """
+    source = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a broken TIFF PIL warns thousands of times
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(source) as image:
                 image.load()
                 return fit(to_mode(ImageOps.exif_transpose(image), settings.channels), settings)
-    except UNREADABLE as error:
-        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    except Exception as error:  # on broken files PIL raises nearly everything, TypeError and OverflowError among it
+        told = " ".join(str(error).replace(f"{source!r}", "the file").split())
+        raise ValueError(told or type(error).__name__) from None
 
 
 def decode_array(pixels: np.ndarray, settings: ViewSettings) -> np.ndarray:
     """uint8 [H, W], [H, W, 1] or [H, W, 3] -> uint8 [size, size, channels]."""
-    size, channels = settings.size, settings.channels
+    size, channels = settings.image_size, settings.channels
     if pixels.shape[:2] == (size, size) and (pixels.ndim == 2 or pixels.shape[2] == 1) and channels == 1:
         return pixels.reshape(size, size, 1)
     if pixels.shape == (size, size, 3) and channels == 3:
@@ -68,7 +60,7 @@ def _from_16_bits(pixels: np.ndarray) -> np.ndarray:
 
 def fit(image: Image.Image, settings: ViewSettings) -> np.ndarray:
     """Mode L or RGB -> uint8 [size, size, C] by ``settings.fit``, with one antialiased resampling."""
-    size, (width, height) = settings.size, image.size
+    size, (width, height) = settings.image_size, image.size
     if settings.fit == "pad" and width != height:
         scale = size / max(width, height)
         inner = _resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), (0, 0, width, height))

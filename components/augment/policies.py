@@ -40,15 +40,15 @@ class Splits(Strict):
 class ViewSettings(Strict):
     """A ``views`` block of params.yaml.
 
-    ``size``: pixels of a side; ``fit``: "crop" takes the centre square, "pad" keeps all and fills with ``pad_value``, "stretch"
-    ignores proportions; ``label``: the dataset's column that becomes ``label`` (it keeps its own name too);
+    ``image_size``: pixels of a side; ``fit``: "crop" takes the centre square, "pad" keeps all and fills with ``pad_value``,
+    "stretch" ignores proportions; ``label``: the dataset's column that becomes ``label`` (it keeps its own name too);
     ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn afresh for every training image;
     ``copies``: that many augmented copies of each training image are written once, and nothing is drawn at training;
     ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or left out and counted.
     """
 
     dataset: Name
-    size: int = Field(ge=8, le=1024)
+    image_size: int = Field(ge=8, le=1024)
     channels: Literal[1, 3]
     fit: Literal["crop", "pad", "stretch"] = "crop"
     pad_value: int = Field(default=0, ge=0, le=255)
@@ -78,7 +78,7 @@ def validate_policy(view: str, settings: ViewSettings) -> dict[str, Any] | None:
     if not settings.augment:
         return None
     key = f"views.{view}.augment"
-    transforms = build_transforms(settings.augment, key)
+    transforms = build_transforms(settings.augment, key, settings.image_size)
     try:
         form: dict[str, Any] = json.loads(json.dumps(albumentations().Compose(transforms).to_dict()))
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -91,7 +91,7 @@ def validate_policy(view: str, settings: ViewSettings) -> dict[str, Any] | None:
 def _noise(settings: ViewSettings) -> Any:
     import numpy as np
 
-    shape = (settings.size, settings.size, settings.channels)
+    shape = (settings.image_size, settings.image_size, settings.channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

@@ -36,7 +36,7 @@ class Table:
 
 def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) -> Table:
     """Decode every picture into a memory map at ``scratch``; ValueError names the files that cannot be read."""
-    shape = (sum(len(split) for split in raw.values()), settings.size, settings.size, settings.channels)
+    shape = (sum(len(split) for split in raw.values()), settings.image_size, settings.image_size, settings.channels)
     images = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
     digests: list[bytes] = []
     names: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ class Classifier(nn.Module):
 class Classification(nn.Module):
     """The recipe."""
 
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
     Train, Export, Evaluate = TrainSettings, ExportSettings, EvaluateSettings
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]

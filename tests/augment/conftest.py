@@ -86,7 +86,7 @@ def make(tmp_path):
     """A view of a dataset's out, opened."""
 
     def make_one(dataset, name="small", folder="views", seed=0, **block):
-        block = {"dataset": "d", "size": 12, "channels": 1, **block}
+        block = {"dataset": "d", "image_size": 12, "channels": 1, **block}
         settings = parse(ViewSettings, block, f"views.{name}")
         make_view(name, settings, dataset, tmp_path / folder / name, seed)
         return open_view(tmp_path / folder / name)

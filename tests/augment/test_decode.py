@@ -14,7 +14,7 @@ from components.augment.policies import ViewSettings
 
 
 def settings(size=16, channels=3, fit="crop", pad_value=0):
-    return ViewSettings(dataset="d", size=size, channels=channels, fit=fit, pad_value=pad_value)
+    return ViewSettings(dataset="d", image_size=size, channels=channels, fit=fit, pad_value=pad_value)
 
 
 def file_of(image, kind="PNG", **options):

@@ -11,7 +11,7 @@ from components.strict import SettingsError, parse
 
 
 def check(*augment, **block):
-    view = {"dataset": "d", "size": 16, "channels": 1, "augment": list(augment), **block}
+    view = {"dataset": "d", "image_size": 16, "channels": 1, "augment": list(augment), **block}
     return validate_policy("v", parse(ViewSettings, view, "views.v"))
 
 
@@ -58,7 +58,7 @@ def test_the_written_policy_holds_the_values_and_no_policy_is_none():
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"size": 4}, r"views\.v\.size: 4 is not allowed"),
+        ({"image_size": 4}, r"views\.v\.image_size: 4 is not allowed"),
         ({"channels": 2}, r"views\.v\.channels: 2"),
         ({"sise": 4}, r"views\.v\.sise: unknown key"),
         ({"copies": 2}, r"views\.v: .*copies needs a policy"),
@@ -69,7 +69,7 @@ def test_the_written_policy_holds_the_values_and_no_policy_is_none():
 )
 def test_settings_are_strict(block, message):
     with pytest.raises(SettingsError, match=message):
-        parse(ViewSettings, {"dataset": "d", "size": 16, "channels": 1, **block}, "views.v")
+        parse(ViewSettings, {"dataset": "d", "image_size": 16, "channels": 1, **block}, "views.v")
 
 
 def test_reading_settings_imports_nothing_heavy():

@@ -101,7 +101,7 @@ def test_without_a_policy_the_stream_is_the_images_each_once_an_epoch(plain):
 
 def test_draws_have_the_probabilities_that_the_policy_says():
     flips = [{"HorizontalFlip": {"p": 0.3}}, *[{"NoOp": {"p": 0.5}}] * NUM_UNIFORMS, {"VerticalFlip": {"p": 0.6}}]
-    form = validate_policy("v", ViewSettings(dataset="d", size=8, channels=1, augment=tuple(flips)))
+    form = validate_policy("v", ViewSettings(dataset="d", image_size=8, channels=1, augment=tuple(flips)))
     images = np.tile(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), (4000, 1, 1, 1))
     corner = Augmenter(load_policy(form))(images, Draws.make(4000, "test"))[:, 0, 0, 0]
     share = {value: np.mean(corner == value) for value in (0, 7, 56, 63)}

@@ -69,7 +69,7 @@ def test_constant_images_have_a_standard_deviation_to_divide_by(arrays_out, make
 
 
 def test_two_runs_in_two_folders_write_the_same_bytes(noise_out, make):
-    block = {"split": {"validation": 0.2, "test": 0.2}, "augment": FLIP, "copies": 1, "size": 16}
+    block = {"split": {"validation": 0.2, "test": 0.2}, "augment": FLIP, "copies": 1, "image_size": 16}
     first = make(noise_out(folder="one"), folder="a/deep/place", **block)
     second = make(noise_out(folder="two"), folder="b", **block)
     assert contents(first.folder) == contents(second.folder)
@@ -213,7 +213,7 @@ def test_published_binary_layouts(tmp_path, make):
         "classes": {"label": list("abcdefghij")},
     }
     (cifar / "dataset.json").write_text(json.dumps(index))
-    arrays = make(cifar, size=32, channels=3).split("train")
+    arrays = make(cifar, image_size=32, channels=3).split("train")
     np.testing.assert_array_equal(arrays.images[13, :, :, 1].ravel(), records[13, 1 + 1024 : 1 + 2048])
     np.testing.assert_array_equal(arrays.columns["label"], records[:, 0])
 
@@ -233,7 +233,7 @@ def test_the_command_says_one_line(noise_out, tmp_path, monkeypatch, capsys):
     workspace = tmp_path / "workspace"
     (workspace / "outputs" / "datasets").mkdir(parents=True)
     noise_out().rename(workspace / "outputs" / "datasets" / "noise")
-    view = {"dataset": "noise", "size": 12, "channels": 1, "split": {"test": 0.2}}
+    view = {"dataset": "noise", "image_size": 12, "channels": 1, "split": {"test": 0.2}}
     params = {"pipeline": {"runs": []}, "runs": {}, "links": {}, "root": ".", "seed": 0}
     params |= {"datasets": {"noise": {}, "absent": {}}, "views": {"good": view, "early": {**view, "dataset": "absent"}}}
     (workspace / "params.yaml").write_text(json.dumps(params))
@@ -253,7 +253,9 @@ def test_real_mnist(mirror, tmp_path):
     out = tmp_path / "mnist"
     out.mkdir()
     Mnist.fetch(Mnist.Settings(source="mnist", path="x"), out, 0, ROOT)
-    settings = parse(ViewSettings, {"dataset": "mnist", "size": 28, "channels": 1, "split": {"validation": 0.1}}, "views.m")
+    settings = parse(
+        ViewSettings, {"dataset": "mnist", "image_size": 28, "channels": 1, "split": {"validation": 0.1}}, "views.m"
+    )
     facts = make_view("m", settings, out, tmp_path / "view", 0)
     assert facts.counts == {"train": 54000, "validation": 6000, "test": 10000}
     assert abs((facts.mean[0] + 1) / 2 - 0.1307) < 0.001

@@ -32,7 +32,7 @@ def settings(**changes):
     block = {
         "source": "glyphs",
         "path": "x",
-        "size": 20,
+        "image_size": 20,
         "fonts": ["DejaVuSans", "cmr10"],
         "characters": "aBc",
         "samples": 4,
@@ -110,7 +110,7 @@ def test_fonts_characters_and_samples_have_poses_of_their_own(tmp_path, monkeypa
 
 
 def test_samples_with_jitter_are_hardly_ever_equal():
-    images = draw_samples(settings(samples=200, size=16, jitter=0.3), "DejaVuSans", "l", 0)
+    images = draw_samples(settings(samples=200, image_size=16, jitter=0.3), "DejaVuSans", "l", 0)
     assert len(np.unique(images.reshape(200, -1), axis=0)) >= 199
 
 
@@ -225,8 +225,8 @@ def test_captions(character, font, expected):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 7}, "size: 7"),
-        ({"size": 513}, "size: 513"),
+        ({"image_size": 7}, "image_size: 7"),
+        ({"image_size": 513}, "image_size: 513"),
         ({"jitter": 1.5}, "jitter: 1.5"),
         ({"fonts": []}, "fonts"),
         ({"fonts": ["cmr10", "cmr10"]}, "named twice: cmr10"),
@@ -235,7 +235,7 @@ def test_captions(character, font, expected):
         ({"characters": "e\u0301"}, r"draw nothing: U\+0301"),
         ({"characters": 123}, "characters: 123"),
         ({"jitter": 0}, "the same image again"),
-        ({"sizes": 3}, "did you mean 'size'"),
+        ({"image_sizes": 3}, "did you mean 'image_size'"),
     ],
 )
 def test_settings_that_cannot_be_used(change, message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,7 @@ class NoSettings(Strict):
 class Toy(nn.Module):
     """A denoising coder against a critic that tells real images from coded ones."""
 
+    Roles: ClassVar[dict] = {}
     Train, Export, Evaluate = TrainSettings, NoSettings, NoSettings
     bf16_hurts = False
 

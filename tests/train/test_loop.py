@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_a_full_disk_while_checkpointing_leaves_the_last_checkpoint_whole(view, 
     assert same_bits(whole, resumed)
 
 
+def test_a_split_that_is_not_there_is_noticed_before_training(view):
+    from components.train.__main__ import check_split
+
+    missing = replace(view.facts, counts={"train": 24})
+    with pytest.raises(ValueError, match=r"runs\.test\.evaluate\.split: 'test' is not in view 'view'; it has: train"):
+        check_split(settings_of(), missing)
+    check_split(settings_of(), view.facts)
+
+
 def test_two_checkpoints_are_kept(view, tmp_path):
     train(view, settings_of(steps=12, checkpoint_every=2), tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.pt")) == ["000000008.pt", "000000010.pt"]
@@ -167,8 +177,6 @@ def test_images_reach_the_network_channels_last_and_in_range(view, tmp_path, mon
 
 
 def test_a_classifier_of_one_class_is_refused(view, tmp_path):
-    from dataclasses import replace
-
     single = open_view(
         write_view(tmp_path / "one", images=np.zeros((4, 16, 16, 1), np.uint8), labels=np.zeros(4, int), classes=("cats",))
     )

@@ -40,9 +40,9 @@ class Glyphs:
     """
 
     class Settings(DatasetSettings):
-        """``size`` in pixels; ``samples`` a character and font; ``jitter`` 0 (exact) to 1, see drawing.py."""
+        """``image_size`` in pixels; ``samples`` a character and font; ``jitter`` 0 (exact) to 1, see drawing.py."""
 
-        size: int = Field(ge=8, le=512)
+        image_size: int = Field(ge=8, le=512)
         fonts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
         characters: str = Field(min_length=1)
         samples: int = Field(ge=1, le=10_000)
@@ -90,7 +90,7 @@ def draw_samples(settings: Glyphs.Settings, font: str, character: str, seed: int
     """uint8 [samples, size, size]: the character's images in the font."""
     generator = np.random.default_rng(mix(seed, "glyphs", font, character))
     poses = [draw_pose(generator, settings.jitter) for _ in range(settings.samples)]
-    return np.stack([draw(font, character, settings.size, pose) for pose in poses])
+    return np.stack([draw(font, character, settings.image_size, pose) for pose in poses])
 
 
 def _indices(indices: list[int], samples: int) -> np.ndarray:
