@@ -37,7 +37,6 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # it would put the current folder's uv.lock into every model
 }
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's pages then open on runs, not on language models
 UNAVAILABLE = {"TEMPORARILY_UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
 POINTS_A_REQUEST, PARAMS_A_REQUEST = 1000, 100  # MLflow's limits
 
@@ -194,7 +193,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
     if found := client.get_experiment_by_name(name):
         return str(found.experiment_id)
     try:
-        return str(client.create_experiment(name, artifact_location=place, tags=KIND))
+        return str(client.create_experiment(name, artifact_location=place))
     except MlflowException:  # another process was quicker
         if found := client.get_experiment_by_name(name):
             return str(found.experiment_id)
