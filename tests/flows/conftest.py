@@ -157,8 +157,10 @@ class Fake:
 
     def flows(self, *words: str, options: str = "", code: str = "") -> subprocess.Popen[str]:
         """``python -m flows`` on it, in which settings are not checked in depth; ``code`` runs at its end."""
+        # A shell's background job is born deaf to SIGINT, and so would be all that the tests start from there.
         program = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.__main__ import main
 exit_code = main(sys.argv[1:], check=lambda project, plan: None, {options})
 {code}
