@@ -3,10 +3,10 @@
 SOURCES: dict[str, str] = {
     "digits": "components.fetch.digits:Digits",
     "glyphs": "components.fetch.glyphs.source:Glyphs",
-    "mnist": "components.fetch.idx:Mnist",
-    "fashion_mnist": "components.fetch.idx:FashionMnist",
-    "kmnist": "components.fetch.idx:Kmnist",
-    "notmnist": "components.fetch.idx:NotMnist",
+    "mnist": "components.fetch.idx:Idx",
+    "fashion_mnist": "components.fetch.idx:Idx",
+    "kmnist": "components.fetch.idx:Idx",
+    "notmnist": "components.fetch.idx:Idx",
     "cifar10": "components.fetch.cifar10:Cifar10",
     "folder": "components.fetch.folder:Folder",
 }

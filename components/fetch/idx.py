@@ -59,6 +59,9 @@ MD5: dict[str, tuple[str, str, str, str]] = {
     ),
 }
 
+# Each 60,000 + 10,000: MNIST, handwritten digits (LeCun, Cortes, Burges 1998); Fashion-MNIST, articles of clothing (Xiao,
+# Rasul, Vollgraf, arXiv:1708.07747); KMNIST, cursive Japanese characters (Clanuwat and others, arXiv:1812.01718); notMNIST,
+# letters from many fonts (Bulatov 2011), sampled into MNIST's format by D. Flanagan.
 CLASSES: dict[str, tuple[str, ...]] = {
     "mnist": tuple("0123456789"),
     "fashion_mnist": (
@@ -70,63 +73,26 @@ CLASSES: dict[str, tuple[str, ...]] = {
 }
 
 
-class IdxSettings(DatasetSettings):
-    """``splits``: which of the published splits to bring."""
+class Idx:
+    """The dataset that the setting ``source`` names: every table above has it by that name."""
 
-    splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)
+    class Settings(DatasetSettings):
+        """``splits``: which of the published splits to bring."""
 
-    @field_validator("splits")
-    @classmethod
-    def _no_split_twice(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
-        if len(set(splits)) < len(splits):
-            raise ValueError("a split is named twice")
-        return splits
+        splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)
 
-
-def fetch(dataset: str, splits: tuple[Split, ...], out: Path) -> None:
-    """Bring the dataset's files for ``splits``, as published, into ``out``."""
-    sums = dict(zip((name for files in FILES.values() for name in files.values()), MD5[dataset], strict=True))
-    chosen = {split: FILES[split] for split in splits}
-    for name in (name for files in chosen.values() for name in files.values()):
-        bring(Published(dataset, name, sums[name], tuple(address + name for address in ADDRESSES[dataset])), out / name)
-    write_index(out, "idx", {split: dict(files) for split, files in chosen.items()}, {"label": CLASSES[dataset]})
-
-
-class Mnist:
-    """Handwritten digits, 60,000 + 10,000 (Y. LeCun, C. Cortes, C. J. C. Burges, 1998)."""
-
-    Settings = IdxSettings
+        @field_validator("splits")
+        @classmethod
+        def _no_split_twice(cls, splits: tuple[Split, ...]) -> tuple[Split, ...]:
+            if len(set(splits)) < len(splits):
+                raise ValueError("a split is named twice")
+            return splits
 
     @staticmethod
-    def fetch(settings: IdxSettings, out: Path, seed: int, workspace: Path) -> None:
-        fetch("mnist", settings.splits, out)
-
-
-class FashionMnist:
-    """Articles of clothing, 60,000 + 10,000 (H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747)."""
-
-    Settings = IdxSettings
-
-    @staticmethod
-    def fetch(settings: IdxSettings, out: Path, seed: int, workspace: Path) -> None:
-        fetch("fashion_mnist", settings.splits, out)
-
-
-class Kmnist:
-    """Cursive Japanese characters, 60,000 + 10,000 (T. Clanuwat and others, arXiv:1812.01718)."""
-
-    Settings = IdxSettings
-
-    @staticmethod
-    def fetch(settings: IdxSettings, out: Path, seed: int, workspace: Path) -> None:
-        fetch("kmnist", settings.splits, out)
-
-
-class NotMnist:
-    """Letters A to J from many fonts, 60,000 + 10,000 (Y. Bulatov, 2011), sampled into MNIST's format by D. Flanagan."""
-
-    Settings = IdxSettings
-
-    @staticmethod
-    def fetch(settings: IdxSettings, out: Path, seed: int, workspace: Path) -> None:
-        fetch("notmnist", settings.splits, out)
+    def fetch(settings: Idx.Settings, out: Path, seed: int, workspace: Path) -> None:
+        dataset = settings.source
+        sums = dict(zip((name for files in FILES.values() for name in files.values()), MD5[dataset], strict=True))
+        chosen = {split: FILES[split] for split in settings.splits}
+        for name in (name for files in chosen.values() for name in files.values()):
+            bring(Published(dataset, name, sums[name], tuple(address + name for address in ADDRESSES[dataset])), out / name)
+        write_index(out, "idx", {split: dict(files) for split, files in chosen.items()}, {"label": CLASSES[dataset]})

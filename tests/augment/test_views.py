@@ -248,11 +248,11 @@ def test_the_command_says_one_line(noise_out, tmp_path, monkeypatch, capsys):
 
 
 def test_real_mnist(mirror, tmp_path):
-    from components.fetch.idx import Mnist
+    from components.fetch.idx import Idx
 
     out = tmp_path / "mnist"
     out.mkdir()
-    Mnist.fetch(Mnist.Settings(source="mnist", path="x"), out, 0, ROOT)
+    Idx.fetch(Idx.Settings(source="mnist", path="x"), out, 0, ROOT)
     settings = parse(
         ViewSettings, {"dataset": "mnist", "image_size": 28, "channels": 1, "split": {"validation": 0.1}}, "views.m"
     )
