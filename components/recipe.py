@@ -67,11 +67,18 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics by name, tables (rows of columns), pictures (uint8 [H, W, 3] or a Heatmap)."""
+    """What an evaluation found: metrics by name, tables (rows of columns), pictures (uint8 [H, W, 3] or a Heatmap).
+
+    ``items``: metric -> float [N], one value an image of the main view in the view's order, whose mean is the metric; a paired
+    comparison of two models needs them. ``groups``: int64 [N], the class of each image; ``group_names``: its names.
+    """
 
     metrics: dict[str, Metric]
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pictures: dict[str, np.ndarray | Heatmap] = field(default_factory=dict)
+    items: dict[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    group_names: tuple[str, ...] = ()
 
 
 class Served(Protocol):

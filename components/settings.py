@@ -17,11 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model
 
 from components.strict import Name, SettingsError, Strict, must_exist, named, parse, read_yaml, resolve
+
+if TYPE_CHECKING:
+    from components.promotion.gates import Gates
 
 ROOT = Path(__file__).resolve().parent.parent  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
@@ -49,10 +52,6 @@ class Link(Strict):
     artifact: str = Field(alias="from", min_length=1)
 
 
-class Promote(Strict):
-    """Gates of a promotion. No gate exists yet, so every key is refused."""
-
-
 class Pipeline(Strict):
     """``runs``: what ``make run`` runs when none is named; ``stage_timeout``: seconds until a stage counts as hanging."""
 
@@ -69,11 +68,11 @@ class Run(Strict):
     train: dict[str, Any]
     export: dict[str, Any]
     evaluate: dict[str, Any]
-    promote: Promote
+    promote: dict[str, Any]
 
 
 class Params(Strict):
-    """The shape of params.yaml."""
+    """The shape of params.yaml. ``schedules``, ``servers`` and ``notify`` are the flows' (``flows.settings``)."""
 
     root: str
     seed: int = Field(ge=0, lt=2**31)
@@ -82,6 +81,9 @@ class Params(Strict):
     views: dict[Name, dict[str, Any]]
     runs: dict[Name, Run]
     links: dict[Name, Link]
+    schedules: dict[str, Any] = Field(default_factory=dict)
+    servers: dict[str, Any] = Field(default_factory=dict)
+    notify: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,6 @@ class RunSettings:
     train: Any
     export: Any
     evaluate: Any
-    promote: Promote
 
 
 class Workspace:
@@ -193,7 +194,14 @@ class Workspace:
 
         run = self.run(name)
         self.check_links(name, resolve(RECIPES, run.recipe, f"runs.{name}.recipe").Roles)
+        self.gates(name)
         build_without_memory(run.model, self.view(run.view), f"runs.{name}.model")
+
+    def gates(self, run: str) -> Gates:
+        """The run's ``promote`` block."""
+        from components.promotion.gates import Gates
+
+        return parse(Gates, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
 
     def run(self, name: str) -> RunSettings:
         """The run with every block parsed by the class that reads it."""
@@ -212,7 +220,6 @@ class Workspace:
             train=parse(train, run.train, f"{key}.train"),
             export=parse(recipe.Export, run.export, f"{key}.export"),
             evaluate=parse(recipe.Evaluate, run.evaluate, f"{key}.evaluate"),
-            promote=run.promote,
         )
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
@@ -324,7 +331,8 @@ def describe(workspace: Workspace) -> str:
         run = workspace.run(name)
         lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
         lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
-        lines += [f"  {block}: {_flat(getattr(run, block))}" for block in ("train", "export", "evaluate")]
+        blocks = {"train": run.train, "export": run.export, "evaluate": run.evaluate, "promote": workspace.gates(name)}
+        lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
     return "\n".join(lines)
 
 

@@ -57,6 +57,7 @@ def everything(workspace):
         workspace.view(name)
     for name in workspace.params.runs:
         workspace.run(name)
+        workspace.gates(name)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def everything(workspace):
         ("runs.net.model.name", "vitt", r"runs\.net\.model\.name: unknown name 'vitt'; allowed: .*did you mean 'vit'"),
         ("runs.net.model.pach", 4, r"runs\.net\.model\.pach: unknown key \(value 4\); allowed: .*did you mean 'patch'"),
         ("runs.net.model.patch", 4.5, r"runs\.net\.model\.patch: 4\.5 is not allowed"),
-        ("runs.net.promote", {"metric": "accuracy"}, r"runs\.net\.promote\.metric: unknown key"),
+        ("runs.net.promote", {"metrics": "accuracy"}, r"runs\.net\.promote\.metrics: unknown key .*did you mean 'metric'"),
         ("runs.net.evaluate", None, r"runs\.net\.evaluate: None is not allowed"),
         ("views.plain.imagesize", 8, r"views\.plain\.imagesize: unknown key \(value 8\); allowed: .*did you mean 'image_size'"),
         (

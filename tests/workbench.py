@@ -93,7 +93,7 @@ def toy_params(**train: object) -> dict:
 def run_settings(model: str, options: dict, **train: object):
     """A classification run's settings, parsed, with a small training."""
     from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
-    from components.settings import ModelSettings, Promote, RunSettings
+    from components.settings import ModelSettings, RunSettings
     from components.train.loop import LoopSettings
 
     class Train(LoopSettings, TrainSettings):
@@ -108,7 +108,6 @@ def run_settings(model: str, options: dict, **train: object):
         train=Train(**block | {"learning_rate": 1e-3} | train),
         export=ExportSettings(),
         evaluate=EvaluateSettings(),
-        promote=Promote(),
     )
 
 

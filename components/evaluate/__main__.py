@@ -6,9 +6,7 @@ stage an unreachable tracking server is a warning, never a lost result.
 
 import argparse
 import csv
-import importlib.util
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,20 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from components.artifact import follow_links
-from components.augment.views import open_view
-from components.batch import Split
 from components.evaluate.latency import has_latency, measure_latency, write_latency
 from components.evaluate.plots import write_picture
+from components.evaluate.score import load_served, score
 from components.recipe import Report
-from components.recipes import RECIPES
 from components.record.dvc_lock import export_key
 from components.runtime import run_command
 from components.settings import Workspace
-from components.strict import resolve
 from components.tracking import TrackingUnavailable, publish
-
-BATCH = 256
 
 
 def main() -> None:
@@ -51,18 +43,8 @@ def main() -> None:
 
 
 def evaluate(workspace: Workspace, run: str) -> None:
-    """Score the export on the main view and on every linked view, and write metrics, tables and pictures."""
-    settings = workspace.run(run)
-    links = follow_links(workspace, run, "evaluate")
-    folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
-    folders |= {role: link.path for role, link in links.items() if link.is_view()}
-    split = getattr(settings.evaluate, "split", "test")
-    views = {role: open_view(folder) for role, folder in folders.items()}
-    splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
-    os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
-    served = load_served(export_folder(workspace, run))
-    recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
-    report: Report = recipe.evaluate(served, splits, settings, links)
+    """Score the export and write metrics, tables and pictures."""
+    report = score(workspace, run, export_folder(workspace, run))
     write_report(report, workspace.folder / "outputs" / "evaluate" / run)
     print(f"{run}: " + ", ".join(f"{name} {metric.value:.4f}" for name, metric in report.metrics.items()))
 
@@ -80,16 +62,6 @@ def measure(workspace: Workspace, run: str) -> None:
 def export_folder(workspace: Workspace, run: str) -> Path:
     """The run's export out."""
     return workspace.folder / "outputs" / "export" / run
-
-
-def load_served(folder: Path) -> Any:
-    """The served code that was exported, as the registry will load it."""
-    spec = importlib.util.spec_from_file_location("served", folder / "served.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Served(folder)
 
 
 def write_report(report: Report, out: Path) -> None:

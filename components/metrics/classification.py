@@ -9,9 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Summary:
-    """``figures`` by name; [K] ``per_class`` accuracy (NaN for a class without images), ``support``; [K, K] ``confusion``."""
+    """``figures`` by name; [K] ``per_class`` accuracy (NaN for a class without images), ``support``; [K, K] ``confusion``.
+
+    ``items``: float64 [N] an image, whose mean is the figure of that name.
+    """
 
     figures: dict[str, float]
+    items: dict[str, np.ndarray]
     per_class: np.ndarray
     support: np.ndarray
     confusion: np.ndarray
@@ -24,14 +28,19 @@ def summarise(logits: np.ndarray, labels: np.ndarray, bins: int) -> Summary:
     support = matrix.sum(1)
     with np.errstate(invalid="ignore"):
         per_class = np.diag(matrix) / support
+    items = {
+        "accuracy": in_top_k(logits, labels, 1),
+        "top5_accuracy": in_top_k(logits, labels, 5),
+        "negative_log_likelihood": surprise(logits, labels),
+    }
     figures = {
-        "accuracy": top_k_accuracy(logits, labels, 1),
-        "top5_accuracy": top_k_accuracy(logits, labels, 5),
+        "accuracy": float(items["accuracy"].mean()),
+        "top5_accuracy": float(items["top5_accuracy"].mean()),
         "worst_class_accuracy": float(np.nanmin(per_class)),
         "calibration_error": expected_calibration_error(softmax(logits), labels, bins),
-        "negative_log_likelihood": negative_log_likelihood(logits, labels),
+        "negative_log_likelihood": float(items["negative_log_likelihood"].mean()),
     }
-    return Summary(figures, per_class, support, matrix)
+    return Summary(figures, items, per_class, support, matrix)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -40,11 +49,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(1, keepdims=True)
 
 
-def top_k_accuracy(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of images whose label has fewer than ``k`` classes scored above it; ties count against the classifier."""
+def in_top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """[N]: 1.0 where fewer than ``k`` classes are scored above the label, else 0.0; ties count against the classifier."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     rivals = (logits >= own).sum(1) - 1
-    return float((rivals < k).mean())
+    return (rivals < k).astype(np.float64)
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -61,8 +70,8 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean -log p(label) in nats."""
+def surprise(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """-log p(label) of each image in nats."""
     top = logits.max(1)
     log_sum = top + np.log(np.exp(logits - top[:, None]).sum(1))
-    return float((log_sum - logits[np.arange(len(labels)), labels]).mean())
+    return log_sum - logits[np.arange(len(labels)), labels]

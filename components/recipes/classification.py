@@ -141,14 +141,17 @@ class Classification(nn.Module):
         for role, split in splits.items():
             index = class_index(split.facts, classes)
             logits, labels = score(served, split)
-            found = summarise(logits, index[labels], bins=settings.evaluate.calibration_bins)
+            truth = index[labels]
+            found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
+            if role == "main":
+                items, groups = found.items, truth
             prefix = "" if role == "main" else f"{role}."
             better = {"calibration_error": "min", "negative_log_likelihood": "min"}
             metrics |= {prefix + name: Metric(value, better.get(name, "max")) for name, value in found.figures.items()}  # type: ignore[arg-type]
             per_class = zip(classes, found.support, found.per_class, strict=True)
             tables[prefix + "per_class"] = [{"class": c, "images": int(n), "accuracy": float(a)} for c, n, a in per_class]
             pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
-        return Report(metrics, tables, pictures)
+        return Report(metrics, tables, pictures, items, groups, classes)
 
 
 def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components import settings
+from components.identity import this_process
 from components.record.outs import Point, ended_file
 from components.record.published import write_json
-from components.record.recording import FINGERPRINT, LIVE, NAME, PROCESS, this_process
+from components.record.recording import FINGERPRINT, LIVE, NAME, PROCESS
 from components.registry import KEY
 from components.runtime import locked
 from components.settings import Workspace

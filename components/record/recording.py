@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.identity import is_gone
 from components.record.outs import (
     Outs,
     Point,
@@ -67,24 +66,10 @@ def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, fl
     return None
 
 
-def this_process() -> str:
-    """What tells this process from all others: host, pid, start time in clock ticks since boot."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
-def _started(pid: int) -> str | None:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
-
-
 def sweep(server: Server) -> None:
     """End the live runs that say RUNNING though their process on this machine is gone; the same training may resume them."""
     for run in server.runs({LIVE: "true"}):
-        host, pid, started = (run.data.tags.get(PROCESS, "") + "::").split(":")[:3]
-        ours = host == socket.gethostname() and pid.isdigit()
-        if run.info.status == "RUNNING" and ours and _started(int(pid)) != started:
+        if run.info.status == "RUNNING" and is_gone(run.data.tags.get(PROCESS, "")):
             server.client.set_terminated(run.info.run_id, "KILLED")
 
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from components.identity import this_process
 from components.record import live
-from components.record.recording import this_process
 from components.tracking import Server, live_curves, publish
 
 POINTS = {10: {"loss": 1.5}, 20: {"loss": 1 / 3, "accuracy": 0.75}}  # what curves.csv of the workspace holds, rounded

@@ -1,0 +1,43 @@
+"""Today's evaluation of a run, on any export of it: the one just made, or what a registered version shipped."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+from components.artifact import follow_links
+from components.augment.views import open_view
+from components.batch import Split
+from components.recipe import Report
+from components.recipes import RECIPES
+from components.settings import Workspace
+from components.strict import resolve
+
+BATCH = 256
+
+
+def score(workspace: Workspace, run: str, export: Path) -> Report:
+    """The export folder's own served code on the run's main view and on every linked view, by the run's evaluation settings."""
+    settings = workspace.run(run)
+    links = follow_links(workspace, run, "evaluate")
+    folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
+    folders |= {role: link.path for role, link in links.items() if link.is_view()}
+    split = getattr(settings.evaluate, "split", "test")
+    views = {role: open_view(folder) for role, folder in folders.items()}
+    splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
+    os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
+    recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
+    report: Report = recipe.evaluate(load_served(export), splits, settings, links)
+    return report
+
+
+def load_served(folder: Path) -> Any:
+    """The served code that was exported, as the registry will load it."""
+    spec = importlib.util.spec_from_file_location("served", folder / "served.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Served(folder)

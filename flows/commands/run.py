@@ -1,0 +1,57 @@
+"""``run``: preflight and plan in this process; a flow only if there is something to do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from components.record.published import published
+from flows.commands.chosen import choice, chosen_runs
+from flows.environment import set_defaults
+from flows.plan import IsPublished, Plan, make_plan
+from flows.preflight import CheckSettings, check_settings
+from flows.project import Project
+from flows.report import describe, metrics_rows, table, where_to_look
+
+HELP = "run what is stale, publish the results"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``python -m flows run``."""
+    choice(parser)
+    parser.add_argument("--dry-run", action="store_true", help="only show the plan")
+
+
+def main(given: argparse.Namespace, is_published: IsPublished = published, check: CheckSettings = check_settings) -> int:
+    """Run the pipeline. A test may pass its own answers for ``is_published`` and ``check``."""
+    project, runs = chosen_runs(given)
+    if given.dry_run:
+        print(describe(make_plan(project, runs, given.force, is_published)))
+        return 0
+    with project.alone():
+        plan = make_plan(project, runs, given.force, is_published)
+        if plan.empty:
+            print(describe(plan), table(metrics_rows(project, runs)), where_to_look(project), sep="\n")
+            return 0
+        print(describe(plan), flush=True)
+        check(project, plan)
+        return start(project, plan, given.force)
+
+
+def start(project: Project, plan: Plan, force: bool) -> int:
+    """Run the flow under the user's Prefect server, or a temporary one; 0 if all of it completed."""
+    from flows.server import ServerFailed, start_server
+
+    set_defaults()
+    server = start_server(project)
+    from flows.pipeline import pipeline  # Prefect is imported while the server starts
+
+    try:
+        server.wait_until_healthy()
+    except ServerFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    state = pipeline(
+        runs=list(plan.runs), study=project.study, force=force, project=str(project.root), checked=True, return_state=True
+    )
+    return 0 if state.is_completed() else 1
