@@ -1,3 +1,21 @@
-"""Post-hoc out-of-distribution scores. ``DETECTORS`` is the seam: name -> "module:Class"."""
+"""Post-hoc out-of-distribution scores. ``DETECTORS`` is the seam: a detector ``x`` stands in ``components/detectors/x.py``.
 
-DETECTORS: dict[str, str] = {}
+What every detector promises is written down in ``protocol.py``. Its settings are the keyword-only parameters of its
+constructor, each with a default.
+"""
+
+DETECTORS: dict[str, str] = {
+    "msp": "components.detectors.msp:MSP",
+    "max_logit": "components.detectors.max_logit:MaxLogit",
+    "energy": "components.detectors.energy:Energy",
+    "odin": "components.detectors.odin:ODIN",
+    "kl_matching": "components.detectors.kl_matching:KLMatching",
+    "react": "components.detectors.react:ReAct",
+    "mahalanobis": "components.detectors.mahalanobis:Mahalanobis",
+    "residual": "components.detectors.residual:Residual",
+    "nusa": "components.detectors.nusa:NuSA",
+    "vim": "components.detectors.vim:ViM",
+    "gradnorm": "components.detectors.gradnorm:GradNorm",
+    "knn": "components.detectors.knn:KNN",
+    "relative_mahalanobis": "components.detectors.relative_mahalanobis:RelativeMahalanobis",
+}

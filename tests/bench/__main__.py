@@ -29,10 +29,11 @@ def ratio(theirs: Callable[[], None], ours: Callable[[], None], rounds: int) -> 
 
 def main() -> None:
     from augmentation import bench_augmentation
+    from detection import bench_detection
     from noop import bench_noop
     from training import bench_training
 
-    benches = {"noop": bench_noop, "augmentation": bench_augmentation, "training": bench_training}
+    benches = {"noop": bench_noop, "augmentation": bench_augmentation, "training": bench_training, "detection": bench_detection}
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")
     for name in parser.parse_args().names or benches:

@@ -1,0 +1,57 @@
+"""Fitted numbers as a module's buffers: they move with ``.to``, are stored by name, and become part of an exported graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Fitted(nn.Module):
+    """What the detectors share: ``kept`` names the tensors that ``fit`` leaves behind."""
+
+    name: ClassVar[str]
+    kept: ClassVar[tuple[str, ...]] = ()
+    needs_gradient: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in self.kept:
+            self.register_buffer(name, None)
+
+    def keep(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the fitted tensors; a slice is copied, so that the file holds no more than the slice."""
+        assert set(tensors) == set(self.kept)
+        for name in self.kept:
+            self.register_buffer(name, tensors[name].detach().clone(memory_format=torch.contiguous_format))
+
+    def state(self) -> dict[str, Tensor]:
+        self._demand_fit()
+        return dict(self.named_buffers())
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        if set(state) != set(self.kept):
+            raise ValueError(f"{self.name}: the stored state has {sorted(state)}, wanted {sorted(self.kept)}")
+        self.keep(state)
+
+    def forward(self, features: Tensor, logits: Tensor) -> Tensor:
+        return self.score(features, logits)
+
+    def score(self, features: Tensor, logits: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def ready(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as float32, or as float64 where they are; ValueError before ``fit`` and for shapes that do not fit."""
+        self._demand_fit()
+        if features.dim() != 2 or logits.dim() != 2 or features.shape[0] != logits.shape[0]:
+            raise ValueError(
+                f"{self.name}: features {list(features.shape)} and logits {list(logits.shape)}; wanted [n, F] and [n, K]"
+            )
+        double = torch.float64 in (features.dtype, logits.dtype)
+        return (features.double(), logits.double()) if double else (features.float(), logits.float())
+
+    def _demand_fit(self) -> None:
+        if missing := [name for name in self.kept if getattr(self, name) is None]:
+            raise ValueError(f"{self.name}: {', '.join(missing)} not fitted yet; call fit or load first")

@@ -1,0 +1,24 @@
+"""Maximum logit (Hendrycks et al. 2022, arXiv 1911.11132); OpenOOD's MLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from torch import Tensor
+
+from components.detectors.fitted import Fitted
+from components.detectors.protocol import Head, Sample
+
+
+class MaxLogit(Fitted):
+    """max_k logits_k. Nothing is fitted."""
+
+    name: ClassVar[str] = "max_logit"
+
+    def fit(self, batches: Iterable[Sample], head: Head) -> None:
+        """Reads nothing."""
+
+    def score(self, features: Tensor, logits: Tensor) -> Tensor:
+        features, logits = self.ready(features, logits)
+        return logits.amax(1)
