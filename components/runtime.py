@@ -11,11 +11,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from components.passing import EXIT, is_passing
+from components.redact import redacted
 from components.settings import WORK
+from components.strict import check_name
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +28,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """A stage's ``main``: dies with its parent, and says in one line what a user can mend (exit 2).
+    """A stage's ``main``: dies with its parent, and says in one line what a user can mend (exit 2) or what may pass (exit 75).
 
     ValueError and OSError are what a user can cause; their traceback is shown with ``DARKROOM_TRACEBACK=1``. Anything else is
     ours and keeps its traceback (exit 1).
@@ -33,13 +36,17 @@ def run_command(main: Callable[[], None]) -> None:
     die_with_parent()
     try:
         main()
-    except (ValueError, OSError) as error:
-        if os.environ.get("DARKROOM_TRACEBACK"):
+    except Exception as error:
+        passing = is_passing(error)
+        if not passing and not isinstance(error, ValueError | OSError):
             raise
+        if os.environ.get("DARKROOM_TRACEBACK"):
+            traceback.print_exception(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        print(f"error: {error}\n  ({type(error).__name__} at {place}; DARKROOM_TRACEBACK=1 shows all)", file=sys.stderr)
-        sys.exit(2)
+        hint = f"{'another try may succeed; ' if passing else ''}DARKROOM_TRACEBACK=1 shows all"
+        print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
+        sys.exit(EXIT if passing else 2)
 
 
 def die_with_parent() -> None:
@@ -52,7 +59,16 @@ def argument(usage: str) -> str:
     """The command's single argument, a block's name."""
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise ValueError(f"usage: {usage}")
-    return sys.argv[1]
+    return block_name(sys.argv[1])
+
+
+def block_name(given: str) -> str:
+    """The block that is meant by its name, or by DVC's name for the stage: ``digits`` of ``dvc.yaml:train@digits``.
+
+    dvc.yaml hands a stage its name in the environment, ``"$DVC_STAGE"``: written into the command, a key of params.yaml would
+    be read by the shell before anybody can check it. SettingsError for a name that no block can have.
+    """
+    return check_name(given.rpartition("@")[2])
 
 
 @contextmanager
@@ -106,11 +122,22 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def pick_device() -> torch.device:
-    """CUDA where there is one, else CPU. ``DARKROOM_DEVICE`` (cpu, cuda, cuda:1) overrides."""
+def pick_device(local_rank: int = 0) -> torch.device:
+    """The device of this machine's process ``local_rank`` of a training: a GPU of its own where there is CUDA, else the CPU.
+
+    ``DARKROOM_DEVICE`` overrides: ``cpu``, ``cuda``, or a device for each process, ``cuda:1,cuda:3``. ValueError where there
+    are too few.
+    """
     import torch
 
-    return torch.device(os.environ.get("DARKROOM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    names = (os.environ.get("DARKROOM_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")).split(",")
+    if names == ["cpu"]:
+        return torch.device("cpu")
+    if names == ["cuda"]:
+        names = [f"cuda:{index}" for index in range(max(1, torch.cuda.device_count()))]
+    if local_rank >= len(names):
+        raise ValueError(f"process {local_rank} on this machine has no device left: there are {', '.join(names)}")
+    return torch.device(names[local_rank].strip())
 
 
 def multiplies_bf16(device: torch.device) -> bool:
@@ -133,10 +160,13 @@ def resolve_precision(wanted: Precision | Literal["auto"], device: torch.device,
 
 
 @contextmanager
-def exclusive_device(device: torch.device) -> Iterator[None]:
-    """Hold the device's file lock, so that two trainings never share one GPU; a CPU is shared by its threads."""
-    if device.type == "cpu":
-        yield
-        return
-    with locked(WORK / "locks" / f"{device.type}{device.index or 0}"):
+def exclusive_device(*devices: torch.device) -> Iterator[None]:
+    """Hold the file lock of each device, so that two trainings never share one GPU; a CPU is shared by its threads.
+
+    They are taken in one order everywhere: two trainings that want the same GPUs would otherwise wait for each other.
+    """
+    indices = sorted({device.index or 0 for device in devices if device.type != "cpu"})
+    with ExitStack() as stack:
+        for index in indices:
+            stack.enter_context(locked(WORK / "locks" / f"cuda{index}"))
         yield

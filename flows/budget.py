@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -44,18 +43,19 @@ class Devices:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for index in range(number):
-            self._free.put(index)
+        self._free = list(range(number))
+        self._slots = Cores(number)
 
     @contextmanager
-    def take(self) -> Iterator[int]:
-        """Hold one device: its index as the stage will see it."""
-        index = self._free.get()
-        try:
-            yield index
-        finally:
-            self._free.put(index)
+    def take(self, number: int = 1) -> Iterator[tuple[int, ...]]:
+        """Hold ``number`` devices, or all there are if it is more: their indices as the stage will see them."""
+        number = min(number, self.number)
+        with self._slots.take(number):  # all at once: two stages that each held a half would wait for ever
+            held = tuple(self._free.pop(0) for _ in range(number))
+            try:
+                yield held
+            finally:
+                self._free.extend(held)
 
 
 def available_cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 
 from components.runtime import write_atomically
 from components.settings import Workspace
+
+log = logging.getLogger(__name__)
 
 KEEP = 2  # the newest, and one before it
 
@@ -58,11 +61,15 @@ class Checkpoints:
             (self.folder / f"{old:09d}.pt").unlink()
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """(step, state) of the newest checkpoint, or None."""
-        steps = self._steps()
-        if not steps:
-            return None
-        return steps[-1], torch.load(self.folder / f"{steps[-1]:09d}.pt", map_location="cpu", weights_only=True)
+        """(step, state) of the newest checkpoint that can be read, or None."""
+        for step in reversed(self._steps()):
+            path = self.folder / f"{step:09d}.pt"
+            try:
+                return step, torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # whatever the reader meets in a file that a disk has damaged, or that is none of ours
+                reason = " ".join(str(error).split())[:200]
+                log.warning("%s is passed over, it cannot be read: %s: %s", path, type(error).__name__, reason)
+        return None
 
     def _steps(self) -> list[int]:
         names = [path.stem for path in self.folder.glob("*.pt")] if self.folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""Training curves: means of what a step returns, between two log points."""
+"""Training curves: means of what a step returns, between two log points and over the processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from components.train.optimize import gather, processes
 
 
 class Curves:
@@ -27,8 +29,8 @@ class Curves:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def close(self, step: int, **extra: float) -> dict[str, float]:
-        """The means since the last point, as the point at ``step`` updates done."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        """The means since the last point, as the point at ``step`` updates done; the same on every process."""
+        means = {name: float(sums.mean()) / self._counts[name] for name, sums in self._by_rank().items()}
         self._sums, self._counts = {}, {}
         point = {**means, **extra}
         self.points.append({"step": step, **point})
@@ -44,14 +46,23 @@ class Curves:
         return text.getvalue().encode()
 
     def state_dict(self) -> dict[str, Any]:
-        """The points, and the sums of the point that is still open."""
-        return {"points": self.points, "sums": self._sums, "counts": self._counts}
+        """The points, and every process's sums of the point that is still open. All processes must call it."""
+        return {"points": self.points, "sums": self._by_rank(), "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """The inverse of ``state_dict``."""
+        rank, _ = processes()
         self.points = [dict(point) for point in state["points"]]
-        self._sums = {name: total.to(device) for name, total in state["sums"].items()}
+        self._sums = {name: sums[rank].to(device) for name, sums in state["sums"].items()}
         self._counts = dict(state["counts"])
+
+    def _by_rank(self) -> dict[str, Tensor]:
+        """name -> float64 [processes], the sum of each."""
+        if not self._sums:
+            return {}
+        names = sorted(self._sums)
+        sums = gather(torch.stack([self._sums[name] for name in names])[None])  # [processes, names]
+        return {name: sums[:, column].clone() for column, name in enumerate(names)}
 
 
 def _cell(value: float) -> str:

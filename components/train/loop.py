@@ -21,6 +21,7 @@ from components.train.average import Averages
 from components.train.checkpoint import Checkpoints
 from components.train.curves import Curves
 from components.train.optimize import NonFiniteLoss, processes, raise_if_not_finite
+from components.train.processes import anyone, digest, from_rank_0, require_same
 from components.train.schedule import Schedule, learning_rate_scale
 
 Log = Callable[[int, Mapping[str, float]], None]
@@ -30,7 +31,8 @@ class LoopSettings(Strict):
     """The loop's part of a run's ``train`` block; the recipe adds its own keys."""
 
     seed: int = Field(ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
-    threads: int = Field(ge=1, le=256, description="CPU threads; bits of the result depend on it")
+    threads: int = Field(ge=1, le=256, description="CPU threads of a process; bits of the result depend on it")
+    processes: int = Field(default=1, ge=1, le=4096, description="that share each batch; bits of the result depend on it")
     precision: Literal["fp32", "bf16", "auto"]
     steps: int = Field(ge=1, description="updates, the only unit of training time")
     warmup: int = Field(default=0, ge=0, description="updates of linear learning-rate warm-up")
@@ -56,28 +58,30 @@ def train(
     *,
     device: torch.device,
     precision: Precision,
-    checkpoints: Checkpoints,
+    checkpoints: Checkpoints | None,
     log: Log,
 ) -> Curves:
     """Take ``recipe`` from its last checkpoint (or step 0) to ``settings.steps`` and leave the final (averaged) weights in it.
 
     On a CPU in fp32 the result does not depend on where the training was interrupted: batches, augmentation, noise and dropout
-    are functions of the step. Raises NonFiniteLoss with the step and the terms, Stopped after SIGTERM.
+    are functions of the step. ``checkpoints``: rank 0's; None on all other processes. Raises NonFiniteLoss with the step and
+    the terms, and Stopped after SIGTERM, on all processes at the same step.
     """
     recipe.to(device=device, memory_format=torch.channels_last).train()
     state = TrainingState(recipe, settings, device)
     start = state.restore(checkpoints)
+    if processes()[1] > 1:
+        require_same("initial weights", digest(recipe.state_dict()))
     if settings.compile:
         for network in recipe.children():
             network.compile()
     feeds = open_feeds(recipe, views, settings, start)
-    bar = tqdm(total=settings.steps, initial=start, unit="step", file=sys.stderr, mininterval=1.0, dynamic_ncols=True)
-    with bar, closing_all(feeds), termination() as terminated:
+    with progress(settings, start) as bar, closing_all(feeds), termination() as terminated:
         for step in range(start, settings.steps):
             done = step + 1
             with naming(step):
                 state.update({role: to_device(next(feed), device) for role, feed in feeds.items()}, step, precision)
-                stop = terminated()
+                stop = anyone(terminated())
                 if done % settings.log_every == 0 or done == settings.steps:
                     state.log(done, bar, log)
                 if stop or (done % settings.checkpoint_every == 0 and done < settings.steps):
@@ -126,13 +130,16 @@ class TrainingState:
         bar.set_postfix({name: f"{value:.4g}" for name, value in point.items()}, refresh=False)
         log(step, point)
 
-    def save(self, step: int, checkpoints: Checkpoints) -> None:
-        """Write a checkpoint after ``step`` updates, never one of broken weights."""
+    def save(self, step: int, checkpoints: Checkpoints | None) -> None:
+        """Write a checkpoint after ``step`` updates, never one of broken weights; all processes wait until it is written."""
         raise_if_not_finite()
-        checkpoints.save(step, self.state_dict())
+        state = self.state_dict()
+        if checkpoints:
+            checkpoints.save(step, state)
+        anyone(False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+        """What a checkpoint holds. All processes must call it."""
         return {
             "recipe": self.recipe.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
@@ -140,9 +147,9 @@ class TrainingState:
             "curves": self.curves.state_dict(),
         }
 
-    def restore(self, checkpoints: Checkpoints) -> int:
-        """Load the newest checkpoint; returns the number of updates that it holds."""
-        found = checkpoints.latest()
+    def restore(self, checkpoints: Checkpoints | None) -> int:
+        """Load the newest checkpoint, which rank 0 reads for all; returns the number of updates that it holds."""
+        found = from_rank_0(checkpoints.latest() if checkpoints else None)
         if found is None:
             return 0
         step, state = found
@@ -151,8 +158,9 @@ class TrainingState:
             optimizer.load_state_dict(state["optimizers"][name])
         self.averages.load_state_dict(state["averages"])
         self.curves.load_state_dict(state["curves"], self.device)
-        print(f"resuming from the checkpoint at step {step}", file=sys.stderr)  # noqa: T201
-        return step
+        if checkpoints:
+            print(f"resuming from the checkpoint at step {step}", file=sys.stderr)  # noqa: T201
+        return int(step)
 
 
 def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
@@ -174,6 +182,12 @@ def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, s
             world=world,
         )
     return feeds
+
+
+def progress(settings: LoopSettings, start: int) -> tqdm[Any]:
+    """Rank 0's progress bar."""
+    options = {"unit": "step", "file": sys.stderr, "mininterval": 1.0, "dynamic_ncols": True}
+    return tqdm(total=settings.steps, initial=start, disable=processes()[0] > 0, **options)
 
 
 @contextmanager

@@ -1,9 +1,12 @@
-"""What a training step asks for: one update, one source of randomness. The only file that knows of processes."""
+"""What a training step asks for: one update, one source of randomness, one global batch.
+
+The only file in a step that knows that several processes share it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -23,9 +26,10 @@ class NonFiniteLoss(ValueError):
 def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip_norm: float | None = None) -> Tensor:
     """One update on the sum of ``losses``: zero, backward, average over processes, check, clip, step.
 
-    ``losses``: scalars by name (a bare tensor is named "loss"). ``clip_norm`` bounds the gradient's global L2 norm. Returns the
-    detached sum. On a CPU a non-finite term or gradient raises NonFiniteLoss before any weight changes; on CUDA it is noted,
-    and ``raise_if_not_finite`` raises it later.
+    ``losses``: scalars by name (a bare tensor is named "loss"), means over this process's share of the batch. ``clip_norm``
+    bounds the gradient's global L2 norm. Returns the detached sum. On a CPU a non-finite term or gradient raises NonFiniteLoss
+    before any weight changes; on CUDA it is noted, and ``raise_if_not_finite`` raises it later. All processes see the same
+    terms, their means, so that all raise or none.
     """
     terms = {"loss": losses} if isinstance(losses, Tensor) else dict(losses)
     total = torch.stack([term.float() for term in terms.values()]).sum()
@@ -34,7 +38,7 @@ def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         total.backward()
-        average_gradients(parameters)
+        terms = average(parameters, terms)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         _note_finite({**terms, "gradient": norm})
         if clip_norm is not None:
@@ -65,22 +69,65 @@ def processes() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
-def average_gradients(parameters: list[Tensor]) -> None:
-    """Replace each gradient by its mean over the processes; None counts as zero. With one process nothing happens."""
+def average(parameters: list[Tensor], terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace each gradient by its mean over the processes; None counts as zero. Returns the means of the scalars ``terms``.
+
+    One message carries both. With one process nothing happens.
+    """
     _, world = processes()
     if world == 1:
-        return
+        return dict(terms)
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([p.grad.reshape(-1) for p in parameters if p.grad is not None])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    values = torch.stack([term.detach().to(gradients[0].dtype) for term in terms.values()])
+    flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), values])
     dist.all_reduce(flat)
-    flat /= world
-    offset = 0
-    for parameter in parameters:
-        assert parameter.grad is not None
-        parameter.grad.copy_(flat[offset : offset + parameter.numel()].view_as(parameter))
-        offset += parameter.numel()
+    *means, values = (flat / world).split([*(gradient.numel() for gradient in gradients), len(terms)])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
+    return dict(zip(terms, values, strict=True))
+
+
+def gather(rows: Tensor) -> Tensor:
+    """All processes' rows, each [n, ...], in the order of ranks: [n * processes, ...]. For losses over the global batch.
+
+    A row gets the gradients of its uses in every process. With ``optimize``, which averages over the processes, the update is
+    that of one process with the whole batch, whether each process computes the whole loss or the mean over its own rows. All
+    processes must call it alike and use the result alike, or they wait for each other.
+    """
+    return rows if processes()[1] == 1 else _Gather.apply(rows)
+
+
+class _Gather(torch.autograd.Function):
+    """``gather``, and its transpose as gradient; each is the other's, so that gradients of gradients are right too."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
+        everyone = [torch.empty_like(rows) for _ in range(processes()[1])]
+        dist.all_gather(everyone, rows)
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _SumOfMine.apply(*gradients)
+
+
+class _SumOfMine(torch.autograd.Function):
+    """The sum over the processes, of which each keeps its own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, everyone: Tensor) -> Tensor:
+        rank, world = processes()
+        total = everyone.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(world)[rank].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Gather.apply(*gradients)
 
 
 def draw(
