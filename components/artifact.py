@@ -75,7 +75,7 @@ def _load_npz(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:  # ValueError: it would be unpickled
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, TypeError) as error:  # ValueError: it would be unpickled
         raise ValueError(f"{path}: not an npz file ({error})") from None
 
 

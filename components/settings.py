@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
 UNHASHED = ("size", "nfiles")
+StageKind = Literal["fetch", "augment", "wire", "link", "train", "export", "evaluate", "publish"]
 TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
 
 
@@ -53,10 +54,19 @@ class Link(Strict):
 
 
 class Pipeline(Strict):
-    """``runs``: what ``make run`` runs when none is named; ``stage_timeout``: seconds until a stage counts as hanging."""
+    """``runs``: what ``make run`` runs when none is named; ``remote``: the DVC remote by which clones share results, or none.
+
+    ``stage_timeout``: seconds until a stage counts as hanging, ``stage_timeouts``: the same for stages of one kind;
+    ``retries``: further tries after a failure that can pass (network, lock), the first one after ``retry_delay`` seconds, each
+    later one after twice as many.
+    """
 
     runs: tuple[Name, ...]
     stage_timeout: float = Field(default=86400.0, gt=0)
+    stage_timeouts: dict[StageKind, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    retries: int = Field(default=4, ge=0, le=20)
+    retry_delay: float = Field(default=10.0, gt=0, le=3600)
+    remote: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
 class Run(Strict):
@@ -74,7 +84,7 @@ class Run(Strict):
 class Params(Strict):
     """The shape of params.yaml. ``schedules``, ``servers`` and ``notify`` are the flows' (``flows.settings``)."""
 
-    root: str
+    root: str = Field(pattern=r"^[A-Za-z0-9_./-]+$")  # it stands in dvc.yaml's commands
     seed: int = Field(ge=0, lt=2**31)
     pipeline: Pipeline
     datasets: dict[Name, dict[str, Any]]
@@ -122,6 +132,7 @@ class Workspace:
         _refuse_unhashed(raw, "")
         params = parse(Params, raw, "")
         self._check_root(params.root)
+        self._check_study()
         _check_references(params)
         return params
 
@@ -130,6 +141,11 @@ class Workspace:
         inside = self.folder == ROOT or ROOT in self.folder.parents
         if inside and (self.folder / root).resolve() != ROOT:
             raise SettingsError(f"root: {root!r} is not allowed: the code lies in {os.path.relpath(ROOT, self.folder)!r}")
+
+    def _check_study(self) -> None:
+        """The folder's name becomes part of registered names, of MLflow's queries and of file names."""
+        if self.study is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.study):
+            raise SettingsError(f"{self.folder}: a study's folder is named with letters, digits, '_', '-' and '.', up to 100")
 
     @property
     def study(self) -> str | None:
@@ -211,13 +227,15 @@ class Workspace:
         run = named(self.params.runs, name, "runs")
         key = f"runs.{name}"
         recipe = resolve(RECIPES, run.recipe, f"{key}.recipe")
-        train = create_model("Train", __base__=(LoopSettings, recipe.Train))
+        train_class = create_model("Train", __base__=(LoopSettings, recipe.Train))
+        train = parse(train_class, run.train, f"{key}.train")
+        _check_shares(train, f"{key}.train")
         return RunSettings(
             name=name,
             recipe=run.recipe,
             view=run.view,
             model=parse_model(run.model, f"{key}.model"),
-            train=parse(train, run.train, f"{key}.train"),
+            train=train,
             export=parse(recipe.Export, run.export, f"{key}.export"),
             evaluate=parse(recipe.Evaluate, run.evaluate, f"{key}.evaluate"),
         )
@@ -226,6 +244,14 @@ class Workspace:
         """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
         found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
         return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+
+
+def _check_shares(train: Any, key: str) -> None:
+    """A batch can be cut into equal shares; streams of other sizes are checked when they are opened, before the first step."""
+    size = getattr(train, "batch_size", 0)
+    if size % train.processes:
+        fault = f"{key}.batch_size: {size} is not allowed: not a multiple of {key}.processes, {train.processes}"
+        raise SettingsError(f"{fault}; the next is {size + -size % train.processes}")
 
 
 def parse_model(block: dict[str, Any], key: str) -> ModelSettings:

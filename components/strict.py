@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,11 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]  # stage names, file names, registered names
+NAME = r"^[a-z][a-z0-9_]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME)]  # stage names, file names, registered names
 
 
 class SettingsError(ValueError):
     """A value in params.yaml that cannot be used: the message says where, what and what instead."""
+
+
+def check_name(name: str) -> str:
+    """``name``, if it can be one of a block; else SettingsError."""
+    if not re.fullmatch(NAME, name):
+        raise SettingsError(f"{name!r} is no name: it starts with a letter a-z and goes on with at most 62 of a-z, 0-9 and _")
+    return name
 
 
 class Strict(BaseModel):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
 from components.settings import Params
-from components.strict import Strict, parse
+from components.strict import SettingsError, Strict, named, parse
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Schedules(Strict):
-    """Cron strings of five fields, in ``time_zone``; a flow whose string is empty has no schedule."""
+    """Cron strings of five fields, in ``time_zone``; a flow without one has no schedule."""
 
     time_zone: str = "UTC"
-    pipeline: str = Field(default="0 2 * * *", description="the runs of pipeline.runs")
-    monitor: str = Field(default="0 * * * *", description="new images against the champion, where there is a monitor")
+    pipeline: str = Field(default="", description="the runs of pipeline.runs")
+    monitor: str = Field(default="", description="new images against the champion, where there is a monitor")
 
     @field_validator("time_zone")
     @classmethod
@@ -35,10 +38,15 @@ class Schedules(Strict):
 class Servers(Strict):
     """What ``up`` starts. ``host`` other than loopback opens the servers, which ask for no password, to the network."""
 
-    host: str = "127.0.0.1"
-    prefect_port: int = Field(default=4200, ge=1, le=65535)
-    mlflow_port: int = Field(default=5000, ge=1, le=65535)
-    scoring: dict[str, int] = Field(default_factory=dict, description="run -> port on which its champion answers")
+    host: str = Field(default="127.0.0.1", min_length=1)
+    prefect_port: Port = 4200
+    mlflow_port: Port = 5000
+    scoring: dict[str, Port] = Field(default_factory=dict, description="run -> port on which its champion answers")
+
+    def ports(self) -> dict[str, int]:
+        """Key in params.yaml -> port."""
+        own = {"servers.prefect_port": self.prefect_port, "servers.mlflow_port": self.mlflow_port}
+        return own | {f"servers.scoring.{run}": port for run, port in self.scoring.items()}
 
 
 class Notify(Strict):
@@ -54,8 +62,16 @@ def schedules(params: Params) -> Schedules:
 
 
 def servers(params: Params) -> Servers:
-    """The block ``servers``."""
-    return parse(Servers, params.servers, "servers")
+    """The block ``servers``: each scoring entry is a run, no two servers share a port."""
+    found = parse(Servers, params.servers, "servers")
+    for run in found.scoring:
+        named(params.runs, run, f"servers.scoring.{run}")
+    taken: dict[int, str] = {}
+    for key, port in found.ports().items():
+        if port in taken:
+            raise SettingsError(f"{key}: port {port} is taken by {taken[port]}; each server needs its own")
+        taken[port] = key
+    return found
 
 
 def notifications(params: Params) -> Notify:

@@ -11,23 +11,34 @@ from PIL import Image, ImageOps
 
 from components.augment.policies import ViewSettings
 
+# PIL reads many more, and hands what looks like PostScript to Ghostscript, whatever the file is called.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MAX_SIDE = 65535  # pixels, JPEG's own limit: each row of a picture costs memory, however short it is
+
 
 def decode_file(data: bytes, settings: ViewSettings) -> np.ndarray:
     """The bytes of an image file -> uint8 [size, size, channels]. ValueError says what is wrong with them.
 
-    EXIF orientation is applied, alpha is dropped, of an animation the first frame is taken.
+    EXIF orientation is applied, alpha is dropped, of an animation the first frame is taken. A picture that claims more than
+    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is refused before it is unpacked.
     """
     source = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a broken TIFF PIL warns thousands of times
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with Image.open(source, formats=FORMATS) as image:
+                _refuse_long(image)
                 image.load()
                 return fit(to_mode(ImageOps.exif_transpose(image), settings.channels), settings)
     except Exception as error:  # on broken files PIL raises nearly everything, TypeError and OverflowError among it
         told = " ".join(str(error).replace(f"{source!r}", "the file").split())
         raise ValueError(told or type(error).__name__) from None
+
+
+def _refuse_long(image: Image.Image) -> None:
+    if max(image.size) > MAX_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels: a side may have at most {MAX_SIDE}")
 
 
 def decode_array(pixels: np.ndarray, settings: ViewSettings) -> np.ndarray:

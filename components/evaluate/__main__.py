@@ -19,7 +19,7 @@ from components.evaluate.plots import write_picture
 from components.evaluate.score import load_served, score
 from components.recipe import Report
 from components.record.dvc_lock import export_key
-from components.runtime import run_command
+from components.runtime import block_name, run_command
 from components.settings import Workspace
 from components.tracking import TrackingUnavailable, publish
 
@@ -29,13 +29,13 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--publish", action="store_true", help="publish the outs as they are")
     arguments = parser.parse_args()
-    workspace = Workspace()
+    workspace, run = Workspace(), block_name(arguments.run)
     if not arguments.publish:
-        evaluate(workspace, arguments.run)
-    measure(workspace, arguments.run)
+        evaluate(workspace, run)
+    measure(workspace, run)
     try:
-        published = publish(workspace, arguments.run)
-        print(f"{arguments.run}: published as version {published.version}")
+        published = publish(workspace, run)
+        print(f"{run}: published as version {published.version}")
     except TrackingUnavailable as error:
         if arguments.publish:
             raise

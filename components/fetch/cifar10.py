@@ -16,6 +16,7 @@ from components.fetch.dataset_files import write_index
 from components.fetch.download import bring, from_mirror
 from components.fetch.published import Published, checksum
 from components.fetch.unpack import unpack
+from components.passing import is_passing
 from components.settings import DatasetSettings
 
 FOLDER = "cifar-10-batches-bin"  # in the archive, and in a mirror
@@ -65,7 +66,7 @@ class Cifar10:
             "validation": [f"data_batch_{batch}.bin" for batch in settings.validation],
             "test": ["test_batch.bin"] if settings.test else [],
         }
-        faults: list[str] = []
+        faults: list[Exception] = []
         names = [name for batches in splits.values() for name in batches]
         missing = [name for name in names if not from_mirror(Published(FOLDER, name, MD5[name]), out / name, faults)]
         if missing:
@@ -73,13 +74,14 @@ class Cifar10:
         write_index(out, "cifar10", {split: {"batches": names} for split, names in splits.items() if names}, {"label": CLASSES})
 
 
-def _from_archive(names: list[str], out: Path, faults: list[str]) -> None:
+def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
     """The batches ``names`` out of the published archive. ``faults``: why the mirror's own copies would not do."""
     archive, folder = out / ARCHIVE.name, out / "unpacked"
     try:
         bring(ARCHIVE, archive)
     except ValueError as error:
-        raise ValueError("; ".join([f"{', '.join(names)}: not in a mirror", *faults, str(error)])) from None
+        told = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
+        raise ValueError(told) from next(filter(is_passing, [*faults, error]), None)
     unpack(archive, folder, MAX_BYTES, MAX_MEMBERS)
     for name in names:
         found = checksum(folder / FOLDER / name, MD5[name])

@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 from components.fetch.published import SUFFIXES, Published, download, take
 from components.fetch.transfer import NotThere
+from components.passing import is_passing
+from components.redact import redacted
 from components.settings import ROOT
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def bring(file: Published, target: Path) -> None:
     """Put the file at ``target``. ValueError names every place that was asked, what was wrong there, and DATA_MIRROR."""
-    faults: list[str] = []
+    faults: list[Exception] = []
     if from_mirror(file, target, faults):
         return
     for url in file.urls:
@@ -37,10 +39,11 @@ def bring(file: Published, target: Path) -> None:
         if mirror
         else "DATA_MIRROR is not set; it can name a folder that holds the file"
     )
-    raise ValueError(f"{file.folder}/{file.name} cannot be had: {'; '.join(faults) or 'no address is known'} ({hint})")
+    told = "; ".join(map(str, faults)) or "no address is known"
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_passing, faults), None)
 
 
-def from_mirror(file: Published, target: Path, faults: list[str]) -> bool:
+def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:
     """Put a mirror's good copy at ``target``, if there is one; ``faults`` takes what was wrong with others.
 
     ValueError where DATA_MIRROR itself cannot be used.
@@ -80,6 +83,6 @@ def _mirror_folder(mirror: str) -> Path:
     return folder
 
 
-def _note(faults: list[str], error: Exception) -> None:
-    faults.append(str(error))
-    log.warning("%s", error)
+def _note(faults: list[Exception], error: Exception) -> None:
+    faults.append(error)
+    log.warning("%s", redacted(str(error)))

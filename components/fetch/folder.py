@@ -19,6 +19,8 @@ from components.settings import DatasetSettings
 
 SPLITS = ("train", "validation", "test")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+MAX_BYTES = 2**29  # of an image file: as many pixels as stage 2 takes, uncompressed, are no more
+JOINERS = "\u200c\u200d"  # invisible, but spelling in some scripts
 FORM = "<path>/<class>/<image> or <path>/{train,validation,test}/<class>/<image>"
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,11 @@ def read_splits(folder: Path, skipped: Counter[str]) -> dict[str, Classes]:
 def _classes(parent: Path, folders: list[Path], root: Path, skipped: Counter[str]) -> Classes:
     if not folders:
         raise ValueError(f"{parent}: no class folders; expected {FORM}")
+    seen: dict[str, str] = {}
+    for path in folders:
+        same = seen.setdefault(unicodedata.normalize("NFC", path.name), path.name)
+        if same != path.name:
+            raise ValueError(f"{path}: {path.name!r} and {same!r} look the same, spelt with other code points; rename one")
     return {path.name: _images(path, root, skipped) for path in folders}
 
 
@@ -93,6 +100,9 @@ def _images(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
         if path.is_dir():
             raise ValueError(f"{path}: a folder inside a class folder; expected {FORM}")
     images = [path for path in entries if path.suffix.lower() in IMAGES]
+    for path in images:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{path}: {size:,} bytes; an image file may have at most {MAX_BYTES:,}")
     skipped.update(_kind(path) for path in entries if path.suffix.lower() not in IMAGES)
     if not images:
         raise ValueError(f"{parent}: a class folder without images (known suffixes: {' '.join(IMAGES)})")
@@ -112,9 +122,10 @@ def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
 
 
 def _plain(name: str, parent: Path) -> str:
-    # Cs: the surrogates that stand for bytes which are no UTF-8
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
-        raise ValueError(f"{parent}: the name {name!r} is not UTF-8, or holds a line break or another control character")
+    # Cs: the surrogates that stand for bytes which are no UTF-8; Cf: invisible, such as what turns the direction of writing
+    kinds = {unicodedata.category(letter) for letter in name if letter not in JOINERS}
+    if kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        raise ValueError(f"{parent}: the name {name!a} is not UTF-8, or holds a line break or another control character")
     return name
 
 

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
+from components.passing import STATUS
+
 TRIES = 5
 FIRST_WAIT = 1.0  # seconds; doubled before every further try
 TIMEOUT = 30.0  # seconds without an answer or a byte
 CHUNK = 1 << 18
 SCHEMES = ("http", "https")
-PASSING_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
 class NotThere(OSError):
@@ -105,7 +106,7 @@ def _opener() -> urllib.request.OpenerDirector:
 def _can_pass(error: Exception) -> bool:
     """Timeouts, resets and busy servers pass; a refused connection, an unknown host or 404 do not."""
     if isinstance(error, urllib.error.HTTPError):
-        return error.code in PASSING_STATUS
+        return error.code in STATUS
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     broken = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError, http.client.IncompleteRead)
     return isinstance(cause, broken)
@@ -113,7 +114,7 @@ def _can_pass(error: Exception) -> bool:
 
 def _plain(url: str, error: Exception) -> OSError:
     if isinstance(error, urllib.error.HTTPError):
-        gone = error.code < 500 and error.code not in PASSING_STATUS
+        gone = error.code < 500 and error.code not in STATUS
         return (NotThere if gone else OSError)(f"{url}: the server answers {error.code} {error.reason}")
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     return OSError(f"{url}: {reason or type(error).__name__}")
