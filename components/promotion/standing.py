@@ -1,0 +1,96 @@
+"""Where a run's registered model stands: champion, candidate, previous, what waits for a word. Reads, and changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from components import registry
+from components.promotion.approval import waiting
+from components.promotion.journal import CHAMPION_SINCE, PROMOTION, NotDone, pending
+from components.settings import Workspace
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+SHORT = 8  # digits of a digest
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Version numbers are None where no version has the alias. ``metric``: name and value of the champion's main figure.
+
+    ``notes``: what a person should know or do, a line each.
+    """
+
+    name: str
+    candidate: int | None = None
+    champion: int | None = None
+    previous: int | None = None
+    since: str = ""
+    data: str = ""
+    commit: str = ""
+    metric: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
+    """Of the run; all None where nothing is registered."""
+    name = workspace.registered_name(run)
+    aliases = registry.aliases(client, name)
+    known = {int(version.version): version for version in registry.versions(client, name)}
+    notes = [*_half_done(client, name), *_words(known, aliases)]
+    found = Standing(name, aliases.get("candidate"), aliases.get("champion"), aliases.get("previous"), notes=notes)
+    champion = known.get(found.champion or 0)
+    if champion is None:
+        return found
+    record = registry.find_run(client, champion.run_id)
+    tags = record.data.tags if record else {}
+    dirty = "+" if tags.get("darkroom.git_dirty") == "true" else ""
+    return replace(
+        found,
+        since=champion.tags.get(CHAMPION_SINCE, "")[:16].replace("T", " "),
+        data=tags.get("darkroom.view_digest", "")[:SHORT],
+        commit=tags.get("mlflow.source.git.commit", "")[:SHORT] + dirty,
+        metric=_metric(champion, workspace, run),
+    )
+
+
+def _metric(version: ModelVersion, workspace: Workspace, run: str) -> str:
+    """The metric that the gates judge by, else the first; as measured when it was published."""
+    figures = {name.removeprefix("metric."): text for name, text in version.tags.items() if name.startswith("metric.")}
+    wanted = workspace.gates(run).metric
+    main = wanted if wanted in figures else min(figures, default=None)
+    return f"{main} {figures[main]}" if main else ""
+
+
+def _half_done(client: MlflowClient, name: str) -> list[str]:
+    try:
+        entry = pending(client, name)
+    except NotDone as error:
+        return [str(error)]
+    if entry is None:
+        return []
+    return [
+        f"{name}: a decision about version {entry.version} ({entry.action}) is half done; the next command about it ends it"
+    ]
+
+
+def _words(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]:
+    """Requests that nobody has answered, and why the candidate is not the champion."""
+    found, candidate = [], aliases.get("candidate")
+    for number, version in known.items():
+        try:
+            request = waiting(version)
+        except NotDone as error:
+            found.append(str(error))
+            continue
+        if request is not None and not request.expired():
+            found.append(f"{version.name}: version {number} waits for approval until {request.expires}")
+        elif request is not None and number == candidate:
+            told = f"not promoted: the request for approval expired at {request.expires}"
+            found.append(f"{version.name}: version {number} is {told}")
+        elif number == candidate != aliases.get("champion") and PROMOTION in version.tags and request is None:
+            found.append(f"{version.name}: version {number}: {version.tags[PROMOTION]}")
+    return found

@@ -1,0 +1,87 @@
+"""What the commands of decisions have in common: promote, approve, reject, rollback. Not a command itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from components.strict import must_exist
+from flows.commands.chosen import place, project_of
+from flows.environment import set_defaults
+from flows.notify import check_addresses
+from flows.preflight import check_versions
+from flows.project import Project
+from flows.running import running
+from flows.server import start_server
+
+if TYPE_CHECKING:
+    from flows.decisions import Decide
+
+
+def who_and_why(parser: argparse.ArgumentParser) -> None:
+    """RUN, ``--comment``, ``--by``, and the place."""
+    parser.add_argument("run", metavar="RUN", help="a run of params.yaml")
+    parser.add_argument("--comment", metavar="WHY", default="", help="why; goes into the audit")
+    parser.add_argument("--by", metavar="NAME", default="", help="who decides (default: the login name)")
+    place(parser)
+
+
+def which(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """The optional VERSION."""
+    parser.add_argument("version", metavar="VERSION", type=int, nargs="?", help=meaning)
+
+
+def checked(given: argparse.Namespace) -> Project:
+    """The workspace of the command line; SettingsError where the run is none of it or the installation is wrong."""
+    project = project_of(given)
+    must_exist(given.run, project.params.runs, "RUN")
+    check_versions(project.root)
+    check_addresses(project.params)
+    return project
+
+
+def carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str, Any]) -> int:
+    """Decide: as a run of the flow of this name where there is a Prefect server, else right here. The exit code."""
+    if os.environ.get("PREFECT_API_URL") or running(project.root):
+        return _as_flow(project, flow, parameters)
+    return _here(project, parameters["run"], decide)
+
+
+def _as_flow(project: Project, flow: str, parameters: dict[str, Any]) -> int:
+    set_defaults()
+    start_server(project)  # there is one: it is found
+    from flows import promote
+
+    parameters |= {"study": project.study, "project": str(project.root)}
+    try:
+        state = getattr(promote, flow)(**parameters, return_state=True)
+    except RuntimeError as error:  # Prefect's, before the flow starts
+        print(f"error: {error}; without PREFECT_API_URL it is decided right here, without a server", file=sys.stderr)
+        return 1
+    if not state.is_completed():
+        print(f"error: {state.message}", file=sys.stderr)
+    return 0 if state.is_completed() and state.name != promote.NAMES["refused"] else 1
+
+
+def _here(project: Project, run: str, decide: Decide) -> int:
+    from components.promotion.journal import NotDone
+    from components.tracking import TrackingUnavailable
+    from flows.aftermath import make_known
+    from flows.decisions import desk
+
+    try:
+        with desk(project, run, _say) as at:
+            outcome = decide(at)
+    except (NotDone, TrackingUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if outcome.entry:
+        make_known(project, outcome, _say)
+    print(outcome.words)
+    return 1 if outcome.refused else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

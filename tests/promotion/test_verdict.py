@@ -1,0 +1,134 @@
+"""Every gate can pass and refuse, in both directions; the first model meets floor and latency alone."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from components.promotion.gates import Gates
+from components.promotion.verdict import judge
+from components.settings import Workspace
+from components.strict import SettingsError, parse
+
+ALL = {"metric": "accuracy", "floor": 0.9, "gain": -0.01, "margin": 0.03, "max_class_fall": 0.02, "latency_ms": 2.0}
+
+
+def gates(**block) -> Gates:
+    return parse(Gates, {"metric": "accuracy", "floor": 0.0} | block, "promote")
+
+
+def failed(block: dict, candidate, champion) -> list[str]:
+    return [line.gate for line in judge(gates(**block), "runs.a.promote", candidate, champion).lines if not line.passed]
+
+
+def test_an_equal_model_passes_all_gates(scores):
+    verdict = judge(gates(**ALL), "k", scores(4), scores(4))
+    assert verdict.passed, verdict.reason
+    assert [line.gate for line in verdict.lines] == ["floor", "gain", "margin", "max_class_fall", "latency_ms"]
+
+
+@pytest.mark.parametrize(
+    ("block", "candidate_wrong", "champion_wrong", "refused"),
+    [
+        ({"floor": 0.981}, 4, 4, ["floor"]),
+        ({"floor": 0.98}, 4, 4, []),  # 196 of 200 is the floor itself
+        ({"gain": 0.005}, 4, 4, ["gain"]),
+        ({"gain": 0.005}, 3, 4, []),
+        ({"margin": 0.03}, 5, 0, ["margin"]),
+        ({"margin": 0.03}, 1, 0, []),
+        ({"margin": 0.015}, 4, 4, ["margin"]),  # 200 images say no more than +-1.9 %
+        ({"max_class_fall": 0.02}, 3, 0, ["max_class_fall"]),
+        ({"max_class_fall": 0.03}, 3, 0, []),
+    ],
+)
+def test_each_gate_refuses_by_itself(scores, block, candidate_wrong, champion_wrong, refused):
+    assert failed(block, scores(candidate_wrong), scores(champion_wrong)) == refused
+
+
+def test_the_latency_has_a_ceiling(scores):
+    slow = scores(latency={"latency_p50_ms": 2.1})
+    assert failed({"latency_ms": 2.0}, slow, None) == ["latency_ms"]
+
+
+def test_the_first_model_is_not_compared(scores):
+    verdict = judge(gates(**ALL | {"gain": 0.5}), "k", scores(4), None)
+    assert [line.gate for line in verdict.lines if line.passed] == ["floor", "latency_ms"]
+
+
+def test_where_smaller_is_better_everything_turns(scores):
+    def surprised(value: float):
+        values = np.full(200, 0.2) + np.linspace(-0.01, 0.01, 200)
+        values[:100] += value
+        return scores(metrics={"nll": float(values.mean())}, better={"nll": "min"}, items={"nll": values})
+
+    block = {"metric": "nll", "floor": 0.3, "gain": 0.0, "margin": 0.01, "max_class_fall": 0.05}
+    assert failed(block, surprised(0.0), surprised(0.1)) == []
+    assert failed(block, surprised(0.1), surprised(0.0)) == ["gain", "margin", "max_class_fall"]
+    assert failed(block, surprised(0.3), surprised(0.3)) == ["floor"]
+
+
+def test_the_class_that_fell_is_named_though_the_whole_rose(scores):
+    better = scores(0)
+    worse_for_one = replace(better, items={"accuracy": np.r_[np.ones(100), np.zeros(5), np.ones(95)]})
+    verdict = judge(gates(max_class_fall=0.04), "k", worse_for_one, scores(10))
+    assert not verdict.passed
+    assert "'one'" in verdict.reason
+    assert "-0.0500 on 100 images" in verdict.reason
+
+
+def test_values_that_cannot_be_paired_refuse_in_words(scores):
+    for champion in (
+        scores(items={}),
+        scores(items={"accuracy": np.ones(199)}),
+        scores(items={"accuracy": np.full(200, np.nan)}),
+    ):
+        assert failed({"margin": 0.5, "max_class_fall": 0.5}, scores(), champion) == ["margin", "max_class_fall"]
+    assert failed({"gain": 0.0}, scores(), scores(metrics={})) == ["gain"]
+    hollow = scores(metrics={"accuracy": float("nan")})
+    assert failed({"floor": 0.0}, hollow, None) == ["floor"]
+    verdict = judge(gates(floor=0.0), "k", hollow, None)
+    assert json.loads(json.dumps(verdict.to_json(), allow_nan=False))[0]["figures"]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"metric": "acuracy"}, r"runs.a.promote.metric: the report has no 'acuracy'; it has accuracy, calibration_error"),
+        ({"better": "min"}, "runs.a.promote.better: 'min' is not allowed: of accuracy the max is better"),
+        ({"metric": "calibration_error", "margin": 0.1}, "margin: 'calibration_error' has no value an image .* accuracy; or"),
+        ({"metric": "calibration_error", "max_class_fall": 0.1}, "max_class_fall: 'calibration_error' has no value an image"),
+    ],
+)
+def test_what_the_report_cannot_answer_is_an_error(scores, block, message):
+    with pytest.raises(SettingsError, match=message):
+        judge(gates(**block), "runs.a.promote", scores(), scores())
+    with pytest.raises(SettingsError, match=r"promote\.max_class_fall: the report of this recipe knows no classes"):
+        judge(gates(max_class_fall=0.1), "promote", scores(groups=None), scores())
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"floor": 0.9}, "floor without a metric"),
+        ({"metric": "accuracy"}, "a metric alone refuses nothing"),
+        ({"metric": "accuracy", "approval": True}, "a metric alone refuses nothing"),
+        ({"metric": "accuracy", "floor": 0.9, "margn": 0.1}, "promote.margn: unknown key .*did you mean 'margin'"),
+        ({"metric": "accuracy", "margin": -0.1}, "promote.margin: -0.1 is not allowed"),
+    ],
+)
+def test_a_block_that_decides_nothing_is_an_error(block, message):
+    with pytest.raises(SettingsError, match=message):
+        parse(Gates, block, "promote")
+
+
+def test_an_empty_block_is_allowed_until_it_must_decide():
+    with pytest.raises(SettingsError, match=r"runs.a.promote: nothing says.*\n  promote: \{metric: accuracy"):
+        parse(Gates, {}, "promote").must_decide("runs.a.promote")
+
+
+def test_the_runs_of_this_repository_can_be_promoted():
+    for folder in (".", "experiments/mnist"):
+        workspace = Workspace(folder)
+        for run in workspace.params.runs:
+            assert workspace.gates(run).must_decide(f"runs.{run}.promote") == "accuracy"
