@@ -40,6 +40,12 @@ def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
     return dict(entry[stage])
 
 
+def lock_entries(workspace: Workspace) -> dict[str, str]:
+    """Stage -> the lines of its entry, as DVC wrote them."""
+    found = re.finditer(r"^  ([^ \n][^\n]*):\n(?:(?:   .*)?\n)*", _text(workspace), re.MULTILINE)
+    return {match[1].strip("'\""): match[0] for match in found}
+
+
 def lock_digest(workspace: Workspace) -> str:
     """SHA-256 of the whole dvc.lock: with the commit, where a published model came from."""
     return hashlib.sha256(_text(workspace).encode()).hexdigest()

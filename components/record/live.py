@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from components import settings
 from components.identity import this_process
+from components.record.dead import PROCESS
 from components.record.outs import Point, ended_file
 from components.record.published import write_json
-from components.record.recording import FINGERPRINT, LIVE, NAME, PROCESS
+from components.record.recording import FINGERPRINT, LIVE, NAME
+from components.redact import redacted
 from components.registry import KEY
 from components.runtime import locked
 from components.settings import Workspace
@@ -126,7 +128,7 @@ class _Writer:
                 live.add(points)
             live.server.client.set_terminated(live.run_id, self.status)
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = redacted(" ".join(str(error).split()))[:200]
             LOG.warning("live curves of %s stop, the training goes on: %s: %s", self.run, type(error).__name__, reason)
 
     def _batches(self) -> Iterator[dict[Point, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from components import settings
 from components.record.dvc_lock import content_key, export_key
+from components.redact import redacted
 from components.runtime import write_atomically
 from components.settings import Workspace
 from components.strict import SettingsError
@@ -18,7 +19,10 @@ from components.strict import SettingsError
 
 @dataclass(frozen=True)
 class Published:
-    """A run as MLflow holds it. ``key`` identifies the export, ``evaluation`` its metrics with their settings."""
+    """A run as MLflow holds it. ``key`` identifies the export, ``evaluation`` its metrics with their settings.
+
+    ``tracking_uri``: without a password.
+    """
 
     key: str
     evaluation: str
@@ -43,6 +47,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store() / 'mlflow.db'}"
 
 
+def shown_uri() -> str:
+    """The same without its password: what is shown, and what is written."""
+    return redacted(tracking_uri())
+
+
 def evaluation_key(workspace: Workspace, run: str) -> str:
     """What identifies an evaluation: the hash of the metrics and of the settings that they were made with."""
     path = workspace.folder / "outputs" / "evaluate" / run / "metrics.json"
@@ -60,7 +69,7 @@ def published(workspace: Workspace, run: str) -> Published | None:
         return None
     try:
         found = Published(**json.loads(path.read_text(encoding="utf-8")))
-        today = (export_key(workspace, run), evaluation_key(workspace, run), tracking_uri())
+        today = (export_key(workspace, run), evaluation_key(workspace, run), shown_uri())
     except (ValueError, TypeError):  # a marker of another version, or outs that are not all there
         return None
     return found if (found.key, found.evaluation, found.tracking_uri) == today else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.identity import is_gone
+from components.identity import this_process
+from components.record.dead import PROCESS, dead_runs, end
+from components.record.dvc_lock import content_key
+from components.record.lineage import ARTIFACT, chain
 from components.record.outs import (
     Outs,
     Point,
@@ -32,7 +36,7 @@ FINGERPRINT = "darkroom.fingerprint"  # tag: the training that made the weights
 LIVE = "darkroom.live"  # tag: "true" on a run of live logging, "adopted" once it is published
 EVALUATION = "darkroom.evaluation"  # tag of a child run: the hash of metrics and evaluation settings
 WHOLE = "darkroom.whole"  # tag: every step of the recording is done
-PROCESS = "darkroom.process"  # tag of a live run: host, pid and start of the process that logs to it
+LINEAGE = "darkroom.lineage"  # tag: the hash of the artifact lineage/dvc.lock, once that is there
 PARENT = "mlflow.parentRunId"
 
 
@@ -42,9 +46,11 @@ def record_run(server: Server, outs: Outs) -> str:
     ended = ended_fingerprint(outs, curves)
     live = [run for run in server.runs({NAME: outs.name, LIVE: "true"}) if KEY not in run.data.tags]
     record = _keyed(server, outs) or _adopted(server, outs, live, curves, ended)
-    record = record or server.create(outs.run, {KEY: outs.key, NAME: outs.name})
+    record = record or _created(server, outs)
     if WHOLE not in record.data.tags:
         _complete(server, record, outs, curves, ended)
+    if LINEAGE not in record.data.tags:
+        _add_lineage(server, str(record.info.run_id), outs)
     _delete_surplus(server, record, live, ended)
     return str(record.info.run_id)
 
@@ -53,6 +59,16 @@ def _keyed(server: Server, outs: Outs) -> Run | None:
     """The run with the key; the oldest, if two machines made one each."""
     found = server.runs({KEY: outs.key, NAME: outs.name})
     return found[0] if found else None
+
+
+def _created(server: Server, outs: Outs) -> Run:
+    """A new run with the key, unless another machine made one meanwhile: a lock reaches no further than this one."""
+    made = server.create(outs.run, {KEY: outs.key, NAME: outs.name, PROCESS: this_process()})
+    first = _keyed(server, outs)
+    if first is None or first.info.run_id == made.info.run_id:
+        return made
+    server.client.delete_run(made.info.run_id)
+    return first
 
 
 def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
@@ -67,16 +83,16 @@ def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, fl
 
 
 def sweep(server: Server) -> None:
-    """End the live runs that say RUNNING though their process on this machine is gone; the same training may resume them."""
-    for run in server.runs({LIVE: "true"}):
-        if run.info.status == "RUNNING" and is_gone(run.data.tags.get(PROCESS, "")):
-            server.client.set_terminated(run.info.run_id, "KILLED")
+    """End the experiment's runs that say RUNNING though their process on this machine is gone."""
+    for run in dead_runs(server.client, [server.experiment]):
+        end(server.client, run)
 
 
 def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float], ended: str | None) -> None:
     """Everything about the training, from the outs; only what the run lacks."""
     run_id = record.info.run_id
     digest, parity = read_json(outs.view / "view.json")["digest"], read_json(outs.export / "parity.json")
+    server.add_tags(run_id, {PROCESS: this_process()})
     server.add_params(record, parameters(outs))
     worst = {(f"parity.{graph}.max_abs_difference", 0): float(entry["max_abs_difference"]) for graph, entry in parity.items()}
     known = server.points(record)
@@ -92,6 +108,16 @@ def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float
     server.add_tags(run_id, {**tags(outs), "darkroom.view_digest": digest, **fingerprint, WHOLE: "yes"})
 
 
+def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
+    """What leads to the export, as dvc.lock has it today: with the export's key still the same, that made these bytes."""
+    text = chain(outs.workspace, outs.run)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PurePosixPath(ARTIFACT).name
+        path.write_text(text, encoding="utf-8")
+        server.client.log_artifact(run_id, str(path), str(PurePosixPath(ARTIFACT).parent))
+    server.add_tags(run_id, {LINEAGE: content_key(text)})
+
+
 def _delete_surplus(server: Server, record: Run, live: list[Run], ended: str | None) -> None:
     """Delete the live runs of a training that was recorded before: it was repeated, and came out the same."""
     for run in live:
@@ -103,7 +129,7 @@ def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVer
     """The child run of this evaluation: metrics (also on the model), directions, tables, pictures, latency."""
     wanted = {PARENT: parent, EVALUATION: outs.evaluation}
     found = server.runs(wanted)
-    child = found[0] if found else server.create(f"{outs.run} evaluation", wanted)
+    child = found[0] if found else server.create(f"{outs.run} evaluation", wanted | {PROCESS: this_process()})
     metrics = {(name, 0): float(value) for name, value in read_json(outs.evaluate / "metrics.json").items()}
     if WHOLE not in child.data.tags:
         _complete_evaluation(server, child, outs, metrics, model_id(version))
@@ -114,6 +140,7 @@ def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVer
 
 def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[Point, float], model: str) -> None:
     run_id = child.info.run_id
+    server.add_tags(run_id, {PROCESS: this_process()})
     server.add_params(child, flatten({"evaluate": outs.block.evaluate}))
     server.add_points(run_id, metrics, child.info.start_time, model)
     for folder in ("report", "plots"):

@@ -1,0 +1,1 @@
+"""What killed processes and other versions leave behind: found, and mended on request. One file a kind of fault."""

@@ -1,0 +1,85 @@
+"""Results that are not what dvc.lock says, of stages whose inputs are: spoilt, half-written or deleted since."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components import settings
+from flows.doctor.finding import Finding
+from flows.doctor.locks import held_for_writing
+from flows.doctor.outputs import is_at_work
+from flows.project import Project
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+
+def differing_results(project: Project) -> Iterator[Finding]:
+    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now."""
+    if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
+        return
+    held = held_for_writing(project)
+    with _stages(project) as (_, stages):
+        for stage in stages:
+            changed = [out for out in stage.outs if out.hash_info and out.status()]
+            if changed and not _is_stale(stage):
+                for out in changed:
+                    if Path(out.fs_path) not in held and (out.exists or not out.changed_cache()):
+                        yield _finding(project, stage, out)
+
+
+@contextmanager
+def _stages(project: Project) -> Iterator[tuple[Repo, list[PipelineStage]]]:
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.repo import Repo
+    from dvc.repo.index import Index
+
+    with Repo(str(project.root), _wait_for_lock=True) as repo:
+        yield repo, sorted(Index.from_file(repo, str(project.folder / "dvc.yaml")).stages, key=lambda stage: stage.name)
+
+
+def _is_stale(stage: PipelineStage) -> bool:
+    return any(dep.status() for dep in stage.deps) or any(not out.hash_info for out in stage.outs)
+
+
+def _finding(project: Project, stage: PipelineStage, out: Output) -> Finding:
+    path = Path(out.fs_path)
+    mend = partial(_mend, project, stage.name, path)
+    if not out.workspace_status():
+        return Finding("result is not in DVC's cache", str(path), "puts it there", mend)
+    if out.changed_cache():
+        what, where = "result differs from dvc.lock", f"{path}; DVC's cache does not have the right one"
+        return Finding(what, where, f"`dvc pull {path}`, or `python -m flows run`, which runs {stage.name} again")
+    if not path.exists():
+        return Finding("result is missing", str(path), "restores it from DVC's cache", mend)
+    remedy = f"restores it from DVC's cache; what is there now goes to {aside()}"
+    return Finding("result differs from dvc.lock", str(path), remedy, mend)
+
+
+def aside() -> Path:
+    """Where what cannot be restored is put; ``gc`` removes it when it is old."""
+    return settings.WORK / "aside"
+
+
+def _mend(project: Project, name: str, path: Path) -> None:
+    """Into the cache, or from the cache, under DVC's lock."""
+    from dvc.repo import lock_repo
+
+    with _stages(project) as (repo, stages), lock_repo(repo):
+        (out,) = (out for stage in stages if stage.name == name for out in stage.outs if Path(out.fs_path) == path)
+        if not out.workspace_status():
+            out.commit()
+            return
+        if path.exists():
+            place = aside() / time.strftime("%Y%m%d-%H%M%S") / path.relative_to(project.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        out.checkout(force=True)
