@@ -1,8 +1,8 @@
-# make run · run-all · plan · test · test-all · check · bench
+# make run · run-all · plan · up · down · promote · rollback · status · lineage · doctor · gc · test · test-all · check · bench
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-RUN := $(BIN)/python -m flows
+FLOWS := $(BIN)/python -m flows
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -10,8 +10,15 @@ help:
 	@echo "make run        the pipeline over the default runs; finds nothing to do when all is done"
 	@echo "make run-all    the pipeline over every run of params.yaml"
 	@echo "make plan       what make run would do, and why"
+	@echo "make up         servers, schedules and scoring servers, in the background; make down ends them"
+	@echo "make doctor     what killed processes left behind; FIX=1 mends it"
+	@echo "make gc         removes old checkpoints, unreferenced runs, unused cache; DRY=1 lists them, DAYS=14 is the age"
+	@echo "make chaos      kills everything at random moments, KILLS=200 times; SEED=n for the same moments again"
+	@echo "make promote    RUN=name: makes its candidate the champion, if it passes its gates; approve, reject, rollback: also VERSION=n"
+	@echo "                all with COMMENT='why' BY=name STUDY=name"
+	@echo "make status     what is champion, since when, on which data; make lineage RUN=name: where a version comes from"
 	@echo "make test       the test suite; make test-all adds the slow tests"
-	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports"
+	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports, known vulnerabilities"
 	@echo "make bench      speed, as ratios measured in one run"
 
 $(INSTALLED): requirements.lock
@@ -22,13 +29,46 @@ $(INSTALLED): requirements.lock
 
 .PHONY: run run-all plan test test-all check bench
 run: $(INSTALLED)
-	@$(RUN) run
+	@$(FLOWS) run
 
 run-all: $(INSTALLED)
-	@$(RUN) run --all
+	@$(FLOWS) run --all
 
 plan: $(INSTALLED)
-	@$(RUN) plan
+	@$(FLOWS) plan
+
+.PHONY: up down
+up: $(INSTALLED)
+	@$(FLOWS) up
+
+down: $(INSTALLED)
+	@$(FLOWS) down
+
+# "$$RUN": what is given on make's command line stands in the environment, and no shell reads a comment as code.
+.PHONY: promote approve reject rollback status lineage
+WHO = $(if $(STUDY),--study "$$STUDY") $(if $(BY),--by "$$BY") $(if $(COMMENT),--comment "$$COMMENT")
+promote: $(INSTALLED)
+	@$(FLOWS) promote $(WHO) -- "$$RUN"
+
+approve reject rollback: $(INSTALLED)
+	@$(FLOWS) $@ $(WHO) -- "$$RUN" $(if $(VERSION),"$$VERSION")
+
+status: $(INSTALLED)
+	@$(FLOWS) status $(if $(STUDY),--study "$$STUDY")
+
+lineage: $(INSTALLED)
+	@$(FLOWS) lineage $(if $(STUDY),--study "$$STUDY") -- "$$RUN" $(if $(VERSION),"$$VERSION")
+
+.PHONY: doctor gc chaos
+doctor: $(INSTALLED)
+	@$(FLOWS) doctor $(if $(FIX),--fix)
+
+gc: $(INSTALLED)
+	@$(FLOWS) gc $(if $(DRY),--dry-run) $(if $(DAYS),--older-than $(DAYS))
+
+KILLS ?= 200
+chaos: $(INSTALLED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests $(BIN)/python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
@@ -43,6 +83,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python -m components.settings > /dev/null
 	$(BIN)/python -m pytest tests/test_graph.py
+	$(BIN)/python tests/audit
 
 bench: $(INSTALLED)
 	@PYTHONPATH=. $(BIN)/python tests/bench

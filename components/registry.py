@@ -14,8 +14,8 @@ from components.record.serving_entry import ENTRY
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
     from mlflow.models import ModelSignature
 
 KEY = "darkroom.key"  # tag of runs, models and versions: the hash of the export's dvc.lock entry
@@ -46,8 +46,54 @@ def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
 
 def aliases(client: MlflowClient, name: str) -> dict[str, int]:
     """alias -> version number; empty for a model that is not registered."""
-    found = client.search_registered_models(f"name = '{name}'")
-    return {alias: int(number) for alias, number in found[0].aliases.items()} if found else {}
+    found = find_model(client, name)
+    return {alias: int(number) for alias, number in found.aliases.items()} if found else {}
+
+
+def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
+    """The tags of the registered model; empty where there is none."""
+    found = find_model(client, name)
+    return dict(found.tags) if found else {}
+
+
+def find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """The registered model, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def registered_models(client: MlflowClient) -> list[RegisteredModel]:
+    """Every registered model, by name."""
+    page = client.search_registered_models()
+    found: list[RegisteredModel] = list(page)
+    while page.token:
+        page = client.search_registered_models(page_token=page.token)
+        found += page
+    return sorted(found, key=lambda model: str(model.name))
+
+
+def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
+    """The run, or None where it is gone for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id) if run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
+    """Whether the run is there and holds the file."""
+    there = find_run(client, run_id) is not None
+    return there and any(file.path == path for file in client.list_artifacts(run_id, path.rpartition("/")[0]))
 
 
 def set_alias(client: MlflowClient, name: str, alias: str, number: int) -> None:
@@ -75,6 +121,13 @@ def load(client: MlflowClient, name: str, number: int) -> Any:
     return mlflow.pyfunc.load_model(f"models:/{name}/{client.get_model_version(name, str(number)).version}")
 
 
+def scoring_app(client: MlflowClient, name: str, number: int) -> Any:
+    """The version behind MLflow's own HTTP interface, that of ``mlflow models serve``: a FastAPI app."""
+    from mlflow.pyfunc import scoring_server
+
+    return scoring_server.init(load(client, name, number))
+
+
 def export_folder(client: MlflowClient, name: str, number: int) -> Path:
     """The export folder that the version shipped with (``served.py``, graphs), on this machine."""
     import mlflow.artifacts
@@ -92,8 +145,13 @@ def register(client: MlflowClient, name: str, key: str, run_id: str, export: Pat
 
     The oldest wins. Every step finds what an interrupted call left: a model without files, a model without a version.
     """
-    found = versions(client, name, key)
-    return found[0] if found else _create_version(client, name, key, _logged_model(client, name, key, run_id, export))
+    if found := versions(client, name, key):
+        return found[0]
+    made = _create_version(client, name, key, _logged_model(client, name, key, run_id, export))
+    first = versions(client, name, key)[0]
+    if first.version != made.version:  # another machine registered it meanwhile, and a lock reaches no further than this one
+        client.delete_model_version(name, str(made.version))
+    return first
 
 
 def _create_version(client: MlflowClient, name: str, key: str, model: LoggedModel) -> ModelVersion:
@@ -179,3 +237,25 @@ def _runtime() -> str:
     except PackageNotFoundError:
         return "onnxruntime-gpu"
     return "onnxruntime"
+
+
+# ---------------------------------------------------------------------------------------------------------------- clearing
+
+
+def all_runs(client: MlflowClient, experiments: list[str]) -> list[Run]:
+    """Every run of the experiments, the deleted too."""
+    from mlflow.entities import ViewType
+
+    page = client.search_runs(experiments, "", ViewType.ALL) if experiments else None
+    found: list[Run] = list(page or [])
+    while page and page.token:
+        page = client.search_runs(experiments, "", ViewType.ALL, page_token=page.token)
+        found += page
+    return found
+
+
+def delete_files(uri: str) -> None:
+    """Everything below an artifact address."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(uri).delete_artifacts()

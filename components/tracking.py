@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components import registry, settings
+from components.passing import Unavailable
 from components.record.live import live_curves
 from components.record.outs import Outs, Point
-from components.record.published import Published, database, note_published, published, tracking_uri
+from components.record.published import Published, database, note_published, published, shown_uri, tracking_uri
 from components.record.recording import record_evaluation, record_run, sweep
+from components.redact import redacted
 from components.runtime import locked
 from components.settings import Workspace
 
@@ -37,12 +39,19 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",  # it would put the current folder's uv.lock into every model
 }
-UNAVAILABLE = {"TEMPORARILY_UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+UNAVAILABLE = {"TEMPORARILY_UNAVAILABLE", *REFUSED}
 POINTS_A_REQUEST, PARAMS_A_REQUEST = 1000, 100  # MLflow's limits
 
 
-class TrackingUnavailable(OSError):
+class TrackingUnavailable(Unavailable):
     """The tracking server does not answer, or does not let us in."""
+
+
+class TrackingRefused(TrackingUnavailable):
+    """It does not let us in, and will not next time."""
+
+    passing = False
 
 
 def publish(workspace: Workspace, run: str) -> Published:
@@ -60,7 +69,7 @@ def publish(workspace: Workspace, run: str) -> Published:
         record_evaluation(server, outs, run_id, version)
         registry.set_alias(server.client, outs.name, "candidate", int(version.version))
         sweep(server)
-        found = Published(outs.key, outs.evaluation, tracking_uri(), int(version.version), run_id)
+        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id)
         note_published(workspace, run, found)
     return found
 
@@ -87,6 +96,7 @@ def prepare_environment() -> None:
     """No telemetry, few words, and quick to give up: MLflow reads these on import. What the user set stays."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # whatever the user set: a pickle runs what its maker wishes
 
 
 def make_database(path: Path) -> None:
@@ -118,8 +128,9 @@ def reachable() -> Iterator[None]:
         refused = not isinstance(error, MlflowException) or error.error_code in UNAVAILABLE
         if not refused and not str(error).startswith("API request to"):
             raise
-        reason = " ".join(str(error).rpartition("Caused by ")[2].split())[:300]
-        raise TrackingUnavailable(f"tracking server {tracking_uri()} is not available: {reason}") from error
+        reason = redacted(" ".join(str(error).rpartition("Caused by ")[2].split()))[:300]
+        kind = TrackingRefused if getattr(error, "error_code", "") in REFUSED else TrackingUnavailable
+        raise kind(f"tracking server {shown_uri()} is not available: {reason}") from error
 
 
 @dataclass(frozen=True)

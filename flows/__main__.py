@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Any
 
+from components.redact import redacted
 from components.strict import SettingsError
 from flows.commands import COMMANDS
 from flows.project import AnotherRun
@@ -25,7 +26,7 @@ def main(words: list[str], **answers: Any) -> int:
         code: int = arguments.main(arguments, **answers)
         return code
     except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {redacted(str(error))}", file=sys.stderr)
         return 2
     except AnotherRun as other:
         print(f"{other}; nothing was started", file=sys.stderr)

@@ -7,22 +7,25 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from components.record.published import published
 from components.settings import ROOT
-from flows.artifacts import write_artifacts
+from flows.conclusion import conclude, tell_broken_off
 from flows.lock_order import sort_lock
 from flows.plan import Plan, make_plan
 from flows.preflight import check_settings, check_versions
+from flows.presence import present
 from flows.project import AnotherRun, Project
-from flows.report import Row, describe, metrics_rows, table, where_to_look
+from flows.report import describe
 from flows.server import IS_TEMPORARY
-from flows.stages import Crew, Outcome, StageFailed, publish_task, run_task
+from flows.share import Share
+from flows.stages import Crew, Outcome, patient, publish_task, run_task, share_task
+from flows.superseded import superseded
 
 MOST_TASKS = 512  # one that waits for another, or for cores, holds a thread
 
@@ -43,69 +46,63 @@ def pipeline(
     ``checked`` says that the settings of what is stale are known to be valid. The flow fails if a stage does; the runs that do
     not need that stage go on. It is cancelled where another pipeline run is at work in the workspace.
     """
+    if (why := superseded()) is not None:
+        return Cancelled(message=why)
     place = Project(Path(project or ROOT), study)
     try:
-        with place.alone():
+        with place.alone(), present():
             check_versions(place.root)
             plan = make_plan(place, place.choose(tuple(runs or ()), every), force, published)
+            if plan.empty:
+                return Completed(message=describe(plan))
             if not checked:
                 print(describe(plan))
                 check_settings(place, plan)
             return execute(place, plan)
     except AnotherRun as other:
         return Cancelled(message=str(other))
+    except Exception as error:
+        tell_broken_off(place, error)
+        raise
 
 
 def execute(project: Project, plan: Plan) -> State[Any]:
     """Run the plan as tasks of the current flow run, and tell how it went."""
     crew = Crew(project, project.workspace.params.pipeline.stage_timeout)
     crew.limit = _device_limit(crew.devices.number)
+    crew.share = _share(plan, crew)
     futures: dict[str, PrefectFuture[Outcome]] = {}
     try:
         for stage in plan.stages:
             needed = [futures[name] for name in stage.after]
-            futures[stage.name] = run_task.submit(stage=stage, crew=crew, wait_for=needed, return_state=False)
+            futures[stage.name] = patient(run_task, crew).submit(stage=stage, crew=crew, wait_for=needed, return_state=False)
         for run in plan.unpublished:
             needed = [futures[name] for name in (f"evaluate@{run}",) if name in futures]
-            futures[f"publish@{run}"] = publish_task.submit(run=run, crew=crew, wait_for=needed, return_state=False)
+            publishing = patient(publish_task, crew).submit(run=run, crew=crew, wait_for=needed, return_state=False)
+            futures[f"publish@{run}"] = publishing
+        if crew.share:
+            for name in (*(stage.name for stage in plan.stages), *plan.unshared):
+                needed = [futures[name] for name in (name,) if name in futures]
+                sharing = patient(share_task, crew).submit(stage=name, crew=crew, wait_for=needed, return_state=False)
+                futures[f"share@{name}"] = sharing
         wait(list(futures.values()))
         sort_lock(project)
     except BaseException:  # Ctrl-C, or a SIGTERM that Prefect has made an exception of
         crew.processes.stop()
         raise
-    return _conclude(project, plan, {name: future.state for name, future in futures.items()})
+    states = {name: future.state for name, future in futures.items()}
+    return conclude(project, plan, {name: state for name, state in states.items() if _tells(name, states)})
 
 
-def _conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> State[Any]:
-    after: dict[str, tuple[str, ...]] = {f"publish@{run}": (f"evaluate@{run}",) for run in plan.unpublished}
-    after |= {stage.name: stage.after for stage in plan.stages}
-    bad = [name for name, state in states.items() if not state.is_completed()]
-    rows = [_row(name, state, [needed for needed in after[name] if needed in bad]) for name, state in states.items()]
-    write_artifacts(project, rows, plan.runs)
-    done = [run for run in plan.runs if not {f"evaluate@{run}", f"publish@{run}"} & set(bad)]
-    print("", table(rows), "", table(metrics_rows(project, done)), where_to_look(project), sep="\n", flush=True)
-    for name in bad:
-        if states[name].is_failed():
-            get_run_logger().error("%s failed: %s", name, _error(states[name]))
-    if bad:
-        return Failed(message=f"{len(bad)} of {len(states)} not done: {', '.join(bad)}")
-    return Completed(message=f"{len(states)} done")
+def _tells(name: str, states: dict[str, State[Any]]) -> bool:
+    """Not of a push that came off, nor of one that had nothing to send since its stage failed."""
+    stage = states.get(name.removeprefix("share@"))
+    return not name.startswith("share@") or (not states[name].is_completed() and (stage is None or stage.is_completed()))
 
 
-def _row(name: str, state: State[Any], missing: list[str]) -> Row:
-    """``missing``: what it waited for and never came."""
-    if state.is_completed():
-        outcome: Outcome = state.result()
-        return {"stage": name, "status": outcome.status, "seconds": f"{outcome.seconds:.1f}", "note": ""}
-    if missing:
-        return {"stage": name, "status": "not run", "seconds": "", "note": f"needs {', '.join(missing)}"}
-    return {"stage": name, "status": (state.name or "failed").lower(), "seconds": "", "note": _error(state).partition(";")[0]}
-
-
-def _error(state: State[Any]) -> str:
-    error = state.result(raise_on_failure=False)
-    lines = [f"  {line}" for line in error.tail] if isinstance(error, StageFailed) else []
-    return "\n".join([f"{error}; its last lines:", *lines] if lines else [str(error)])
+def _share(plan: Plan, crew: Crew) -> Share | None:
+    remote = crew.project.params.pipeline.remote
+    return Share(crew.project, remote, plan.address, crew.processes, crew.timeout) if remote and plan.address else None
 
 
 def _device_limit(devices: int) -> str | None:

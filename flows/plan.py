@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from components.settings import Workspace
 from components.strict import SettingsError
 from flows.project import Project
+from flows.shared import remote_address, unshared
+from flows.user_folders import check_user_folders
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
@@ -46,17 +48,22 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish."""
+    """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish.
+
+    ``address``: of the remote that clones share, or None; ``unshared``: stages up to date whose results it lacks.
+    """
 
     runs: tuple[str, ...]
     stages: tuple[Planned, ...]
     up_to_date: int
     unpublished: tuple[str, ...] = ()
+    address: str | None = None
+    unshared: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        """Nothing to run and nothing to publish."""
-        return not self.stages and not self.unpublished
+        """Nothing to run, to publish, or to share."""
+        return not (self.stages or self.unpublished or self.unshared)
 
 
 def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> Plan:
@@ -65,11 +72,13 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
     follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC.
     """
-    graph, status = _ask_dvc(project, runs)
+    check_user_folders(project.workspace)
+    graph, status, address = _ask_dvc(project, runs)
     reasons = {name: _reasons(entries, graph.nodes[name]["recorded"]) for name, entries in status.items() if entries}
     forced = {f"{kind}@{run}" for kind in FORCED for run in runs} if force else set()
     stages: list[Planned] = []
-    for name in _order(graph):
+    order = _order(graph)
+    for name in order:
         upstream = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
         why = reasons.get(name, []) + ["forced"] * (name in forced)
         if why or upstream:
@@ -77,11 +86,16 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
             stages.append(Planned(name, tuple(why), tuple(upstream), name in forced))
     stale = {stage.block for stage in stages if stage.kind in FORCED}
     unpublished = tuple(run for run in runs if run in stale or not published(project.workspace, run))
-    return Plan(runs, tuple(stages), len(graph) - len(stages), unpublished)
+    planned = {stage.name for stage in stages}
+    rest = [name for name in order if name not in planned]
+    kept_here = unshared(project, address, rest) if address else ()
+    return Plan(runs, tuple(stages), len(rest), unpublished, address, kept_here)
 
 
-def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str, list[Any]]]:
-    """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies); each stage's status."""
+def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str, list[Any]], str | None]:
+    """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies); each stage's status;
+    the address of the remote that clones share.
+    """
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
@@ -91,7 +105,8 @@ def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str
         with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
             index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
             graph = _by_name(index.graph, [f"evaluate@{run}" for run in runs])
-            return graph, {stage.name: _status(stage) for stage in index.stages if stage.name in graph}
+            address = remote_address(repo, project.params.pipeline.remote)
+            return graph, {stage.name: _status(stage) for stage in index.stages if stage.name in graph}, address
     except (DvcException, OSError) as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
         raise SettingsError(f"DVC cannot plan {project.folder / 'dvc.yaml'}: {error}{cause}") from error

@@ -27,11 +27,16 @@ def check_versions(root: Path) -> None:
     """SettingsError naming package, wanted and found version where the installation is not what requirements.lock says."""
     if sys.version_info < PYTHON:
         raise SettingsError(f"Python {'.'.join(map(str, PYTHON))} or newer is needed, this is {sys.version.split()[0]}")
-    wanted = _locked(root / LOCK)
-    found = {name: _installed(name) for name in MATTERS if name in wanted}
-    wrong = [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
+    wrong = wrong_versions(root / LOCK, MATTERS)
     if wrong:
         raise SettingsError("\n".join([f"the installation is not what {LOCK} says:", *(f"  {line}" for line in wrong)]))
+
+
+def wrong_versions(path: Path, names: tuple[str, ...] = ()) -> list[str]:
+    """A line for each pin of the lock file (of ``names``, if given) that is not what is installed."""
+    wanted = {name: pin for name, pin in _locked(path).items() if name in names or not names}
+    found = {name: _installed(name) for name in wanted}
+    return [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
 
 
 def _locked(path: Path) -> dict[str, str]:

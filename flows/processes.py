@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components.redact import redacted
+
 LEASH = Path(__file__).with_name("leash.py")
 GRACE = 20.0  # seconds between asking a stage to end and ending it: time to write a checkpoint
 PROGRESS = 5.0  # seconds between two lines of one progress bar
@@ -90,6 +92,7 @@ class Processes:
         tail: deque[str] = deque(maxlen=TAIL)
 
         def show(line: str) -> None:
+            line = redacted(line)  # libraries put whole addresses into their messages
             tail.append(line)
             log(line)
 

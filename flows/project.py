@@ -61,13 +61,17 @@ class Project:
         wanted = set(params.runs if every else runs or params.pipeline.runs)
         return tuple(name for name in params.runs if name in wanted)
 
+    def lock_file(self) -> Path:
+        """What ``alone`` locks; it holds the pid of the last holder."""
+        return settings.WORK / "locks" / f"pipeline-{self.study or 'root'}"
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One pipeline run a workspace at a time: raise AnotherRun at once when another process is at it.
 
         The kernel frees the lock when its holder ends, however it ends. Within one process it may be taken again.
         """
-        path = settings.WORK / "locks" / f"pipeline-{self.study or 'root'}"
+        path = self.lock_file()
         if path in _held:
             yield
             return

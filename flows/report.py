@@ -36,6 +36,7 @@ def describe(plan: Plan) -> str:
     names = {stage.name for stage in plan.stages}
     for run in plan.unpublished:
         rows.append({"stage": f"publish@{run}", "why": "new results" if f"evaluate@{run}" in names else "not published yet"})
+    rows += [{"stage": f"share@{name}", "why": "not on the remote yet"} for name in plan.unshared]
     return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
 
 
@@ -61,11 +62,11 @@ def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
 
 def where_to_look(project: Project) -> str:
     """The commands that show more."""
-    from components.record.published import tracking_uri
+    from components.record.published import shown_uri
 
     folder = project.folder.relative_to(project.root)
     there = "" if folder == Path() else f"cd {folder} && "
-    browse = f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri())}"
+    browse = f"mlflow ui --backend-store-uri {shlex.quote(shown_uri())}"
     return f"look:  {there}dvc metrics show    {there}dvc plots show    {browse}"
 
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ParamSpec, cast
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from components.record.published import published
+from components.settings import StageKind
 from flows.budget import Cores, Devices, available_cores, visible_devices
 from flows.environment import for_children
 from flows.plan import Planned
 from flows.processes import Ended, Log, Processes
 from flows.project import Project
+from flows.share import Share
+from flows.tries import JITTER, MOST_LOST, Limit, Lost, StageFailed, delays, failure, memory_kills, worth_another_try
 
+P = ParamSpec("P")
 ON_DEVICE = ("train", "export", "evaluate")
-BUSY_DELAYS = [2.0, 5.0, 15.0, 30.0, 60.0]  # seconds before each new try while someone else's DVC holds a stage's files
-BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1
 HINTS = (
     "To track the changes",
     "git add ",
@@ -35,21 +38,10 @@ HINTS = (
 OUTCOMES = {"is cached - skipping run": "restored", "didn't change, skipping": "unchanged"}  # else the command ran
 
 
-class StageFailed(Exception):
-    """A stage's or a publication's command failed or ran out of time; ``tail``: its last lines."""
-
-    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.tail = tail
-
-
-class StageBusy(Exception):
-    """Another DVC process holds files of the stage: worth another try."""
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """``status``: "ran", "restored" (from DVC's run cache), "unchanged" (its inputs turned out the same) or "published"."""
+    """``status``: "ran", "restored" (from DVC's run cache), "unchanged" (its inputs turned out the same), "published" or
+    "shared"."""
 
     status: str
     seconds: float
@@ -57,7 +49,10 @@ class Outcome:
 
 @dataclass
 class Crew:
-    """What the tasks of one flow run share; ``timeout``: seconds a stage may take."""
+    """What the tasks of one flow run share; ``timeout``: seconds a stage may take, where its kind has none of its own.
+
+    ``lost``: how often a stage of this name was killed by others; ``cleared``: forced trainings that begin anew.
+    """
 
     project: Project
     timeout: float
@@ -65,21 +60,28 @@ class Crew:
     cores: Cores = field(default_factory=lambda: Cores(available_cores()))
     devices: Devices = field(default_factory=lambda: Devices(visible_devices()))
     limit: str | None = None  # name of the server's concurrency limit on devices, if there is one
+    share: Share | None = None  # the remote by which clones share results, if there is one
+    lost: Counter[str] = field(default_factory=Counter)
+    cleared: set[str] = field(default_factory=set)
+
+    def limit_of(self, kind: StageKind) -> Limit:
+        """How long a stage of this kind may take."""
+        own = self.project.params.pipeline.stage_timeouts
+        return Limit(own[kind], f"pipeline.stage_timeouts.{kind}") if kind in own else Limit(self.timeout)
 
 
-def is_busy(task: Any, run: Any, state: Any) -> bool:
-    """Prefect's retry condition (the parameters are passed by position): only a stage that others hold is tried again."""
-    return isinstance(state.result(raise_on_failure=False), StageBusy)
+def patient(tried: Task[P, Outcome], crew: Crew) -> Task[P, Outcome]:
+    """The task with the tries that the project's settings allow it. A failure that cannot pass ends it at once."""
+    pipeline = crew.project.params.pipeline
+    return tried.with_options(
+        retries=pipeline.retries + 1,  # the condition counts too: when Prefect itself has no try left, it logs a traceback
+        retry_delay_seconds=delays(pipeline.retry_delay, pipeline.retries + 1),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=worth_another_try(pipeline.retries),
+    )
 
 
-@task(
-    name="stage",
-    task_run_name="{stage.name}",
-    cache_policy=NO_CACHE,
-    retries=len(BUSY_DELAYS),
-    retry_delay_seconds=BUSY_DELAYS,
-    retry_condition_fn=is_busy,
-)
+@task(name="stage", task_run_name="{stage.name}", cache_policy=NO_CACHE)
 def run_task(stage: Planned, crew: Crew) -> Outcome:
     """The stage, its lines in the run's log."""
     return run_stage(stage, crew, get_run_logger().info)
@@ -91,22 +93,29 @@ def publish_task(run: str, crew: Crew) -> Outcome:
     return publish(run, crew, get_run_logger().info)
 
 
+@task(name="share", task_run_name="share@{stage}", cache_policy=NO_CACHE)
+def share_task(stage: str, crew: Crew) -> Outcome:
+    """The push of one stage's results to the remote that clones share."""
+    assert crew.share is not None
+    return Outcome("shared", crew.share.push(stage, get_run_logger().info))
+
+
 def run_stage(stage: Planned, crew: Crew, log: Log) -> Outcome:
-    """Let DVC run the one stage, within the budget. StageFailed if it fails, StageBusy if another DVC is at its files.
+    """Let DVC run the one stage, within the budget. StageFailed if it fails, MayPass if another try may help.
 
     DVC takes its lock once more when the command has ended, and waits for it (``--wait-for-lock``). Should a finished training
     nevertheless go unrecorded, ``dvc commit -f <stage>`` records it by hand; otherwise the next run resumes its checkpoint.
     """
-    if stage.force and stage.kind == "train":
-        # A forced training would find itself finished and train no step.
+    if stage.force and stage.kind == "train" and stage.name not in crew.cleared:
+        # A forced training would find itself finished and train no step. A further try goes on where the last one was killed.
+        crew.cleared.add(stage.name)
         shutil.rmtree(crew.project.workspace.checkpoints(stage.block), ignore_errors=True)
+    if crew.share and not stage.force:
+        crew.share.pull(stage.name, log)
     force = ["-f"] if stage.force else []
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *force, "-s", stage.name]
     with _place(stage, crew) as device:
-        ended = _run(command, crew, _without_hints(log), device)
-    if ended.code and any(message in line for line in ended.tail for message in BUSY):
-        raise StageBusy("another DVC process holds its files")
-    _raise_if_failed(ended, crew.timeout)
+        ended = _run(command, stage.name, crew, _without_hints(log), device)
     told = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
     return Outcome(next((status for message, status in OUTCOMES.items() if message in told), "ran"), ended.seconds)
 
@@ -116,21 +125,24 @@ def publish(run: str, crew: Crew, log: Log) -> Outcome:
     if published(crew.project.workspace, run):
         return Outcome("published", 0.0)
     with crew.cores.take(1):
-        ended = _run([sys.executable, "-m", "components.evaluate", run, "--publish"], crew, log, {})
-    _raise_if_failed(ended, crew.timeout)
+        ended = _run([sys.executable, "-m", "components.evaluate", run, "--publish"], f"publish@{run}", crew, log, {})
     return Outcome("published", ended.seconds)
 
 
-def _run(command: list[str], crew: Crew, log: Log, device: dict[str, str]) -> Ended:
+def _run(command: list[str], name: str, crew: Crew, log: Log, device: dict[str, str]) -> Ended:
+    """Run a stage's command; StageFailed or MayPass if it fails."""
+    limit, before = crew.limit_of(cast(StageKind, name.partition("@")[0])), memory_kills()
     env = for_children(crew.project, **device)
-    return crew.processes.run(command, folder=crew.project.folder, env=env, log=log, timeout=crew.timeout)
-
-
-def _raise_if_failed(ended: Ended, timeout: float) -> None:
-    if ended.timed_out:
-        raise StageFailed(f"ran past {timeout:g} s (pipeline.stage_timeout)", ended.tail)
-    if ended.code:
-        raise StageFailed(f"exit code {ended.code} after {ended.seconds:.1f} s", ended.tail)
+    ended = crew.processes.run(command, folder=crew.project.folder, env=env, log=log, timeout=limit.seconds)
+    after = memory_kills()
+    found = failure(ended, limit, -1 if before is None or after is None else after - before)
+    if isinstance(found, Lost):
+        crew.lost[name] += 1
+        if crew.lost[name] > MOST_LOST:
+            raise StageFailed(f"{found} (the last of {crew.lost[name]} times)", found.tail)
+    if found:
+        raise found
+    return ended
 
 
 def _without_hints(log: Log) -> Callable[[str], None]:
@@ -144,32 +156,43 @@ def _without_hints(log: Log) -> Callable[[str], None]:
 @contextmanager
 def _place(stage: Planned, crew: Crew) -> Iterator[dict[str, str]]:
     """Wait for a device, if there are any and the stage uses one, then for cores; what the stage is told of the device."""
+    processes, cores = _processes(stage, crew.project), _cores(stage, crew.project)
     if stage.kind not in ON_DEVICE or not crew.devices.number:
-        with crew.cores.take(_threads(stage, crew.project)):
+        with crew.cores.take(cores):
             yield {}
         return
-    with crew.devices.take() as index, _server_limit(crew.limit), crew.cores.take(_threads(stage, crew.project)):
-        # One device needs no name; among several the stage is told which one is its own.
+    with crew.devices.take(processes) as indices, _server_limit(crew.limit, len(indices)), crew.cores.take(cores):
+        # One device needs no name; among several the stage is told which are its own.
         named = crew.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
-        yield {"DARKROOM_DEVICE": f"cuda:{index}"} if named else {}
+        yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if named else {}
 
 
 @contextmanager
-def _server_limit(name: str | None) -> Iterator[None]:
-    """Hold a slot of the server's limit, by which flows on one machine see each other; the file lock of the device decides."""
+def _server_limit(name: str | None, devices: int) -> Iterator[None]:
+    """Hold slots of the server's limit, by which flows on one machine see each other; the devices' file locks decide."""
     if name is None:
         yield
         return
     from prefect.concurrency.sync import concurrency
 
     # A failed renewal must not end a training (prefect#18893); strict, since a missing limit would be passed over in silence.
-    with concurrency(name, occupy=1, strict=True, raise_on_lease_renewal_failure=False):
+    with concurrency(name, occupy=devices, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
 
-def _threads(stage: Planned, project: Project) -> int:
-    """CPU cores that the stage keeps busy: ``runs.<run>.train.threads`` for a training, else 1."""
+def _cores(stage: Planned, project: Project) -> int:
+    """CPU cores that the stage keeps busy: the threads of all processes for a training, else 1."""
+    return _processes(stage, project) * _of_training("threads", stage, project)
+
+
+def _processes(stage: Planned, project: Project) -> int:
+    """Processes of the stage, each with a device of its own where there are any: a training may have several."""
+    return _of_training("processes", stage, project)
+
+
+def _of_training(key: str, stage: Planned, project: Project) -> int:
+    """``runs.<run>.train.<key>`` for a training, else 1; whether it is allowed is the stage's to say."""
     if stage.kind != "train":
         return 1
-    threads = project.workspace.params.runs[stage.block].train.get("threads", 1)
-    return threads if isinstance(threads, int) else 1
+    value = project.workspace.params.runs[stage.block].train.get(key, 1)
+    return value if isinstance(value, int) and value > 0 else 1

@@ -3,4 +3,17 @@
 COMMANDS = {
     "run": "flows.commands.run",
     "plan": "flows.commands.plan",
+    "doctor": "flows.commands.doctor",
+    "gc": "flows.commands.gc",
+    "promote": "flows.commands.promote",
+    "approve": "flows.commands.approve",
+    "reject": "flows.commands.reject",
+    "rollback": "flows.commands.rollback",
+    "status": "flows.commands.status",
+    "lineage": "flows.commands.lineage",
+    "up": "flows.commands.up",
+    "down": "flows.commands.down",
+    "serve": "flows.commands.serve",
+    "worker": "flows.commands.worker",
+    "notify": "flows.commands.notify",
 }

@@ -8,6 +8,7 @@ import sys
 from components.record.published import published
 from flows.commands.chosen import choice, chosen_runs
 from flows.environment import set_defaults
+from flows.notify import check_addresses
 from flows.plan import IsPublished, Plan, make_plan
 from flows.preflight import CheckSettings, check_settings
 from flows.project import Project
@@ -25,6 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(given: argparse.Namespace, is_published: IsPublished = published, check: CheckSettings = check_settings) -> int:
     """Run the pipeline. A test may pass its own answers for ``is_published`` and ``check``."""
     project, runs = chosen_runs(given)
+    check_addresses(project.params)
     if given.dry_run:
         print(describe(make_plan(project, runs, given.force, is_published)))
         return 0

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +73,26 @@ stages:
 
 # Knows nothing of die_with_parent: what it starts, and itself, must be ended by the flow.
 STAGE = """
-import json, os, pathlib, subprocess, sys, time
+import json, os, pathlib, signal, subprocess, sys, time
 stage, run = sys.argv[1:]
 block = json.loads(pathlib.Path("params.yaml").read_text())["runs"][run][stage]
 started = time.time()
+if block.get("deaf"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print(f"{stage} {run} starts on {os.environ.get('DARKROOM_DEVICE', 'the default device')}")
 if block.get("escape"):
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", "escaped"], start_new_session=True)
 pathlib.Path(".work/running").mkdir(parents=True, exist_ok=True)
 pathlib.Path(f".work/running/{stage}@{run}").touch()
+while not pathlib.Path(".work/running", block.get("meet", f"{stage}@{run}")).exists():
+    time.sleep(0.05)
 time.sleep(block.get("seconds", 0))
 if block.get("fail"):
     sys.exit(f"cannot {stage} {run}")
+with open(f".work/running/{stage}@{run}", "a") as file:
+    file.write("x")
+if block.get("code") and os.path.getsize(f".work/running/{stage}@{run}") <= block.get("times", 99):  # a signal as -number
+    os.kill(os.getpid(), -block["code"]) if block["code"] < 0 else sys.exit(block["code"])
 out = pathlib.Path("outputs") / stage / run
 out.mkdir(parents=True)
 (out / "metrics.json").write_text(json.dumps({"accuracy": 0.5, "block": sum(map(ord, json.dumps(block)))}))
@@ -110,7 +120,7 @@ def params(root: str = ".") -> dict[str, Any]:
     return {
         "root": root,
         "seed": 1,
-        "pipeline": {"runs": ["a", "b"]},
+        "pipeline": {"runs": ["a", "b"], "retry_delay": 0.2},
         "datasets": {"d": {"source": "fake", "path": "data.txt"}},
         "views": {"v": {"dataset": "d"}},
         "runs": {"a": run_block(), "b": run_block(), "c": run_block()},
@@ -232,3 +242,37 @@ def new(bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 def done(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """A project in which every stage is up to date."""
     return _copy(made, tmp_path, monkeypatch)
+
+
+class Receiver:
+    """An HTTP server that keeps what it is told; paths with "teapot" are answered 418."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.messages.append(json.loads(content))
+                receiver.paths.append(self.path)
+                self.send_response(418 if "teapot" in self.path else 200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    thread = threading.Thread(target=found.server.serve_forever, daemon=True)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()

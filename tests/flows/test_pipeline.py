@@ -56,13 +56,16 @@ def artifacts(fake: Any) -> set[str]:
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_killed_flow_leaves_nothing_and_the_next_one_finishes(new: Any) -> None:
+def test_killed_flow_leaves_nothing_and_the_next_one_finishes(new: Any, receiver: Any) -> None:
     until_training(new, "--runs", "a").kill()
     wait_for(lambda: alive(new) == [], 30)
 
     def mend_a_break_b(content: dict[str, Any]) -> None:
         content["runs"]["a"]["train"] = {"threads": 1}
         content["runs"]["b"]["export"] = {"fail": True}
+        content["notify"] = {"on_failure": [receiver.url]}
+        content["runs"]["c"]["export"] = {"code": 75, "times": 2}
+        content["runs"]["c"]["evaluate"] = {"code": -9, "times": 1}
 
     new.change(mend_a_break_b)
     # Someone else's DVC holds the files of evaluate@a for a while.
@@ -88,10 +91,17 @@ def test_killed_flow_leaves_nothing_and_the_next_one_finishes(new: Any) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
     assert rows["train@a"][0] == "ran"
     assert rows["export@b"][:2] == ["failed", "exit"]
+    tried = {name: (new.folder / ".work" / "running" / name).read_text() for name in ("export@c", "evaluate@c")}
+    assert tried == {"export@c": "xxx", "evaluate@c": "xx"}  # what can pass was tried until it had
+    assert not (new.folder / ".work" / "running" / "export@b").read_text()  # a failure of its own was not
     assert rows["evaluate@b"] == ["not", "run", "needs", "export@b"]
     assert rows["publish@b"] == ["not", "run", "needs", "evaluate@b"]
     assert rows["publish@c"][0] == "published"
     assert "cannot export b" in output.partition("export@b failed")[2]
+    (message,) = receiver.messages
+    assert message["title"].endswith("pipeline: export@b failed")
+    assert "\nexport@b: exit code 1 after" in message["message"]
+    assert "  cannot export b\n" in message["message"]
     assert sorted((new.folder / ".work" / "published").read_text().split()) == ["a", "c"]
     assert {"stages", "metrics"} <= artifacts(new)
     wait_for(lambda: alive(new) == [], 10)

@@ -73,6 +73,12 @@ def test_output_code_and_last_lines() -> None:
     assert run(Processes(), "/no/such/program").code == 127
 
 
+def test_passwords_in_lines_are_not_passed_on() -> None:
+    seen: list[str] = []
+    ended = run(Processes(), sys.executable, "-c", "print('to http://me:planted@host/x failed')", log=seen.append)
+    assert seen == ["to http://me:***@host/x failed"] == list(ended.tail)
+
+
 def test_timeout_ends_the_whole_family() -> None:
     marker = f"family-{uuid.uuid4()}"
     ended = run(Processes(grace=0.5), sys.executable, "-c", FAMILY, marker, timeout=1.0)

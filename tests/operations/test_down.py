@@ -1,0 +1,90 @@
+"""``down`` and the notes of ``up``: no process is taken for another, and no broken note stops anything."""
+
+import argparse
+import subprocess
+import threading
+
+import pytest
+
+from components import settings
+from components.identity import identity, this_process
+from components.record.published import write_json
+from flows import running
+from flows.commands import down
+from flows.running import Scored, State, read_json, restart_scoring, state_file, wish_file, write_state
+
+
+@pytest.fixture(autouse=True)
+def _work(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "WORK", tmp_path)
+
+
+def state(supervisor: str, **more) -> State:
+    return State(supervisor, str(settings.ROOT), "http://127.0.0.1:1/api", "http://127.0.0.1:2", **{"ready": True} | more)
+
+
+def test_nothing_is_up(capsys):
+    assert down.main(argparse.Namespace()) == 0
+    assert capsys.readouterr().out == "nothing is up\n"
+    assert running.running() is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"supervisor": 1}', '{"scoring": {"a": {"x": 1}}}'])
+def test_a_broken_note_is_no_note(text):
+    write_json(state_file(), {})
+    state_file().write_text(text)
+    assert running.running() is None
+    assert down.main(argparse.Namespace()) == 0
+
+
+def test_a_process_that_got_the_number_since_is_left_alone(capsys):
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        host, pid, started = identity(stranger.pid).split(":")
+        write_state(state(f"{host}:{pid}:{int(started) - 1}", processes={f"{host}:{pid}:1": "prefect"}))
+        assert running.running() is None
+        assert down.main(argparse.Namespace()) == 0
+        assert capsys.readouterr().out == "nothing is up: its process was gone already\n"
+        assert stranger.poll() is None
+        assert not state_file().exists()
+        stranger.kill()
+
+
+def test_what_runs_on_another_machine_is_ended_there(capsys):
+    write_state(state("elsewhere:12:34"))
+    assert down.main(argparse.Namespace()) == 1
+    assert "another machine (elsewhere)" in capsys.readouterr().err
+    assert state_file().exists()
+
+
+def test_down_ends_the_very_process_and_waits_for_its_children():
+    with subprocess.Popen(["sleep", "60"]) as supervisor, subprocess.Popen(["sleep", "0.5"]) as child:
+        threading.Thread(target=supervisor.wait, daemon=True).start()  # a dead child is buried
+        write_state(state(identity(supervisor.pid), processes={identity(child.pid): "serve"}))
+        assert down.main(argparse.Namespace()) == 0
+        assert (supervisor.wait(), child.wait()) == (-15, 0)
+
+
+def test_servers_are_running_once_they_are_ready():
+    write_state(state(this_process(), ready=False))
+    assert running.running() is None
+    write_state(state(this_process(), scoring={"own": Scored("http://127.0.0.1:3")}))
+    found = running.running()
+    assert (found.prefect_api, found.scoring) == ("http://127.0.0.1:1/api", {"own": "http://127.0.0.1:3"})
+    assert running.running(settings.ROOT / "elsewhere") is None
+
+
+def test_a_wish_for_the_new_champion_is_told_when_it_is_granted():
+    assert restart_scoring("own") is None
+    url = "http://127.0.0.1:3"
+    write_state(state(this_process(), scoring={"own": Scored(url, "1")}))
+    assert restart_scoring("another") is None
+
+    def grant() -> None:
+        while not (wish := read_json(wish_file("own")).get("wish")):
+            pass
+        write_state(state(this_process(), scoring={"own": Scored(url, "1", "exit code 1, see x", str(wish))}))
+
+    thread = threading.Thread(target=grant)
+    thread.start()
+    assert restart_scoring("own") == f"{url} answers with version 1 (exit code 1, see x)"
+    thread.join()
