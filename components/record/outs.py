@@ -94,9 +94,10 @@ def tags(outs: Outs) -> dict[str, str]:
 
 
 def _commit() -> dict[str, str]:
-    """The commit and whether files differ from it; nothing where the code is not in git."""
+    """The commit and whether files differ from it, but dvc.lock, which new results change; nothing where there is no git."""
     try:
-        commit, changes = (_git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no"))
+        commit = _git("rev-parse", "HEAD")
+        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock")
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"mlflow.source.git.commit": commit.strip(), "darkroom.git_dirty": str(bool(changes.strip())).lower()}

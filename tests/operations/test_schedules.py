@@ -21,7 +21,7 @@ from flows.kept import answers
 
 pytestmark = pytest.mark.slow
 
-INTERVAL = 10.0  # seconds between two scheduled runs
+INTERVAL = 15.0  # seconds between two scheduled runs
 WEEK = 7 * 86400.0
 
 # The deployments as `up` serves them, but for the schedule: a cron string knows no seconds.
