@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,19 +36,29 @@ def unprivileged(*command: str) -> list[str]:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def owned_folder() -> Iterator[Path]:
+    """A folder of the user who runs PostgreSQL; not below pytest's, which are for their owner alone."""
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        if os.geteuid() == 0:
+            shutil.chown(folder, NOBODY)
+        yield Path(folder)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
     """A cluster of its own on loopback, with the databases prefect and mlflow; host, port and user as in an address."""
+    with owned_folder() as folder:
+        yield from cluster(folder)
+
+
+def cluster(folder: Path) -> Iterator[str]:
+    """It lives as long as the iterator."""
     place, data, port = programs(), folder / "data", str(free_port())
-    folder.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(folder, NOBODY)
-    for parent in folder.parents[:3]:  # pytest's folders are for their owner alone
-        parent.chmod(parent.stat().st_mode | 0o011)
     options = ["--username=test", "--auth=trust", "--encoding=UTF8", "--no-sync"]
     subprocess.run(unprivileged(str(place / "initdb"), "-D", str(data), *options), cwd="/", check=True, capture_output=True)
     serve = [str(place / "postgres"), "-D", str(data), "-p", port, "-h", "127.0.0.1", "-k", str(folder), "-F"]
     ask = ["-h", "127.0.0.1", "-p", port, "-U", "test"]
-    with (folder.parent / "postgres.log").open("wb") as log:
+    with (folder / "postgres.log").open("wb") as log:
         server = subprocess.Popen(unprivileged(*serve), cwd="/", stdout=log, stderr=log, start_new_session=True)
     try:
         ready = [str(place / "pg_isready"), *ask]
@@ -82,7 +93,7 @@ def count(place: Path, address: str, database: str, query: str) -> int:
 @pytest.mark.slow
 def test_the_pipeline_passes_on_postgres(yard: Yard) -> None:
     place, folder = programs(), yard.origin(None)
-    with postgres(yard.folder / "postgres") as address:
+    with postgres() as address:
         database = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{address}/prefect"}
         with yard.prefect(**database) as api, yard.mlflow(f"postgresql+psycopg2://{address}/mlflow") as uri:
             places = yard.env(folder, PREFECT_API_URL=api, MLFLOW_TRACKING_URI=uri, PREFECT_HOME=str(yard.folder / "client"))
