@@ -27,7 +27,7 @@ $(INSTALLED): requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.PHONY: run run-all plan test test-all check bench
+.PHONY: run run-all plan test test-slow test-all check bench
 run: $(INSTALLED)
 	@$(FLOWS) run
 
@@ -61,17 +61,20 @@ lineage: $(INSTALLED)
 
 .PHONY: doctor gc chaos
 doctor: $(INSTALLED)
-	@$(FLOWS) doctor $(if $(FIX),--fix)
+	@$(FLOWS) doctor $(if $(filter 1 yes true,$(FIX)),--fix)
 
 gc: $(INSTALLED)
-	@$(FLOWS) gc $(if $(DRY),--dry-run) $(if $(DAYS),--older-than $(DAYS))
+	@$(FLOWS) gc $(if $(filter-out 0 no false,$(DRY)),--dry-run) $(if $(DAYS),--older-than "$$DAYS")
 
-KILLS ?= 200
+export KILLS ?= 200
 chaos: $(INSTALLED)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests $(BIN)/python -m chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests $(BIN)/python -m chaos --kills "$$KILLS" $(if $(SEED),--seed "$$SEED")
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "slow and not gpu"
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not gpu"

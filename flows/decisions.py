@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from components.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
 from components.promotion.approval import answer, check_unchanged, find_request
 from components.promotion.audit import Entry
-from components.promotion.contest import Contest, decision, find_contest, roll_back
+from components.promotion.contest import Contest, decision, find_contest, roll_back, rolled_back_from
 from components.promotion.gates import Gates
 from components.promotion.journal import NotDone, complete, decide, deciding
 from components.promotion.scores import data_key, read_scores
@@ -95,6 +95,9 @@ def promote(at: Desk, by: str, comment: str, compare: bool) -> Outcome:
     contest = find_contest(at.client, at.project.workspace, at.run, data_key(at.project.workspace, at.run))
     if contest.settled:
         return Outcome(f"{at.name}: version {contest.candidate} is the champion already")
+    if not comment and (undone := rolled_back_from(at.client, contest)):
+        told = f"was rolled back by {undone.by} at {undone.time}" + (f" ({undone.comment})" if undone.comment else "")
+        raise NotDone(f"{at.name}: version {contest.candidate} {told}; to promote it again, say why with --comment")
     verdict = _verdict(at, contest, key, compare)
     for line in verdict.lines:
         at.log(str(line))

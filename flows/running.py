@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 import uuid
@@ -13,7 +14,9 @@ from components import settings
 from components.identity import is_gone
 from components.record.published import write_json
 from components.settings import ROOT
+from flows.project import Project
 
+RENEWAL = 1.0  # seconds after which the supervisor writes a note that is lost or spoilt anew
 PATIENCE = 180.0  # seconds in which a new champion should be loaded
 
 
@@ -29,7 +32,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class State:
-    """What the supervisor notes in ``.work/up.json``; ``processes``: identity -> name of what it started."""
+    """What the supervisor notes in ``.work/up.json``; ``processes``: identity -> name of what it started.
+
+    ``settings``: the blocks ``servers`` and ``schedules`` of params.yaml that are in force.
+    """
 
     supervisor: str
     root: str
@@ -38,6 +44,7 @@ class State:
     ready: bool = False
     scoring: dict[str, Scored] = field(default_factory=dict)
     processes: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ def restart_scoring(name: str) -> str | None:
 
     The old version goes on until the new one answers; where that does not start, the words say so.
     """
+    noted()
     up = running()
     if up is None or name not in up.scoring:
         return None
@@ -113,6 +121,39 @@ def read_state() -> State | None:
         return State(**content | {"scoring": {name: Scored(**entry) for name, entry in content["scoring"].items()}})
     except (TypeError, KeyError, AttributeError):
         return None
+
+
+def in_force(project: Project) -> dict[str, Any]:
+    """The blocks of params.yaml that ``up`` reads when it starts."""
+    return {"servers": project.params.servers, "schedules": project.params.schedules}
+
+
+def noted() -> State | None:
+    """The note of a living supervisor, which writes a lost or spoilt one anew; else what the file says."""
+    deadline = time.monotonic() + RENEWAL + 5.0
+    while held() and time.monotonic() < deadline:
+        state = read_state()
+        if state is not None and is_gone(state.supervisor) is False:
+            return state
+        time.sleep(0.1)
+    return read_state()
+
+
+def held() -> bool:
+    """Whether a supervisor is at work here; it holds the lock as long as it lives."""
+    try:
+        with lock_file().open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def lock_file() -> Path:
+    """What the supervisor holds."""
+    return settings.WORK / "locks" / "up"
 
 
 def read_json(path: Path) -> dict[str, Any]:

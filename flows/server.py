@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -127,6 +128,17 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens(address: str) -> bool:
+    """Whether a server at the API's address says anything within 5 s, be it that it wants a password."""
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):  # noqa: S310
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _answers(url: str) -> bool:

@@ -14,14 +14,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from components import settings
 from components.identity import is_gone, this_process
 from components.redact import redacted
 from flows.child import Child
 from flows.environment import for_children
 from flows.kept import Broken, Kept
 from flows.project import Project
-from flows.running import State, read_state, state_file, write_state
+from flows.running import RENEWAL, State, in_force, lock_file, read_state, state_file, write_state
 from flows.scoring import Scoring
 from flows.services import (
     ANYWHERE,
@@ -51,6 +50,8 @@ class Supervisor:
     def __init__(self, project: Project, servers: Servers) -> None:
         self._at = addresses(servers)
         self._project = project
+        self._settings = in_force(project)
+        self._looked = time.monotonic()
         sockets = bind(servers)
         self._kept = [Kept(service, project.root) for service in services(project, servers)]
         self._scoring = {}
@@ -72,7 +73,7 @@ class Supervisor:
                 make_database(self._project)
             while True:
                 changed = [kept.tend() for kept in self._all]
-                if any(changed):
+                if any(changed) or self._note_is_lost():
                     self._note()
                 time.sleep(POLL)
         finally:
@@ -84,7 +85,16 @@ class Supervisor:
         processes = {child.identity: child.name for child in self._children}
         scoring = {name: entry.state for name, entry in self._scoring.items()}
         at, root = self._at, str(self._project.root)
-        write_state(State(this_process(), root, at.prefect_api, redacted(at.mlflow_uri), self.ready, scoring, processes))
+        uri = redacted(at.mlflow_uri)
+        write_state(State(this_process(), root, at.prefect_api, uri, self.ready, scoring, processes, self._settings))
+
+    def _note_is_lost(self) -> bool:
+        """Whether somebody has taken or changed the note, by which ``down`` and a promotion find this process."""
+        if time.monotonic() - self._looked < RENEWAL:
+            return False
+        self._looked = time.monotonic()
+        state = read_state()
+        return state is None or state.supervisor != this_process()
 
     @property
     def _children(self) -> list[Child]:
@@ -130,7 +140,7 @@ def supervise(project: Project, servers: Servers) -> None:
 @contextmanager
 def alone() -> Iterator[None]:
     """One supervisor a state folder; the kernel frees the lock with its holder."""
-    path = settings.WORK / "locks" / "up"
+    path = lock_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from components import registry
 from components.promotion.audit import Entry, expiry
 from components.promotion.gates import Gates
-from components.promotion.journal import CHAMPION_SINCE, NotDone
+from components.promotion.journal import CHAMPION_SINCE, NotDone, decisions
 from components.promotion.verdict import Verdict, finite
 from components.record.dvc_lock import export_key
 from components.settings import Workspace
@@ -113,6 +113,15 @@ def roll_back(client: MlflowClient, name: str, version: int | None, by: str, com
         after=target,
         previous=champion,
     )
+
+
+def rolled_back_from(client: MlflowClient, contest: Contest) -> Entry | None:
+    """The rollback by which the present champion took the candidate's place, if that is how it came."""
+    if contest.champion is None:
+        return None
+    made = decisions(client.get_model_version(contest.name, str(contest.champion)).tags)
+    last = next((entry for entry in reversed(made) if entry.moves), None)
+    return last if last and last.action == "rolled back" and last.before == contest.candidate else None
 
 
 def plain(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from components import registry
 from components.promotion.approval import waiting
-from components.promotion.journal import CHAMPION_SINCE, PROMOTION, NotDone, pending
+from components.promotion.journal import CHAMPION_SINCE, PROMOTION, NotDone, decisions, pending
 from components.settings import Workspace
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _half_done(client: MlflowClient, name: str) -> list[str]:
 
 
 def _words(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]:
-    """Requests that nobody has answered, and why the candidate is not the champion."""
+    """Requests that nobody has answered, why the candidate is not the champion, and of a rollback who and why."""
     found, candidate = [], aliases.get("candidate")
     for number, version in known.items():
         try:
@@ -91,6 +91,21 @@ def _words(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]
         elif request is not None and number == candidate:
             told = f"not promoted: the request for approval expired at {request.expires}"
             found.append(f"{version.name}: version {number} is {told}")
-        elif number == candidate != aliases.get("champion") and PROMOTION in version.tags and request is None:
-            found.append(f"{version.name}: version {number}: {version.tags[PROMOTION]}")
+        elif number == aliases.get("champion") and (back := _came_back(version)):
+            found.append(f"{version.name}: version {number} is back: {back}")
+        elif number == candidate != aliases.get("champion") and request is None and not _was_champion(version):
+            found += [f"{version.name}: version {number}: {version.tags[PROMOTION]}"] if PROMOTION in version.tags else []
     return found
+
+
+def _came_back(version: ModelVersion) -> str:
+    """By whom, when and why the version was made champion again; empty where it came by a promotion."""
+    last = next((entry for entry in reversed(decisions(version.tags)) if entry.moves), None)
+    if last is None or last.action != "rolled back":
+        return ""
+    return f"rolled back from version {last.before} by {last.by} at {last.time}" + (f": {last.comment}" if last.comment else "")
+
+
+def _was_champion(version: ModelVersion) -> bool:
+    made = decisions(version.tags)
+    return bool(made) and made[-1].moves

@@ -36,6 +36,8 @@ def chosen_runs(given: argparse.Namespace) -> tuple[Project, tuple[str, ...]]:
     project = project_of(given)
     runs = project.choose(tuple(filter(None, given.runs.split(","))), given.all)
     check_versions(project.root)
+    for run in runs:
+        project.workspace.gates(run)  # no stage reads them, so that nothing else would look before a promotion
     for line in broken_studies(project.root):
         print(f"warning: {line}", file=sys.stderr)
     return project, runs

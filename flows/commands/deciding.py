@@ -7,14 +7,15 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from components.strict import must_exist
+from components.redact import redacted
+from components.strict import SettingsError, must_exist
 from flows.commands.chosen import place, project_of
 from flows.environment import set_defaults
 from flows.notify import check_addresses
 from flows.preflight import check_versions
 from flows.project import Project
 from flows.running import running
-from flows.server import start_server
+from flows.server import listens, start_server
 
 if TYPE_CHECKING:
     from flows.decisions import Decide
@@ -33,19 +34,31 @@ def which(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("version", metavar="VERSION", type=int, nargs="?", help=meaning)
 
 
-def checked(given: argparse.Namespace) -> Project:
-    """The workspace of the command line; SettingsError where the run is none of it or the installation is wrong."""
+def checked(given: argparse.Namespace, urgent: bool = False) -> Project:
+    """The workspace of the command line; SettingsError where the run is none of it or the installation is wrong.
+
+    Of an ``urgent`` decision an address that nobody can be told at is only a warning.
+    """
     project = project_of(given)
     must_exist(given.run, project.params.runs, "RUN")
     check_versions(project.root)
-    check_addresses(project.params)
+    try:
+        check_addresses(project.params)
+    except SettingsError as error:
+        if not urgent:
+            raise
+        print(f"warning: {error}", file=sys.stderr)
     return project
 
 
 def carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str, Any]) -> int:
-    """Decide: as a run of the flow of this name where there is a Prefect server, else right here. The exit code."""
-    if os.environ.get("PREFECT_API_URL") or running(project.root):
+    """Decide: as a run of the flow of this name where a Prefect server answers, else right here. The exit code."""
+    up = running(project.root)
+    address = os.environ.get("PREFECT_API_URL") or (up.prefect_api if up else None)
+    if address and listens(address):
         return _as_flow(project, flow, parameters)
+    if address:
+        print(f"warning: Prefect's server {redacted(address)} does not answer: it is decided without it", file=sys.stderr)
     return _here(project, parameters["run"], decide)
 
 
@@ -58,7 +71,7 @@ def _as_flow(project: Project, flow: str, parameters: dict[str, Any]) -> int:
     try:
         state = getattr(promote, flow)(**parameters, return_state=True)
     except RuntimeError as error:  # Prefect's, before the flow starts
-        print(f"error: {error}; without PREFECT_API_URL it is decided right here, without a server", file=sys.stderr)
+        print(f"error: {error}; nothing was decided", file=sys.stderr)
         return 1
     if not state.is_completed():
         print(f"error: {state.message}", file=sys.stderr)

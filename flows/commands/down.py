@@ -9,7 +9,7 @@ import sys
 import time
 
 from components.identity import is_gone
-from flows.running import State, read_state, state_file
+from flows.running import State, noted, read_state, state_file
 
 HELP = "end what up started"
 PATIENCE = 180.0  # seconds; a training that is running writes its checkpoint first
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Ask the supervisor to end, and wait until all it started is gone."""
-    state = read_state()
+    state = noted()
     if state is None:
         print("nothing is up")
         return 0

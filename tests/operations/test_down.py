@@ -11,7 +11,10 @@ from components.identity import identity, this_process
 from components.record.published import write_json
 from flows import running
 from flows.commands import down
-from flows.running import Scored, State, read_json, restart_scoring, state_file, wish_file, write_state
+from flows.doctor.servers import servers
+from flows.project import Project
+from flows.running import Scored, State, held, noted, read_json, restart_scoring, state_file, wish_file, write_state
+from flows.supervisor import alone
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +91,25 @@ def test_a_wish_for_the_new_champion_is_told_when_it_is_granted():
     thread.start()
     assert restart_scoring("own") == f"{url} answers with version 1 (exit code 1, see x)"
     thread.join()
+
+
+def test_a_living_supervisor_is_found_though_its_note_is_spoilt():
+    """It writes the note anew; doctor does not take it away meanwhile."""
+    write_state(state("x"))
+    with subprocess.Popen(["sleep", "60"]) as supervisor, alone():
+        assert not list(servers(Project()))
+        note = state(identity(supervisor.pid))
+        threading.Timer(0.3, write_state, [note]).start()
+        assert noted() == note
+        supervisor.kill()
+    assert not held()
+
+
+def test_what_make_is_given_reaches_no_shell(tmp_path):
+    words = ["DAYS=1; touch bad", "KILLS=1; touch bad", "SEED=1; touch bad", "FIX=0", "DRY=0"]
+    done = subprocess.run(
+        ["make", "-n", "gc", "chaos", "doctor", *words], cwd=settings.ROOT, capture_output=True, text=True, check=True
+    )
+    commands = [line for line in done.stdout.splitlines() if "python -m" in line]
+    assert len(commands) >= 3
+    assert not any("touch bad" in line or "--fix" in line or "--dry-run" in line for line in commands)

@@ -17,8 +17,10 @@ from components.promotion.standing import standing
 from components.record.dvc_lock import export_key
 from components.strict import SettingsError
 from flows import decisions
+from flows.commands import deciding
 from flows.decisions import desk
 from flows.processes import Ended
+from flows.project import Project
 
 GATES = {"metric": "accuracy", "floor": 0.9, "margin": 0.03}
 
@@ -292,3 +294,25 @@ def test_an_old_version_that_does_not_answer_is_no_way_back(world):
     with pytest.raises(NotDone, match="version 1 does not load: no such file; nothing was changed"):
         world.decide("rollback")
     assert world.office.aliases() == {"candidate": 2, "champion": 2, "previous": 1}
+
+
+def test_what_was_rolled_back_comes_again_only_with_a_reason(world):
+    """A promotion by a timer must not undo what a person has decided."""
+    first = world.add("aa", wrong=4)
+    world.decide("promote")
+    second = world.add("ab", wrong=2)
+    world.decide("promote")
+    world.decide("rollback", comment="it answers nonsense")
+    assert f"version {first} is back: rolled back from version {second} by ada" in world.notes()
+    assert f"version {second}: promoted" not in world.notes()
+    with pytest.raises(NotDone, match=rf"version {second} was rolled back by ada at .* \(it answers nonsense\); .*--comment"):
+        world.decide("promote")
+    assert "is the champion now" in world.decide("promote", comment="mended").words
+
+
+def test_without_an_answer_of_prefect_it_is_decided_right_here(monkeypatch: pytest.MonkeyPatch, capsys):
+    """Nobody listens on port 9; a rollback must not wait for a server."""
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:word@127.0.0.1:9/api")
+    monkeypatch.setattr(deciding, "_here", lambda project, run, decide: 7)
+    assert deciding.carry_out(Project(), "rollback", lambda at: None, {"run": "small"}) == 7
+    assert "http://user:***@127.0.0.1:9/api does not answer: it is decided without it" in capsys.readouterr().err
