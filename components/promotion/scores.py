@@ -54,7 +54,7 @@ def data_key(workspace: Workspace, run: str) -> str:
                 dep.save()
             found = [dep.dumpd() for dep in deps]
     except DvcException as error:
-        wanted = f"`dvc repro evaluate@{run}` makes what is missing, `dvc checkout` restores it"
+        wanted = f"`python -m flows run --runs {run}` makes it, and a candidate"
         raise SettingsError(f"what {run} is evaluated on is not all here: {error}; {wanted}") from None
     text = json.dumps(found, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -40,6 +40,8 @@ def checked(given: argparse.Namespace, urgent: bool = False) -> Project:
     Of an ``urgent`` decision an address that nobody can be told at is only a warning.
     """
     project = project_of(given)
+    if not given.run:
+        raise SettingsError("RUN is missing: a run of params.yaml, as in `make promote RUN=vit_digits`")
     must_exist(given.run, project.params.runs, "RUN")
     check_versions(project.root)
     try:
