@@ -71,13 +71,13 @@ chaos: $(INSTALLED)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=.:tests $(BIN)/python -m chaos --kills "$$KILLS" $(if $(SEED),--seed "$$SEED")
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "slow and not gpu"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "slow and not gpu"
 
 test-all: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not gpu"
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not gpu"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

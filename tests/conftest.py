@@ -9,6 +9,24 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 
+# A worker takes a whole file: what takes minutes begins first, so that no other worker waits for it at the end.
+LONGEST = (
+    "test_project",
+    "test_chaos",
+    "test_schedules",
+    "test_training_with_processes",
+    "test_end_to_end",
+    "test_up",
+    "test_secrets",
+    "test_workers",
+    "test_pipeline",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, all others as they are."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
 
 @pytest.fixture
 def mirror() -> Path:
