@@ -183,7 +183,7 @@ def flow_runs(server: str) -> list[tuple[str, str]]:
 
 def test_as_flows_where_a_prefect_server_is(project: Path, server: str) -> None:
     there = {"PREFECT_API_URL": server, "PREFECT_HOME": str(project / "prefect")}
-    code, output = flows(project, "promote", "own", **there)
+    code, output = flows(project, "promote", "own", "--comment", "again, after the rollback", **there)
     assert code == 0, output
     train(project, steps=60, seed=2, floor=1.01)
     number = aliases(project)["candidate"]
