@@ -21,7 +21,7 @@ from flows.project import AnotherRun
 def main(words: list[str], **answers: Any) -> int:
     """Run the command; its exit code. A test may pass its own ``answers`` on to the command's main."""
     arguments = parser().parse_args(words)
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code: int = arguments.main(arguments, **answers)
         return code
@@ -34,6 +34,8 @@ def main(words: list[str], **answers: Any) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parser() -> argparse.ArgumentParser:

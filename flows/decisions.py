@@ -193,3 +193,4 @@ def _words(entry: Entry) -> str:
 
 
 Decide = Callable[[Desk], Outcome]
+DecideVersion = Callable[[Desk, int | None, str, str], Outcome]  # desk, version, by, comment

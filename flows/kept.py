@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import time
-import urllib.request
 from pathlib import Path
 
 from flows.child import Child
+from flows.probe import answers
 from flows.processes import TAIL
 from flows.running import log_file
 from flows.services import Service
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a dead child is started again; doubled each time
+HEARING = 2.0  # seconds for an answer about its health: the other services wait meanwhile
 LONG_ENOUGH = 60.0  # seconds of life after which the next death is a new story
 
 log = logging.getLogger("up")
@@ -66,7 +66,7 @@ class Kept:
 
     def _answers(self) -> bool:
         assert self._child is not None
-        return answers(self.service.health) if self.service.health else bool(self._child.said)
+        return answers(self.service.health, HEARING) if self.service.health else bool(self._child.said)
 
     def _bury(self) -> bool:
         child, self._child = self._child, None
@@ -80,12 +80,3 @@ class Kept:
         log.warning("%s has ended (exit code %s); it is started again in %g s", self.name, child.code, self._pause)
         self._due, self._pause = time.monotonic() + self._pause, min(2 * self._pause, LONGEST_PAUSE)
         return True
-
-
-def answers(url: str) -> bool:
-    """Whether a GET of ``url`` is answered with 200 within two seconds."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False

@@ -59,7 +59,7 @@ class Running:
 
 def running(root: Path = ROOT) -> Running | None:
     """The servers that ``up`` started here, if their supervisor is alive and all of them have answered once."""
-    state = read_state()
+    state = noted()
     if state is None or state.root != str(root) or not state.ready or is_gone(state.supervisor) is not False:
         return None
     scoring = {name: scored.url for name, scored in state.scoring.items()}
@@ -71,7 +71,6 @@ def restart_scoring(name: str) -> str | None:
 
     The old version goes on until the new one answers; where that does not start, the words say so.
     """
-    noted()
     up = running()
     if up is None or name not in up.scoring:
         return None
@@ -142,7 +141,7 @@ def noted() -> State | None:
 def held() -> bool:
     """Whether a supervisor is at work here; it holds the lock as long as it lives."""
     try:
-        with lock_file().open("a") as file:
+        with lock_file().open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.kept import answers
+from flows.probe import answers
 from flows.project import Project
 from flows.settings import Schedules, schedules
 

@@ -10,11 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from flows.environment import ask_loopback_directly, for_children
+from flows.probe import answers
 from flows.processes import TAIL, leashed
 from flows.project import Project
 from flows.running import running
@@ -90,7 +89,7 @@ class Server:
     def wait_until_healthy(self) -> None:
         """Return when the server answers; ServerFailed when it ends or takes too long."""
         deadline = time.monotonic() + float(os.environ[PATIENCE])
-        while self._process is not None and not _answers(f"{os.environ['PREFECT_API_URL']}/health"):
+        while self._process is not None and not answers(f"{os.environ['PREFECT_API_URL']}/health"):
             if self._process.ended() or time.monotonic() > deadline:
                 tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-TAIL:])
                 raise ServerFailed(f"Prefect's temporary server did not start; the end of {self._log}:\n{tail}")
@@ -128,22 +127,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def listens(address: str) -> bool:
-    """Whether a server at the API's address says anything within 5 s, be it that it wants a password."""
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5):  # noqa: S310
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except OSError:
-        return False

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from workbench import environment, make_project, toy_params, write_params
+from workbench import add_own, environment, make_project, toy_params, write_params
 
 from flows.processes import leashed
 
@@ -52,21 +52,7 @@ def alive(folder: Path) -> list[str]:
 
 def params() -> dict[str, Any]:
     """The toy on digits, and a classifier of the user's own folder, which is served; nothing is scheduled."""
-    found = toy_params()
-    found["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
-    split = {"by": "image", "validation": 0.2, "test": 0.2}
-    found["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
-    train = {
-        "seed": 0,
-        "threads": 1,
-        "precision": "fp32",
-        "steps": 4,
-        "batch_size": 8,
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-    }
-    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": {"metric": "accuracy", "floor": 0.0}}
-    found["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 4}, **blocks}
+    found = add_own(toy_params(), metric="accuracy", floor=0.0)
     found["pipeline"] = {"runs": ["toy", "own"]}
     prefect, mlflow, own = free_ports(3)
     found["servers"] = {"prefect_port": prefect, "mlflow_port": mlflow, "scoring": {"own": own}}

@@ -11,29 +11,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from workbench import environment, make_project, run, toy_params, write_params
+from workbench import add_own, environment, make_project, run, toy_params, write_params
 
 OWN = ("fetch@mine", "augment@mine", "train@own", "export@own", "evaluate@own")
 
 
 def params_of_both() -> dict:
     """The toy on digits, and a classifier of the user's own folder."""
-    params = toy_params(steps=300, checkpoint_every=10)
-    params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
-    split = {"by": "image", "validation": 0.2, "test": 0.2}
-    params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
-    train = {
-        "seed": 0,
-        "threads": 1,
-        "precision": "fp32",
-        "steps": 4,
-        "batch_size": 8,
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-    }
-    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": {}}
-    params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 4}, **blocks}
-    return params
+    return add_own(toy_params(steps=300, checkpoint_every=10))
 
 
 def add_pictures(folder, count: int, seed: int) -> None:

@@ -90,6 +90,25 @@ def toy_params(**train: object) -> dict:
     }
 
 
+def add_own(params: dict, **promote: object) -> dict:
+    """``params`` with a classifier of the user's own folder ``pictures``: run "own", view and dataset "mine"."""
+    split = {"by": "image", "validation": 0.2, "test": 0.2}
+    train = {
+        "seed": 0,
+        "threads": 1,
+        "precision": "fp32",
+        "steps": 4,
+        "batch_size": 8,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+    }
+    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": promote}
+    params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
+    params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
+    params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 4}, **blocks}
+    return params
+
+
 def run_settings(model: str, options: dict, **train: object):
     """A classification run's settings, parsed, with a small training."""
     from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings

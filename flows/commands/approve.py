@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.commands.deciding import carry_out, checked, which, who_and_why
+from flows.commands.deciding import about_a_version, which, who_and_why
 
 HELP = "promote the version that waits for a word"
 
@@ -17,11 +17,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """Decide; 1 if that is not possible as things stand."""
-    project = checked(given)
-    from flows.decisions import Desk, Outcome, approve
+    from flows.decisions import approve
 
-    def decide(at: Desk) -> Outcome:
-        return approve(at, given.version, given.by, given.comment)
-
-    parameters = {"run": given.run, "version": given.version, "comment": given.comment, "by": given.by}
-    return carry_out(project, "approve", decide, parameters)
+    return about_a_version(given, "approve", approve)

@@ -13,12 +13,13 @@ from flows.commands.chosen import place, project_of
 from flows.environment import set_defaults
 from flows.notify import check_addresses
 from flows.preflight import check_versions
+from flows.probe import listens
 from flows.project import Project
 from flows.running import running
-from flows.server import listens, start_server
+from flows.server import start_server
 
 if TYPE_CHECKING:
-    from flows.decisions import Decide
+    from flows.decisions import Decide, DecideVersion
 
 
 def who_and_why(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +54,18 @@ def checked(given: argparse.Namespace, urgent: bool = False) -> Project:
     return project
 
 
+def about_a_version(given: argparse.Namespace, flow: str, decide: DecideVersion, urgent: bool = False) -> int:
+    """``carry_out`` for a decision that may name a version: approve, reject, rollback."""
+    project = checked(given, urgent)
+    parameters = {"run": given.run, "version": given.version, "comment": given.comment, "by": given.by}
+    return carry_out(project, flow, lambda at: decide(at, given.version, given.by, given.comment), parameters)
+
+
 def carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str, Any]) -> int:
     """Decide: as a run of the flow of this name where a Prefect server answers, else right here. The exit code."""
     up = running(project.root)
     address = os.environ.get("PREFECT_API_URL") or (up.prefect_api if up else None)
-    if address and listens(address):
+    if address and listens(f"{address}/health"):
         return _as_flow(project, flow, parameters)
     if address:
         print(f"warning: Prefect's server {redacted(address)} does not answer: it is decided without it", file=sys.stderr)

@@ -17,7 +17,7 @@ from flows.commands.serve import check
 from flows.environment import STARTED_BY, ask_loopback_directly, for_children
 from flows.project import Project
 from flows.report import Row, table
-from flows.running import State, in_force, in_words, log_file, noted, read_state, running
+from flows.running import State, in_force, in_words, log_file, read_state, running
 from flows.services import LOOPBACK, addresses
 from flows.settings import Schedules, Servers, servers
 
@@ -33,7 +33,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(given: argparse.Namespace) -> int:
     """Check the settings, then start what is to run."""
     project = Project()
-    noted()
     if (up := running()) is not None:
         print(f"up already (process {up.supervisor.split(':')[1]})")
         show()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.request
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from components.identity import is_gone
 from flows import presence
 from flows.doctor.finding import Finding, NotMended
 from flows.presence import Presence
+from flows.probe import answers
 from flows.project import Project
 from flows.server import start_server
 
@@ -56,7 +56,7 @@ def _crash(project: Project, note: Path, run: Presence) -> None:
 
 def _server_of(project: Project, run: Presence) -> str:
     """The address of a server that knows the run."""
-    if run.api and answers(run.api):
+    if run.api and answers(f"{run.api}/health"):
         return run.api
     if run.api and not _is_own(run.api):
         raise NotMended(f"the Prefect server {run.api} does not answer; when it does again, run doctor again")
@@ -78,12 +78,3 @@ def _own_server(project: Project) -> str:
 def _is_own(api: str) -> bool:
     """Whether the address is of this machine, where servers work on the own database."""
     return any(f"//{host}" in api for host in ("127.0.0.1", "localhost"))
-
-
-def answers(api: str) -> bool:
-    """Whether a Prefect server answers at the address."""
-    try:
-        with urllib.request.urlopen(f"{api}/health", timeout=5) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except (OSError, ValueError):
-        return False

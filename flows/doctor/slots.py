@@ -9,9 +9,9 @@ from functools import partial
 
 from components.identity import is_gone
 from flows.doctor.finding import Finding, NotMended
-from flows.doctor.flow_runs import answers
 from flows.doctor.processes import Process, processes
 from flows.environment import STARTED_BY
+from flows.probe import answers
 from flows.project import Project
 from flows.running import running
 
@@ -38,7 +38,7 @@ def limit_name() -> str:
 def _server(project: Project) -> str | None:
     up = running(project.root)
     api = os.environ.get("PREFECT_API_URL") or (up.prefect_api if up else None)
-    return api if api and answers(api) else None
+    return api if api and answers(f"{api}/health") else None
 
 
 def _holders(api: str) -> list[Process]:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from components import settings
 from flows.doctor.examine import CHECKS, examine, mend
 from flows.doctor.slots import limit_name
 from flows.presence import folder, read
+from flows.probe import answers
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_quiet")]
 
@@ -86,17 +86,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("PREFECT_API_URL", url)
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_for(lambda: answers(url) or process.poll() is not None)
+            wait_for(lambda: answers(f"{url}/health") or process.poll() is not None)
             yield url
         finally:
             process.kill()
-
-
-def answers(url: str) -> bool:
-    try:
-        return bool(urllib.request.urlopen(f"{url}/health", timeout=5).status == 200)
-    except OSError:
-        return False
 
 
 def test_leaked_slots_come_back(new: Any, server: str) -> None:

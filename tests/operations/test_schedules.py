@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from operating import Home, free_ports, wait_for
 
-from flows.kept import answers
+from flows.probe import answers
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from workbench import run
 
 from components import settings
 from components.identity import is_gone
-from flows.kept import answers
+from flows.probe import answers
 from flows.running import State, read_state
 
 pytestmark = pytest.mark.slow

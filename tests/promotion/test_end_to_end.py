@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from workbench import environment, make_project, run, toy_params, write_params
 
+from flows.probe import answers
+
 pytestmark = pytest.mark.slow
 
 
@@ -163,14 +165,6 @@ def server(project: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.status == 200
-    except OSError:
-        return False
 
 
 def flow_runs(server: str) -> list[tuple[str, str]]:

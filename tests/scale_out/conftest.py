@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 from workbench import ROOT, environment, make_project, run, toy_params
 
+from flows.probe import answers
 from flows.processes import leashed
 
 PATIENCE = 180.0  # seconds; a server on a busy machine may need a minute
@@ -123,15 +123,6 @@ class Yard:
         uri = f"http://127.0.0.1:{port}"
         with self.server("mlflow", command, f"{uri}/health", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
             yield uri
-
-
-def answers(url: str) -> bool:
-    """Whether something answers well at the address."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture
