@@ -30,18 +30,21 @@ def pick(labels: np.ndarray, augmented: bool) -> np.ndarray:
     return rows[np.argsort(labels[rows], kind="stable")]
 
 
-def contact_sheet(facts: ViewFacts, images: np.ndarray, labels: np.ndarray, augmenter: Augmenter | None, seed: int) -> bytes:
+def contact_sheet(
+    facts: ViewFacts, images: np.ndarray, labels: np.ndarray, augmenter: Augmenter | None, seed: int, *, corrupted: bool
+) -> bytes:
     """PNG of uint8 [n, H, W, C]: a line an image with its augmented versions, or originals alone where there is no policy."""
+    original = "corrupted original" if corrupted else "original"
     names = next(facts.classes[column] for column in ("label", "domain") if column in facts.classes)
     grey = "grey" if facts.channels == 1 else "RGB"
     counts = ", ".join(f"{split} {count}" for split, count in facts.counts.items())
     title = f"{facts.name}: {facts.image_size} x {facts.image_size} {grey}, {counts}"
     if augmenter is None:
         lines = [list(images[start : start + COLUMNS]) for start in range(0, len(images), COLUMNS)]
-        return _draw(title, "originals; nothing is drawn at training", lines, ["" for _ in lines])
+        return _draw(title, f"{original}s; nothing is drawn at training", lines, ["" for _ in lines])
     draws = [Draws.make(COLUMNS - 1, seed, "contact", line) for line in range(len(images))]
     lines = [_with_augmented(image, augmenter, drawn) for image, drawn in zip(images, draws, strict=True)]
-    subtitle = f"left: original; right: {COLUMNS - 1} draws of the augmentation policy"
+    subtitle = f"left: {original}; right: {COLUMNS - 1} draws of the augmentation policy"
     return _draw(title, subtitle, lines, [names[label] for label in labels])
 
 

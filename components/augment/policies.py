@@ -14,6 +14,7 @@ from components.strict import Name, SettingsError, Strict
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
+Transforms = tuple[dict[str, Any], ...]  # - Affine: {rotate: [-10, 10], p: 0.8}
 
 
 class Splits(Strict):
@@ -44,6 +45,8 @@ class ViewSettings(Strict):
     "stretch" ignores proportions; ``label``: the dataset's column that becomes ``label`` (it keeps its own name too);
     ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn afresh for every training image;
     ``copies``: that many augmented copies of each training image are written once, and nothing is drawn at training;
+    ``corrupt``: transforms as in ``augment``, but applied once, when the view is written, to every image of every split (p is 1
+    where it is left out): what is blurred or noised here stays so, and ``augment`` begins with it;
     ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or left out and counted.
     """
 
@@ -54,8 +57,9 @@ class ViewSettings(Strict):
     pad_value: int = Field(default=0, ge=0, le=255)
     label: str = "label"
     split: Splits = Splits()
-    augment: tuple[dict[str, Any], ...] = ()
+    augment: Transforms = ()
     copies: int = Field(default=0, ge=0, le=100)
+    corrupt: Transforms = ()
     unreadable: Literal["error", "skip"] = "error"
     leakage: Literal["error", "drop"] = "error"
 
@@ -70,20 +74,38 @@ def validate_policy(view: str, settings: ViewSettings) -> dict[str, Any] | None:
     """The policy of ``views.<view>.augment`` as albumentations' dict (for policy.json), or None where there is none.
 
     SettingsError names the key for an unknown transform or argument, a bad value, and a policy that changes the image's size,
-    channels or type, or whose draws cannot be repeated.
+    channels or type, or whose draws cannot be repeated. ``views.<view>.corrupt`` is checked in the same way.
     """
+    validate_corruption(view, settings)
+    return _validated(settings.augment, f"views.{view}.augment", settings)
+
+
+def validate_corruption(view: str, settings: ViewSettings) -> dict[str, Any] | None:
+    """``views.<view>.corrupt`` as albumentations' dict, or None where there is nothing to corrupt by.
+
+    Errors are those of ``validate_policy``.
+    """
+    always = tuple({name: _always(block) for name, block in item.items()} for item in settings.corrupt)
+    return _validated(always, f"views.{view}.corrupt", settings)
+
+
+def _always(block: Any) -> Any:
+    """A transform's arguments, with p 1 for albumentations' own default, 0.5; what is no mapping is left to the check."""
+    return {"p": 1.0, **(block or {})} if isinstance(block, dict | None) else block
+
+
+def _validated(items: Transforms, key: str, settings: ViewSettings) -> dict[str, Any] | None:
     from components.augment.draws import albumentations
     from components.augment.transforms import build_transforms, one_line
 
-    if not settings.augment:
+    if not items:
         return None
-    key = f"views.{view}.augment"
-    transforms = build_transforms(settings.augment, key, settings.image_size)
+    transforms = build_transforms(items, key, settings.image_size)
     try:
         form: dict[str, Any] = json.loads(json.dumps(albumentations().Compose(transforms).to_dict()))
     except (NotImplementedError, TypeError, ValueError) as error:
         raise SettingsError(f"{key}: this policy cannot be written to a file: {one_line(error)}") from None
-    _check_shapes(transforms, settings, key)
+    _check_shapes(transforms, [next(iter(item)) for item in items], settings, key)
     _check_repeatable(transforms, form, settings, key)
     return form
 
@@ -95,9 +117,8 @@ def _noise(settings: ViewSettings) -> Any:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def _check_shapes(transforms: list[Any], settings: ViewSettings, key: str) -> None:
+def _check_shapes(transforms: list[Any], names: list[str], settings: ViewSettings, key: str) -> None:
     """Run all transforms on noise, and all but one for each that may be left out (p < 1)."""
-    names = [next(iter(item)) for item in settings.augment]
     optional = [index for index, transform in enumerate(transforms) if transform.p < 1]
     before = _noise(settings)
     for transform in transforms:

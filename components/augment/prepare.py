@@ -15,9 +15,9 @@ from components.augment.contact import contact_sheet, pick
 from components.augment.divide import Divided, divide
 from components.augment.draws import Augmenter, load_policy
 from components.augment.layouts import read_dataset
-from components.augment.policies import ViewSettings, validate_policy
+from components.augment.policies import ViewSettings, validate_corruption, validate_policy
 from components.augment.table import choose_label, decode_all
-from components.augment.write import Writer, augmented_chunks, original_chunks, statistics
+from components.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
 from components.batch import ViewFacts
 from components.runtime import fresh_folder, write_atomically
 
@@ -28,16 +28,19 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
     """Write the view's folder ``out``. ValueError for all that a user can mend: the policy, a file, the splits, a leak."""
     form = validate_policy(name, settings)
     augmenter = Augmenter(load_policy(form)) if form else None
+    corruption = validate_corruption(name, settings)
     with fresh_folder(out) as folder:
         scratch = folder / "scratch.npy"
         raw, classes = read_dataset(dataset)
         table, classes = choose_label(decode_all(raw, settings, scratch), classes, settings, f"views.{name}")
         data = divide(table, classes, settings, seed, f"views.{name}")
+        if corruption:  # after the splits, which are made by what the images were
+            corrupt_in_place(table.images, Augmenter(load_policy(corruption)), seed)
         facts = _write_arrays(folder, name, data, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
         _write_json(folder / "view.json", {**asdict(facts), "dropped": dropped})
         _write_json(folder / "policy.json", None if settings.copies else form)
-        _write_contact(folder, facts, data, augmenter, seed)
+        _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
         scratch.unlink()
     return facts
 
@@ -79,10 +82,13 @@ def _write_split(writer: Writer, split: str, data: Divided, extra: list[Iterator
     return levels
 
 
-def _write_contact(folder: Path, facts: ViewFacts, data: Divided, augmenter: Augmenter | None, seed: int) -> None:
+def _write_contact(
+    folder: Path, facts: ViewFacts, data: Divided, augmenter: Augmenter | None, seed: int, *, corrupted: bool
+) -> None:
     labels, rows = data.table.columns[data.primary], data.splits[next(iter(facts.counts))]
     shown = rows[pick(labels[rows], augmenter is not None)]
-    write_atomically(folder / "contact.png", contact_sheet(facts, data.table.images[shown], labels[shown], augmenter, seed))
+    sheet = contact_sheet(facts, data.table.images[shown], labels[shown], augmenter, seed, corrupted=corrupted)
+    write_atomically(folder / "contact.png", sheet)
 
 
 def _write_json(path: Path, value: Any) -> None:

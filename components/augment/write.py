@@ -29,6 +29,14 @@ def augmented_chunks(images: np.ndarray, rows: np.ndarray, augmenter: Augmenter,
         yield augmenter(chunk, Draws.make(len(chunk), seed, "copies", copy, number))
 
 
+def corrupt_in_place(images: np.ndarray, corruption: Augmenter, seed: int) -> None:
+    """uint8 [N, H, W, C], overwritten: the draws are functions of (seed, place in the dataset), whatever the image's split."""
+    step = max(1, CHUNK // images[0].nbytes)
+    for number, start in enumerate(range(0, len(images), step)):
+        part = images[start : start + step]
+        corruption(part, Draws.make(len(part), seed, "corrupt", number))
+
+
 class Writer:
     """Writes arrays into ``folder``; ``digest`` is the SHA-256 over names, types, shapes and bytes in the order of writing."""
 

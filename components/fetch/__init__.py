@@ -7,6 +7,9 @@ SOURCES: dict[str, str] = {
     "fashion_mnist": "components.fetch.idx:Idx",
     "kmnist": "components.fetch.idx:Idx",
     "notmnist": "components.fetch.idx:Idx",
+    "omniglot": "components.fetch.omniglot:Omniglot",
     "cifar10": "components.fetch.cifar10:Cifar10",
+    "dtd": "components.fetch.dtd:Dtd",
+    "noise": "components.fetch.noise:Noise",
     "folder": "components.fetch.folder:Folder",
 }

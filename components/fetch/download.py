@@ -76,6 +76,12 @@ def _places(file: Published) -> Iterator[tuple[str, str]]:
             yield place + suffix, suffix
 
 
+def mirror_folder() -> Path | None:
+    """DATA_MIRROR where it is a folder; None where it is not set, or an address. ValueError where it cannot be used."""
+    mirror = os.environ.get("DATA_MIRROR", "")
+    return None if not mirror or mirror.startswith(("http://", "https://")) else _mirror_folder(mirror)
+
+
 def _mirror_folder(mirror: str) -> Path:
     folder = ROOT / Path(mirror).expanduser()
     if not folder.is_dir():

@@ -47,7 +47,7 @@ class Folder:
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
             log.warning("%s: skipped %s; images are %s", folder, listed, " ".join(IMAGES))
         for split, classes in splits.items():
-            _pack(classes, out / f"{split}.tar")
+            pack(classes, out / f"{split}.tar")
         entries = {split: {"archive": f"{split}.tar", "column": settings.column} for split in splits}
         write_index(out, "files", entries, {settings.column: list(next(iter(splits.values())))})
 
@@ -144,7 +144,7 @@ def _kind(path: Path) -> str:
     return path.suffix.lower() or "without suffix"
 
 
-def _pack(classes: Classes, archive: Path) -> None:
+def pack(classes: Classes, archive: Path) -> None:
     """An uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents alone."""
     members = [(f"{name}/{path.name}", path) for name, paths in classes.items() for path in paths]
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
