@@ -27,6 +27,10 @@ class ClassMoments:
         away = self.means - mean
         return mean, self.scatter + (self.counts[:, None] * away).T @ away
 
+    def power(self) -> Tensor:
+        """The mean of ||x||^2 over the images."""
+        return (self.scatter.trace() + self.counts @ self.means.square().sum(1)) / self.counts.sum()
+
 
 def class_moments(batches: Iterable[Sample], head: Head, name: str) -> ClassMoments:
     """One pass, merged batch by batch (Chan et al. 1983), which does not cancel. Classes without images are left out."""
@@ -52,13 +56,17 @@ def _merge(old: ClassMoments, batch: Tensor, member: Tensor) -> ClassMoments:
     return ClassMoments(counts, old.means + share * apart, old.scatter + centred.T @ centred + between)
 
 
-def whitening(covariance: Tensor) -> Tensor:
-    """A [F, r] with A A^T the pseudo-inverse of ``covariance`` [F, F], r its rank.
+def whitening(covariance: Tensor, power: Tensor) -> Tensor:
+    """A [F, r] with A A^T the pseudo-inverse of ``covariance`` [F, F], r its rank; ``power``: the mean of ||x||^2.
 
-    A direction without variance, such as a unit that never fires, is left out, as a pseudo-inverse leaves it out.
+    A direction without variance, such as a unit that never fires, is left out, as a pseudo-inverse leaves it out. So is one in
+    which only the rounding of float32, in which features come, moves the images: layer normalisation leaves such a direction,
+    and divided by its tiny variance it would drown all others.
     """
     values, vectors = torch.linalg.eigh(covariance)
-    used = values > covariance.shape[0] * torch.finfo(covariance.dtype).eps * values[-1]
+    computed = covariance.shape[0] * torch.finfo(covariance.dtype).eps * values[-1]
+    rounded = torch.finfo(torch.float32).eps ** 2 * power
+    used = values > torch.maximum(computed, rounded)
     return vectors[:, used] / values[used].sqrt()
 
 

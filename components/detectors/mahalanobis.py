@@ -29,7 +29,7 @@ class Mahalanobis(Fitted):
         """Reads the batches once; memory F x F, whatever their number."""
         moments = class_moments(batches, head, self.name)
         centre, _ = moments.total()
-        white = whitening(moments.scatter / moments.counts.sum())
+        white = whitening(moments.scatter / moments.counts.sum(), moments.power())
         self.keep({"centre": centre, "whitening": white, "means": (moments.means - centre) @ white})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:

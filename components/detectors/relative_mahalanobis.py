@@ -32,9 +32,10 @@ class RelativeMahalanobis(Fitted):
             raise ValueError(f"{self.name}: the images are all of one class, so the score is 0 everywhere; use mahalanobis")
         centre, total = moments.total()
         count = moments.counts.sum()
-        white = whitening(moments.scatter / count)
+        white = whitening(moments.scatter / count, moments.power())
         means = (moments.means - centre) @ white
-        self.keep({"centre": centre, "whitening": white, "means": means, "background": whitening(total / count)})
+        background = whitening(total / count, moments.power())
+        self.keep({"centre": centre, "whitening": white, "means": means, "background": background})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,8 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-def ratio(theirs: Callable[[], None], ours: Callable[[], None], rounds: int) -> tuple[float, float, float]:
-    """(seconds theirs, seconds ours, theirs / ours): medians of ``rounds`` turns; above 1 ours is faster."""
+def ratio(
+    theirs: Callable[[], object], ours: Callable[[], object], rounds: int, of: Callable[[list[float]], float] = median
+) -> tuple[float, float, float]:
+    """(seconds theirs, seconds ours, theirs / ours): medians of ``rounds`` turns, or another figure; above 1 ours is faster."""
     times: dict[str, list[float]] = {"theirs": [], "ours": []}
     for turn in range(rounds + 1):
         for name, work in (("theirs", theirs), ("ours", ours)):
@@ -23,7 +25,7 @@ def ratio(theirs: Callable[[], None], ours: Callable[[], None], rounds: int) -> 
             work()
             if turn:
                 times[name].append(time.perf_counter() - start)
-    first, second = statistics.median(times["theirs"]), statistics.median(times["ours"])
+    first, second = of(times["theirs"]), of(times["ours"])
     return first, second, first / second
 
 
@@ -31,9 +33,16 @@ def main() -> None:
     from augmentation import bench_augmentation
     from detection import bench_detection
     from noop import bench_noop
+    from rejecting import bench_rejecting
     from training import bench_training
 
-    benches = {"noop": bench_noop, "augmentation": bench_augmentation, "training": bench_training, "detection": bench_detection}
+    benches = {
+        "noop": bench_noop,
+        "augmentation": bench_augmentation,
+        "training": bench_training,
+        "detection": bench_detection,
+        "rejecting": bench_rejecting,
+    }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")
     for name in parser.parse_args().names or benches:

@@ -107,3 +107,21 @@ def test_memory_does_not_grow_with_the_images(name, known):
     for tensor in fitted(name, known).state().values():
         assert known.features.shape[0] not in tensor.shape
         assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
+def test_a_direction_in_which_rounding_alone_moves_is_no_direction(name):
+    """Layer normalisation, as a ViT ends with, leaves no variance along the mean of the units but what float32 makes."""
+    torch.manual_seed(0)
+    raw, labels = torch.randn(300, 16), torch.arange(300) % 2
+    means = torch.randn(1, 16) * torch.tensor([[1.0], [-1.0]])  # they cancel: rounding goes by the length of the features
+    head = Head(torch.randn(2, 16))
+
+    def scores(dtype):
+        features = torch.nn.functional.layer_norm((0.1 * raw + means[labels]).to(dtype), (16,))
+        logits = features @ head.weight.to(dtype).T
+        detector = make_detector(name)
+        detector.fit([(features, logits, labels)], Head(head.weight.to(dtype)))
+        return detector.score(features, logits).double()
+
+    torch.testing.assert_close(scores(torch.float32), scores(torch.float64), rtol=1e-3, atol=1e-3)
