@@ -16,6 +16,7 @@ from components.strict import Strict
 
 if TYPE_CHECKING:
     from components.artifact import Artifact
+    from components.detectors.protocol import Head
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ class Graph:
 
     ``module`` in eval mode; ``inputs`` turns a batch of the main view into the graph's inputs, first axis N, and is used for
     tracing and for the parity check on real validation images; ``bound`` is the largest absolute difference allowed between
-    ONNX Runtime and torch.
+    ONNX Runtime and torch, ``bounds`` the same for outputs that have one of their own.
     """
 
     module: nn.Module
     inputs: Callable[[Batch], dict[str, Tensor]]
     outputs: tuple[str, ...]
     bound: float = 1e-4
+    bounds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ class Exportable:
     signature: dict[str, Any]
     example: Callable[[Batch], dict[str, np.ndarray]]
     weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What out-of-distribution scores are made of.
+
+    ``network``, in eval mode: image [n, C, H, W] in [-1, 1] -> (logits [n, K], features [n, F]); ``head``: its last layer,
+    logits = features W^T + b.
+    """
+
+    network: nn.Module
+    head: Head
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,8 @@ class Recipe(Protocol):
     """A family: networks + objective + optimizers + evaluation. Also an ``nn.Module``, for to, train, eval and state_dict.
 
     ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
-    ``bf16_hurts``: the recipe's word for precision ``auto``. ``Train``, ``Export``, ``Evaluate``: its settings classes.
+    ``bf16_hurts``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
+    others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
     ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
     """
 
@@ -102,6 +117,7 @@ class Recipe(Protocol):
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     bf16_hurts: bool
+    detects: bool
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Recipe:
@@ -115,6 +131,9 @@ class Recipe(Protocol):
 
     def exportable(self) -> Exportable:
         """What the export stage writes; called in eval mode with the final (averaged) weights."""
+
+    def detection(self) -> Detection:
+        """Network and last layer, with the final weights; called in eval mode."""
 
     @staticmethod
     def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:

@@ -13,7 +13,6 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +20,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from components.strict import Name, SettingsError, Strict, must_exist, named, parse, read_yaml, resolve
+from components.references import Link, Ood, check_links, check_references
+from components.strict import Name, SettingsError, Strict, named, parse, read_yaml, resolve
 
 if TYPE_CHECKING:
+    from components.detect.settings import DetectSettings
     from components.promotion.gates import Gates
 
 ROOT = Path(__file__).resolve().parent.parent  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
 UNHASHED = ("size", "nfiles")
-StageKind = Literal["fetch", "augment", "wire", "link", "train", "export", "evaluate", "publish"]
-TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
+StageKind = Literal[
+    "fetch", "augment", "wire", "link", "train", "detect", "export", "evaluate", "ood", "ood_table", "publish"
+]  # fmt: skip
 
 
 class DatasetSettings(Strict):
@@ -42,15 +44,6 @@ class DatasetSettings(Strict):
 
     source: str
     path: str
-
-
-class Link(Strict):
-    """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``."""
-
-    run: Name
-    stage: Literal["train", "evaluate"]
-    role: Name
-    artifact: str = Field(alias="from", min_length=1)
 
 
 class Pipeline(Strict):
@@ -76,13 +69,14 @@ class Run(Strict):
     view: Name
     model: dict[str, Any]
     train: dict[str, Any]
+    detect: dict[str, Any]
     export: dict[str, Any]
     evaluate: dict[str, Any]
     promote: dict[str, Any]
 
 
 class Params(Strict):
-    """The shape of params.yaml. ``schedules``, ``servers`` and ``notify`` are the flows' (``flows.settings``)."""
+    """The shape of params.yaml. From ``schedules`` on all is the flows' (``flows.settings``)."""
 
     root: str = Field(pattern=r"^[A-Za-z0-9_./-]+$")  # it stands in dvc.yaml's commands
     seed: int = Field(ge=0, lt=2**31)
@@ -91,9 +85,11 @@ class Params(Strict):
     views: dict[Name, dict[str, Any]]
     runs: dict[Name, Run]
     links: dict[Name, Link]
+    ood: dict[Name, Ood]
     schedules: dict[str, Any] = Field(default_factory=dict)
     servers: dict[str, Any] = Field(default_factory=dict)
     notify: dict[str, Any] = Field(default_factory=dict)
+    monitor: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +109,7 @@ class RunSettings:
     view: str
     model: ModelSettings
     train: Any
+    detect: DetectSettings
     export: Any
     evaluate: Any
 
@@ -133,7 +130,7 @@ class Workspace:
         params = parse(Params, raw, "")
         self._check_root(params.root)
         self._check_study()
-        _check_references(params)
+        check_references(params)
         return params
 
     def _check_root(self, root: str) -> None:
@@ -188,30 +185,44 @@ class Workspace:
 
         validate_policy(name, self.view(name))
 
-    def check_links(self, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
-        """Each link of the run leads to a view, or has a role that its recipe takes at that stage; a user's file exists."""
-        for name, link in self.params.links.items():
-            if link.run != run:
-                continue
-            allowed = roles.get(link.stage, ())
-            if not link.artifact.startswith("outputs/views/") and link.role not in allowed:
-                fault = f"links.{name}.role: {link.role!r} is not allowed: a {self.params.runs[run].recipe} run"
-                takes = f"takes {', '.join(allowed)} and views" if allowed else "takes views alone"
-                raise SettingsError(f"{fault} {takes} at stage {link.stage}")
-            if not link.artifact.startswith("outputs/") and not (self.folder / link.artifact).exists():
-                raise SettingsError(f"links.{name}.from: {link.artifact!r} does not exist in {self.folder}")
-            if link.role == "init" and link.artifact.startswith("outputs/export/"):
-                trained = link.artifact.replace("/export/", "/train/")
-                raise SettingsError(f"links.{name}.from: {link.artifact!r} holds no weights to start from; {trained!r} does")
-
     def check_run(self, name: str) -> None:
         """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
         from components.recipes import RECIPES
 
         run = self.run(name)
-        self.check_links(name, resolve(RECIPES, run.recipe, f"runs.{name}.recipe").Roles)
+        check_links(self.params, self.folder, name, resolve(RECIPES, run.recipe, f"runs.{name}.recipe").Roles)
+        self.check_detection(name, run)
         self.gates(name)
         build_without_memory(run.model, self.view(run.view), f"runs.{name}.model")
+
+    def check_detection(self, name: str, run: RunSettings) -> None:
+        """The detectors can be made, and the one that is to be served is among them. Views of ``ood`` need a classifier."""
+        from components.detect.settings import check_servable, make_detectors
+        from components.recipes import RECIPES
+
+        block, served = self.params.runs[name].detect, getattr(run.export, "detector", None)
+        if not resolve(RECIPES, run.recipe, f"runs.{name}.recipe").detects and (block or self.ood(name)):
+            key = (
+                f"runs.{name}.detect"
+                if block
+                else next(f"ood.{entry}.run" for entry, ood in self.params.ood.items() if ood.run == name)
+            )
+            raise SettingsError(f"{key}: detection needs a classifier, and a {run.recipe} run is none")
+        make_detectors(run.detect, f"runs.{name}.detect")
+        for entry, ood in self.params.ood.items():
+            if ood.run == name:
+                self._check_fits(f"ood.{entry}.view", self.view(ood.view), self.view(run.view))
+        if served is not None:
+            check_servable(served, f"runs.{name}.export.detector")
+            if served not in run.detect.names():
+                raise SettingsError(f"runs.{name}.export.detector: {served!r} is not among runs.{name}.detect.detectors")
+
+    @staticmethod
+    def _check_fits(key: str, view: Any, own: Any) -> None:
+        """The network takes images of the view."""
+        found, wanted = (f"{v.image_size} x {v.image_size} x {v.channels}" for v in (view, own))
+        if found != wanted:
+            raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
 
     def gates(self, run: str) -> Gates:
         """The run's ``promote`` block."""
@@ -221,6 +232,7 @@ class Workspace:
 
     def run(self, name: str) -> RunSettings:
         """The run with every block parsed by the class that reads it."""
+        from components.detect.settings import DetectSettings
         from components.recipes import RECIPES
         from components.train.loop import LoopSettings
 
@@ -236,6 +248,7 @@ class Workspace:
             view=run.view,
             model=parse_model(run.model, f"{key}.model"),
             train=train,
+            detect=parse(DetectSettings, run.detect, f"{key}.detect"),
             export=parse(recipe.Export, run.export, f"{key}.export"),
             evaluate=parse(recipe.Evaluate, run.evaluate, f"{key}.evaluate"),
         )
@@ -244,6 +257,11 @@ class Workspace:
         """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
         found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
         return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+
+    def ood(self, run: str) -> dict[str, Ood]:
+        """View -> entry of ``ood``, of the run."""
+        found = {entry.view: entry for entry in self.params.ood.values() if entry.run == run}
+        return {view: found[view] for view in sorted(found)}
 
 
 def _check_shares(train: Any, key: str) -> None:
@@ -312,36 +330,6 @@ def _refuse_unhashed(block: Any, path: str) -> None:
         _refuse_unhashed(value, here)
 
 
-def _check_references(params: Params) -> None:
-    """Names that point at other blocks point at blocks that exist, and no two links claim one pointer file."""
-    for index, run in enumerate(params.pipeline.runs):
-        must_exist(run, params.runs, f"pipeline.runs.{index}")
-    for name, view in params.views.items():
-        must_exist(str(view.get("dataset")), params.datasets, f"views.{name}.dataset")
-    for name, block in params.runs.items():
-        must_exist(block.view, params.views, f"runs.{name}.view")
-    seen: dict[tuple[str, str, str], str] = {}
-    for name, link in params.links.items():
-        must_exist(link.run, params.runs, f"links.{name}.run")
-        _exists_artifact(link.artifact, params, f"links.{name}.from")
-        if link.role in TAKEN_ROLES:
-            raise SettingsError(f"links.{name}.role: {link.role!r} is not allowed: the pipeline uses this name itself")
-        target = (link.run, link.stage, link.role)
-        if target in seen:
-            raise SettingsError(f"links.{name}: the role {link.role!r} of run {link.run!r} is taken by links.{seen[target]}")
-        seen[target] = name
-
-
-def _exists_artifact(path: str, params: Params, key: str) -> None:
-    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file and DVC's to find."""
-    match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
-    if match is None:
-        return  # the user's own file: Workspace.check_links
-    kinds: dict[str, Any] = {"views": params.views, "train": params.runs, "export": params.runs}
-    must_exist(match[1], kinds, f"{key} (outputs/<kind>)")
-    must_exist(match[2], kinds[match[1]], key)
-
-
 # --------------------------------------------------------------------------------------------------------------- command
 
 
@@ -357,8 +345,15 @@ def describe(workspace: Workspace) -> str:
         run = workspace.run(name)
         lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
         lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
-        blocks = {"train": run.train, "export": run.export, "evaluate": run.evaluate, "promote": workspace.gates(name)}
+        blocks = {
+            "train": run.train,
+            "detect": run.detect,
+            "export": run.export,
+            "evaluate": run.evaluate,
+            "promote": workspace.gates(name),
+        }
         lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
+    lines += [f"ood.{name}: {_flat(entry)}" for name, entry in params.ood.items()]
     return "\n".join(lines)
 
 

@@ -86,7 +86,10 @@ def _classes(annotation: Any) -> list[type[BaseModel]]:
 
 def _field_hint(cls: type[BaseModel], location: list[str]) -> str:
     field = cls.model_fields.get(location[-1]) if len(location) == 1 else None
-    return f"it takes {field.annotation}" if field and field.description is None else "it is required"
+    if field is None or field.description is not None:
+        return "it is required"
+    blocks = getattr(field.annotation, "__origin__", field.annotation) is dict
+    return "it is required, {} where there is nothing to say" if blocks else f"it takes {field.annotation}"
 
 
 def _choices(name: str, allowed: Any) -> str:

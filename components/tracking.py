@@ -17,8 +17,16 @@ from components import registry, settings
 from components.passing import Unavailable
 from components.record.live import live_curves
 from components.record.outs import Outs, Point
-from components.record.published import Published, database, note_published, published, shown_uri, tracking_uri
-from components.record.recording import record_evaluation, record_run, sweep
+from components.record.published import (
+    Published,
+    database,
+    detection_key,
+    note_published,
+    published,
+    shown_uri,
+    tracking_uri,
+)
+from components.record.recording import record_detection, record_evaluation, record_run, sweep
 from components.redact import redacted
 from components.runtime import locked
 from components.settings import Workspace
@@ -54,9 +62,10 @@ class TrackingRefused(TrackingUnavailable):
     passing = False
 
 
-def publish(workspace: Workspace, run: str) -> Published:
+def publish(workspace: Workspace, run: str, detection: bool = True) -> Published:
     """Record the run and its evaluation in MLflow and register its model; what exists already is found, not made again.
 
+    ``detection``: also its table of out-of-distribution views; the evaluate stage comes before today's table is made.
     The alias ``candidate`` moves to the version that fits today's export. Raises SettingsError where outs or their entries
     in dvc.lock are missing, TrackingUnavailable where the server does not answer.
     """
@@ -67,9 +76,12 @@ def publish(workspace: Workspace, run: str) -> Published:
         run_id = record_run(server, outs)
         version = registry.register(server.client, outs.name, outs.key, run_id, outs.export)
         record_evaluation(server, outs, run_id, version)
+        table = detection_key(workspace, run) if detection else ""
+        if table:
+            record_detection(server, outs, run_id, table)
         registry.set_alias(server.client, outs.name, "candidate", int(version.version))
         sweep(server)
-        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id)
+        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
         note_published(workspace, run, found)
     return found
 

@@ -12,9 +12,9 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import write_artifacts
 from flows.notify import notify_failure
-from flows.plan import Plan
+from flows.plan import Plan, ends
 from flows.project import Project
-from flows.report import Row, metrics_rows, table, where_to_look
+from flows.report import Row, metrics_rows, ood_tables, table, where_to_look
 from flows.server import IS_TEMPORARY
 from flows.stages import Outcome
 from flows.tries import StageFailed
@@ -22,14 +22,15 @@ from flows.tries import StageFailed
 
 def conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> State[Any]:
     """The flow run's final state; ``states``: of its tasks, by name. Prints the tables, logs and tells what failed."""
-    after: dict[str, tuple[str, ...]] = {f"publish@{run}": (f"evaluate@{run}",) for run in plan.unpublished}
+    after: dict[str, tuple[str, ...]] = {f"publish@{run}": ends(run) for run in plan.unpublished}
     after |= {stage.name: stage.after for stage in plan.stages}
     after |= {name: () for name in states if name.startswith("share@")}
     bad = [name for name, state in states.items() if not state.is_completed()]
     rows = [_row(name, state, [needed for needed in after[name] if needed in bad]) for name, state in states.items()]
     write_artifacts(project, rows, plan.runs)
-    done = [run for run in plan.runs if not {f"evaluate@{run}", f"publish@{run}"} & set(bad)]
-    print("", table(rows), "", table(metrics_rows(project, done)), where_to_look(project), sep="\n", flush=True)
+    done = [run for run in plan.runs if not {*ends(run), f"publish@{run}"} & set(bad)]
+    tables = (table(rows), table(metrics_rows(project, done)), ood_tables(project, done))
+    print("", "\n\n".join(filter(None, tables)), where_to_look(project), sep="\n", flush=True)
     for name in bad:
         if states[name].is_failed():
             get_run_logger().error("%s failed: %s", name, _error(states[name]))

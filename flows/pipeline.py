@@ -17,7 +17,7 @@ from components.record.published import published
 from components.settings import ROOT
 from flows.conclusion import conclude, tell_broken_off
 from flows.lock_order import sort_lock
-from flows.plan import Plan, make_plan
+from flows.plan import Plan, ends, make_plan
 from flows.preflight import check_settings, check_versions
 from flows.presence import present
 from flows.project import AnotherRun, Project
@@ -77,7 +77,7 @@ def execute(project: Project, plan: Plan) -> State[Any]:
             needed = [futures[name] for name in stage.after]
             futures[stage.name] = patient(run_task, crew).submit(stage=stage, crew=crew, wait_for=needed, return_state=False)
         for run in plan.unpublished:
-            needed = [futures[name] for name in (f"evaluate@{run}",) if name in futures]
+            needed = [futures[name] for name in ends(run) if name in futures]
             publishing = patient(publish_task, crew).submit(run=run, crew=crew, wait_for=needed, return_state=False)
             futures[f"publish@{run}"] = publishing
         if crew.share:

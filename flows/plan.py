@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 IsPublished = Callable[[Workspace, str], object]
 
-FORCED = ("train", "export", "evaluate")  # a run's own chain: what --force runs again
+FORCED = ("train", "detect", "export", "evaluate", "ood_table")  # a run's own chain: what --force runs again
+LAST = ("evaluate", "ood_table")  # what a run ends with, and is published after
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     return Plan(runs, tuple(stages), len(rest), unpublished, address, kept_here)
 
 
+def ends(run: str) -> tuple[str, ...]:
+    """The stages that a run ends with: it is published after them."""
+    return tuple(f"{kind}@{run}" for kind in LAST)
+
+
 def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str, list[Any]], str | None]:
     """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies); each stage's status;
     the address of the remote that clones share.
@@ -104,7 +110,7 @@ def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str
     try:
         with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
             index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
-            graph = _by_name(index.graph, [f"evaluate@{run}" for run in runs])
+            graph = _by_name(index.graph, [stage for run in runs for stage in ends(run)])
             address = remote_address(repo, project.params.pipeline.remote)
             return graph, {stage.name: _status(stage) for stage in index.stages if stage.name in graph}, address
     except (DvcException, OSError) as error:

@@ -62,7 +62,8 @@ def _public(pin: str) -> str:
 def check_settings(project: Project, plan: Plan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
     place = project.workspace
-    checks = {"fetch": place.dataset, "augment": place.check_view, "train": place.check_run, "evaluate": place.check_run}
+    checks = {"fetch": place.dataset, "augment": place.check_view}
+    checks |= dict.fromkeys(("train", "detect", "export", "evaluate"), place.check_run)
     for stage in plan.stages:
         if stage.kind in checks:
             checks[stage.kind](stage.block)

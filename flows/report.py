@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components import settings
-from flows.plan import Plan
+from flows.plan import Plan, ends
 from flows.project import Project
 
 MAIN = 4  # metrics a line
@@ -35,7 +36,7 @@ def describe(plan: Plan) -> str:
     rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
     names = {stage.name for stage in plan.stages}
     for run in plan.unpublished:
-        rows.append({"stage": f"publish@{run}", "why": "new results" if f"evaluate@{run}" in names else "not published yet"})
+        rows.append({"stage": f"publish@{run}", "why": "new results" if names.intersection(ends(run)) else "not published yet"})
     rows += [{"stage": f"share@{name}", "why": "not on the remote yet"} for name in plan.unshared]
     return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
 
@@ -58,6 +59,27 @@ def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
             }
         )
     return rows
+
+
+def ood_tables(project: Project, runs: Iterable[str]) -> str:
+    """AUROC of each detector against each view that a run was not made for, a table a run; "" where there is none."""
+    texts = []
+    for run in runs:
+        path = project.folder / "outputs" / "ood_table" / run / "report" / "auroc.csv"
+        if project.workspace.ood(run) and path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [{name: _short(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+            texts.append(
+                f"{run} against other views (AUROC; all figures: {path.parent.relative_to(project.folder)}):\n{table(rows)}"
+            )
+    return "\n\n".join(texts)
+
+
+def _short(cell: str) -> str:
+    try:
+        return f"{float(cell):.4f}"
+    except ValueError:
+        return cell
 
 
 def where_to_look(project: Project) -> str:

@@ -25,7 +25,7 @@ from flows.share import Share
 from flows.tries import JITTER, MOST_LOST, Limit, Lost, StageFailed, delays, failure, memory_kills, worth_another_try
 
 P = ParamSpec("P")
-ON_DEVICE = ("train", "export", "evaluate")
+ON_DEVICE = ("train", "detect", "export", "evaluate", "ood")
 HINTS = (
     "To track the changes",
     "git add ",

@@ -5,6 +5,7 @@ import copy
 import pytest
 from workbench import ROOT, run, toy_params, write_params
 
+from components.references import Ood
 from components.settings import Workspace
 from components.strict import SettingsError
 
@@ -29,6 +30,7 @@ def workspace(tmp_path):
                 "optimizer": "adamw",
                 "learning_rate": 1e-3,
             },
+            "detect": {},
             "export": {},
             "evaluate": {},
             "promote": {},
@@ -48,6 +50,40 @@ def workspace(tmp_path):
         return Workspace(tmp_path)
 
     return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "runs.net.export",
+            {"detector": "odin"},
+            r"runs\.net\.export\.detector: 'odin' is not allowed: it needs a gradient",
+        ),
+        ("runs.net.export", {"detector": "vin"}, r"runs\.net\.export\.detector: unknown name 'vin'.*did you mean 'vim'"),
+        ("runs.net.detect", {"detectors": ["msp", "vin"]}, r"runs\.net\.detect\.detectors: unknown name 'vin'"),
+        ("runs.net.detect", {"options": {"knn": {"k": 5}}}, r"runs\.net\.detect\.options\.knn\.k: unknown key \(value 5\)"),
+        ("runs.net.detect", {"options": {"knn": {"neighbours": 0}}}, r"runs\.net\.detect\.options\.knn\.neighbours: 0 is not"),
+        (
+            "views.turned.image_size",
+            16,
+            r"ood\.odd\.view: its images are 16 x 16 x 1, the run's view has 8 x 8 x 1; give the view the same shape",
+        ),
+    ],
+)
+def test_what_a_detector_cannot_do_is_said_before_anything_starts(workspace, path, value, message):
+    changed = workspace(path, value)
+    changed.params.ood["odd"] = Ood(run="net", view="turned", kind="far")
+    with pytest.raises(SettingsError, match=message):
+        changed.check_run("net")
+
+
+def test_a_served_detector_is_one_of_the_fitted(workspace):
+    changed = workspace("runs.net", workspace("", None).params.runs["net"].model_dump() | {"export": {"detector": "vim"}})
+    changed.check_run("net")
+    changed.params.runs["net"].detect["detectors"] = ["msp"]
+    with pytest.raises(SettingsError, match=r"runs\.net\.export\.detector: 'vim' is not among runs\.net\.detect\.detectors"):
+        changed.check_run("net")
 
 
 def everything(workspace):
@@ -100,6 +136,22 @@ def everything(workspace):
             {"a": {"run": "net", "stage": "train", "role": "init", "from": "outputs/train/nett"}},
             r"links\.a\.from: unknown name 'nett'",
         ),
+        (
+            "ood",
+            {"a": {"run": "net", "view": "turnd", "kind": "far"}},
+            r"ood\.a\.view: unknown name 'turnd'.*'turned'",
+        ),
+        (
+            "ood",
+            {"a": {"run": "net", "view": "turned", "kind": "far"}, "b": {"run": "net", "view": "turned", "kind": "near"}},
+            r"ood\.b: the view 'turned' of run 'net' is taken by ood\.a",
+        ),
+        (
+            "ood",
+            {"a": {"run": "net", "view": "plain", "kind": "near"}},
+            r"ood\.a\.view: 'plain' is what run 'net' is trained on",
+        ),
+        ("runs.net.detect", {"tpr": 1.5}, r"runs\.net\.detect\.tpr: 1\.5 is not allowed"),
         ("sed", 1, r"sed: unknown key.*did you mean 'seed'"),
     ],
 )

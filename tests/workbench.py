@@ -81,12 +81,14 @@ def toy_params(**train: object) -> dict:
                 "view": "turned",
                 "model": {"name": "toy_coder", "width": 4},
                 "train": block | train,
+                "detect": {},
                 "export": {},
                 "evaluate": {},
                 "promote": {},
             }
         },
         "links": {"toy_other": {"run": "toy", "stage": "train", "role": "other", "from": "outputs/views/plain"}},
+        "ood": {},
     }
 
 
@@ -102,7 +104,7 @@ def add_own(params: dict, **promote: object) -> dict:
         "optimizer": "sgd",
         "learning_rate": 0.1,
     }
-    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": promote}
+    blocks = {"train": train, "detect": {}, "export": {}, "evaluate": {}, "promote": promote}
     params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
     params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
     params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 4}, **blocks}
@@ -111,6 +113,7 @@ def add_own(params: dict, **promote: object) -> dict:
 
 def run_settings(model: str, options: dict, **train: object):
     """A classification run's settings, parsed, with a small training."""
+    from components.detect.settings import DetectSettings
     from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
     from components.settings import ModelSettings, RunSettings
     from components.train.loop import LoopSettings
@@ -125,6 +128,7 @@ def run_settings(model: str, options: dict, **train: object):
         view="view",
         model=ModelSettings(model, options),
         train=Train(**block | {"learning_rate": 1e-3} | train),
+        detect=DetectSettings(),
         export=ExportSettings(),
         evaluate=EvaluateSettings(),
     )

@@ -34,7 +34,7 @@ def main() -> None:
         evaluate(workspace, run)
     measure(workspace, run)
     try:
-        published = publish(workspace, run)
+        published = publish(workspace, run, detection=arguments.publish)
         print(f"{run}: published as version {published.version}")
     except TrackingUnavailable as error:
         if arguments.publish:

@@ -14,7 +14,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from components.batch import Batch, Split, Stream, ViewFacts, to_pixels
 from components.models import MODELS
-from components.recipe import Exportable, Graph, Heatmap, Metric, Report
+from components.recipe import Detection, Exportable, Graph, Heatmap, Metric, Report
 from components.settings import RunSettings
 from components.strict import Strict, resolve
 from components.train.optimize import optimize
@@ -42,7 +42,9 @@ class TrainSettings(Strict):
 
 
 class ExportSettings(Strict):
-    """Nothing to choose: one graph, ``model``."""
+    """One graph, ``model``; ``detector``: the out-of-distribution score that becomes a part of it, null for none."""
+
+    detector: str | None = None
 
 
 class EvaluateSettings(Strict):
@@ -74,6 +76,7 @@ class Classification(nn.Module):
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
     Train, Export, Evaluate = TrainSettings, ExportSettings, EvaluateSettings
+    detects = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     bf16_hurts: bool
@@ -128,6 +131,12 @@ class Classification(nn.Module):
             },
             example=lambda batch: {"image": to_pixels(batch["image"])},
         )
+
+    def detection(self) -> Detection:
+        from components.detectors.protocol import Head
+
+        layer: Any = self.classifier.network.head
+        return Detection(self.classifier, Head(layer.weight, layer.bias))
 
     @staticmethod
     def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:

@@ -64,6 +64,10 @@ class Outs:
     def evaluate(self) -> Path:
         return self.workspace.folder / "outputs" / "evaluate" / self.run
 
+    @property
+    def ood_table(self) -> Path:
+        return self.workspace.folder / "outputs" / "ood_table" / self.run
+
 
 def parameters(outs: Outs) -> dict[str, str]:
     """The blocks that made the model, flattened: ``train.learning_rate``. What measures or promotes it is not among them."""

@@ -21,7 +21,7 @@ from components.strict import SettingsError
 class Published:
     """A run as MLflow holds it. ``key`` identifies the export, ``evaluation`` its metrics with their settings.
 
-    ``tracking_uri``: without a password.
+    ``tracking_uri``: without a password. ``detection`` identifies the table of out-of-distribution views, "" for none.
     """
 
     key: str
@@ -29,6 +29,7 @@ class Published:
     tracking_uri: str
     version: int
     run_id: str
+    detection: str = ""
 
 
 def store() -> Path:
@@ -61,6 +62,16 @@ def evaluation_key(workspace: Workspace, run: str) -> str:
     return content_key({"metrics": metrics, "evaluate": workspace.params.runs[run].evaluate})
 
 
+def detection_key(workspace: Workspace, run: str) -> str:
+    """What identifies the table of out-of-distribution views: the hash of its rows; "" for a run without such views."""
+    if not workspace.ood(run):
+        return ""
+    path = workspace.folder / "outputs" / "ood_table" / run / "report" / "ood.csv"
+    if not path.is_file():
+        raise SettingsError(f"{path.relative_to(workspace.folder)}: no such file; `dvc repro ood_table@{run}` makes it")
+    return content_key({"table": path.read_text(encoding="utf-8")})
+
+
 def published(workspace: Workspace, run: str) -> Published | None:
     """The run's record where today's export and evaluation are published to today's tracking server, else None."""
     path = marker(workspace, run)
@@ -69,10 +80,10 @@ def published(workspace: Workspace, run: str) -> Published | None:
         return None
     try:
         found = Published(**json.loads(path.read_text(encoding="utf-8")))
-        today = (export_key(workspace, run), evaluation_key(workspace, run), shown_uri())
+        keys = (export_key(workspace, run), evaluation_key(workspace, run), detection_key(workspace, run))
     except (ValueError, TypeError):  # a marker of another version, or outs that are not all there
         return None
-    return found if (found.key, found.evaluation, found.tracking_uri) == today else None
+    return found if (found.key, found.evaluation, found.detection, found.tracking_uri) == (*keys, shown_uri()) else None
 
 
 def note_published(workspace: Workspace, run: str, record: Published) -> None:

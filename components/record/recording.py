@@ -35,6 +35,7 @@ NAME = "darkroom.name"  # tag: the registered name
 FINGERPRINT = "darkroom.fingerprint"  # tag: the training that made the weights
 LIVE = "darkroom.live"  # tag: "true" on a run of live logging, "adopted" once it is published
 EVALUATION = "darkroom.evaluation"  # tag of a child run: the hash of metrics and evaluation settings
+DETECTION = "darkroom.detection"  # tag of a child run: the hash of the table of out-of-distribution views
 WHOLE = "darkroom.whole"  # tag: every step of the recording is done
 LINEAGE = "darkroom.lineage"  # tag: the hash of the artifact lineage/dvc.lock, once that is there
 PARENT = "mlflow.parentRunId"
@@ -148,6 +149,23 @@ def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[P
             server.client.log_artifacts(run_id, str(outs.evaluate / folder), folder)
     server.client.set_terminated(run_id, "FINISHED")
     server.add_tags(run_id, {**_directions(outs.evaluate), WHOLE: "yes"})
+
+
+def record_detection(server: Server, outs: Outs, parent: str, key: str) -> None:
+    """The child run of the table of out-of-distribution views: figures a detector, tables, pictures."""
+    wanted = {PARENT: parent, DETECTION: key}
+    found = server.runs(wanted)
+    child = found[0] if found else server.create(f"{outs.run} out-of-distribution", wanted | {PROCESS: this_process()})
+    if WHOLE in child.data.tags:
+        return
+    run_id, figures = child.info.run_id, read_json(outs.ood_table / "metrics.json")
+    server.add_tags(run_id, {PROCESS: this_process()})
+    server.add_params(child, flatten({"detect": outs.block.detect}))
+    points = {(f"{detector}.{name}", 0): float(value) for detector, row in figures.items() for name, value in row.items()}
+    server.add_points(run_id, points, child.info.start_time)
+    server.client.log_artifacts(run_id, str(outs.ood_table / "report"), "report")
+    server.client.set_terminated(run_id, "FINISHED")
+    server.add_tags(run_id, {WHOLE: "yes"})
 
 
 def _directions(evaluate: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from flows.notify import check_addresses
 from flows.plan import IsPublished, Plan, make_plan
 from flows.preflight import CheckSettings, check_settings
 from flows.project import Project
-from flows.report import describe, metrics_rows, table, where_to_look
+from flows.report import describe, metrics_rows, ood_tables, table, where_to_look
 
 HELP = "run what is stale, publish the results"
 
@@ -33,7 +33,8 @@ def main(given: argparse.Namespace, is_published: IsPublished = published, check
     with project.alone():
         plan = make_plan(project, runs, given.force, is_published)
         if plan.empty:
-            print(describe(plan), table(metrics_rows(project, runs)), where_to_look(project), sep="\n")
+            tables = (describe(plan), table(metrics_rows(project, runs)), ood_tables(project, runs), where_to_look(project))
+            print("\n".join(filter(None, tables)))
             return 0
         print(describe(plan), flush=True)
         check(project, plan)

@@ -15,7 +15,7 @@ from flows.probe import answers
 from flows.project import Project
 from flows.running import running
 
-ON_DEVICE = ("train@", "export@", "evaluate@")
+ON_DEVICE = ("train@", "detect@", "export@", "evaluate@", "ood@")
 
 
 def leaked_slots(project: Project) -> Iterator[Finding]:

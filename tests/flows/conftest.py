@@ -69,6 +69,12 @@ stages:
       deps: ["outputs/export/${key}", "outputs/views/${item.view}", "outputs/links/${key}/evaluate"]
       params: ["runs.${key}.evaluate"]
       outs: ["outputs/evaluate/${key}"]
+  ood_table:
+    foreach: ${runs}
+    do:
+      cmd: mkdir -p outputs/ood_table/${key} && cp outputs/evaluate/${key}/metrics.json outputs/ood_table/${key}
+      deps: ["outputs/evaluate/${key}/metrics.json"]
+      outs: ["outputs/ood_table/${key}"]
 """
 
 # Knows nothing of die_with_parent: what it starts, and itself, must be ended by the flow.
@@ -111,7 +117,7 @@ with open(".work/published", "a") as file:
 def run_block(**train: Any) -> dict[str, Any]:
     """A run of the fake project."""
     train = {"threads": 1, **train}
-    blocks: dict[str, Any] = {"model": {"name": "m"}, "train": train, "export": {}, "evaluate": {}, "promote": {}}
+    blocks: dict[str, Any] = {"model": {"name": "m"}, "train": train, "detect": {}, "export": {}, "evaluate": {}, "promote": {}}
     return {"recipe": "fake", "view": "v", **blocks}
 
 
@@ -125,6 +131,7 @@ def params(root: str = ".") -> dict[str, Any]:
         "views": {"v": {"dataset": "d"}},
         "runs": {"a": run_block(), "b": run_block(), "c": run_block()},
         "links": {"teacher": {"run": "c", "stage": "train", "role": "teacher", "from": "outputs/export/a"}},
+        "ood": {},
     }
 
 

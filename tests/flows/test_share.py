@@ -46,8 +46,8 @@ def test_what_one_clone_pushes_another_restores(done: Any, tmp_path: Path, monke
     shutil.copytree(done.folder, other.folder, ignore=ignore, symlinks=True)
 
     found = plan(done, "a")
-    assert found.unshared == ("fetch@d", "augment@v", "wire@a", "train@a", "export@a", "evaluate@a")
-    assert "share@train@a     not on the remote yet" in describe(found)
+    assert found.unshared == ("fetch@d", "augment@v", "wire@a", "train@a", "export@a", "evaluate@a", "ood_table@a")
+    assert "share@train@a      not on the remote yet" in describe(found)
 
     lines: list[str] = []
     with monkeypatch.context() as elsewhere:

@@ -1,5 +1,6 @@
 """Links: weights of every published container, and pointers that do not depend on the past."""
 
+import json
 import os
 import pickle
 
@@ -72,3 +73,24 @@ def test_pointers_follow_params_and_leave_with_them(tmp_path):
     write_params(tmp_path, params | {"links": {}})
     run("python", "-m", "components.link.wire", "toy", **stage)
     assert [path.name for path in folder.iterdir()] == ["run"]
+
+
+def test_scores_of_other_views_leave_with_their_entry(tmp_path):
+    params = toy_params()
+    entry = {"run": "toy", "view": "plain", "kind": "far"}
+    folder = tmp_path / "outputs/ood/toy"
+
+    def wire(**entries):
+        write_params(tmp_path, params | {"ood": entries})
+        run("python", "-m", "components.link.wire", "toy", cwd=tmp_path, PYTHONPATH=str(ROOT))
+        return (folder / "run").read_text(), json.loads((folder / "views.json").read_text())
+
+    assert wire() == ("toy\n", [])
+    one, (view,) = wire(a=entry)
+    for name in ("plain", "inside"):
+        (folder / name).mkdir()
+    assert (one, view) == ("toy against other views\n", "plain")
+    two, views = wire(a=entry, b=entry | {"view": "turned", "split": "test"})
+    assert (two, views) == (one, ["plain", "turned"]), "a second view makes no detector stale"
+    assert wire(b=entry | {"view": "turned", "split": "test"})[1] == ["turned"]
+    assert sorted(path.name for path in folder.iterdir()) == ["inside", "run", "views.json"]

@@ -33,6 +33,7 @@ class Toy(nn.Module):
     Roles: ClassVar[dict] = {}
     Train, Export, Evaluate = TrainSettings, NoSettings, NoSettings
     bf16_hurts = False
+    detects = False
 
     def __init__(self, settings, view):
         super().__init__()

@@ -23,12 +23,14 @@ pipeline: {runs: [small]}
 datasets: {digits: {source: digits, path: x}}
 views: {digits: {dataset: digits}}
 links: {}
+ood: {}
 runs:
   small:
     recipe: classification
     view: digits
     model: {name: resnet18, width: 8}
     train: {steps: 20, learning_rate: 1e-3, augment: {flip: [0.5, 1]}}
+    detect: {}
     export: {}
     evaluate: {split: test}
     promote: {}
@@ -92,6 +94,14 @@ class Home:
         self.write(f"{folder}/report/report.json", json.dumps({"directions": {"accuracy": "max", "calibration_error": "min"}}))
         self.write(f"{folder}/report/per_class.csv", "class,accuracy\nzero,1.0\n")
         self.write(f"{folder}/plots/confusion.png", "picture")
+
+    def other_view(self, auroc: float) -> None:
+        """The run has an out-of-distribution view and its table."""
+        self.write("params.yaml", PARAMS.replace("ood: {}", "ood: {odd: {run: small, view: digits, kind: far, split: test}}"))
+        self.workspace = Workspace(self.folder)
+        folder = "outputs/ood_table/small"
+        self.write(f"{folder}/metrics.json", json.dumps({"vim": {"far_auroc": auroc}}))
+        self.write(f"{folder}/report/ood.csv", f"detector,view,auroc\nvim,digits,{auroc}\n")
 
 
 def make_export(folder: Path) -> None:

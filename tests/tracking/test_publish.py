@@ -197,6 +197,23 @@ def test_a_new_evaluation_is_a_second_child_only(home):
     assert registry.aliased(server(home).client, "study.small", "candidate").tags["metric.accuracy"] == "0.5"
 
 
+def test_the_table_of_other_views_is_a_child_of_its_own(home):
+    publish(home.workspace, "small")
+    home.other_view(0.9)
+    assert published(home.workspace, "small") is None
+    assert publish(home.workspace, "small", detection=False).detection == ""
+    assert published(home.workspace, "small") is None, "the evaluate stage comes before the table"
+    for _ in range(2):
+        one = publish(home.workspace, "small")
+    assert published(home.workspace, "small") == one
+    home.other_view(0.8)
+    assert publish(home.workspace, "small").detection != one.detection
+    tables = [child for child in parents_and_children(home)[1] if "darkroom.detection" in child.data.tags]
+    assert sorted(child.data.metrics["vim.far_auroc"] for child in tables) == [0.8, 0.9]
+    (file,) = server(home).client.list_artifacts(tables[0].info.run_id, "report")
+    assert (file.path, tables[0].info.status) == ("report/ood.csv", "FINISHED")
+
+
 def test_latency_is_noted_for_its_own_export_only(home):
     path = settings.WORK / "latency" / "study.small.json"
     path.parent.mkdir()

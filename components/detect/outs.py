@@ -1,0 +1,94 @@
+"""The three outs of ``detect@<run>``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.augment.views import View
+from components.detect.files import write_arrays, write_json
+from components.detect.fitting import save_fitted
+from components.detect.inside import Inside
+from components.runtime import fresh_folder
+from components.settings import ROOT, RunSettings, Workspace
+
+
+@dataclass(frozen=True)
+class Outs:
+    """``fitted``: for the scores of other views; ``inside``: scores of the run's own; ``served``: for the export."""
+
+    fitted: Path
+    inside: Path
+    served: Path
+
+
+@contextmanager
+def fresh_outs(workspace: Workspace, run: str) -> Iterator[Outs]:
+    """New folders, which take the places of the old ones when the block ends well."""
+    outputs = workspace.folder / "outputs"
+    places = outputs / "detect" / run / "fitted", outputs / "ood" / run / "inside", outputs / "detect" / run / "served"
+    with ExitStack() as stack:
+        yield Outs(*[stack.enter_context(fresh_folder(place)) for place in places])
+
+
+def write_fitted(folder: Path, settings: RunSettings, view: View, detectors: dict[str, Any], unfitted: dict[str, str]) -> None:
+    """The detectors; what the network is made of beside its weights: facts of the view, digests of the files of its code.
+
+    DVC's stage of a pair can name neither the run's view nor these files, and depends on this folder instead.
+    """
+    save_fitted(folder, detectors, settings.detect.options, unfitted, settings.detect.batch_size)
+    shutil.copyfile(view.folder / "view.json", folder / "view.json")
+    code = {"recipe": f"recipes/{settings.recipe}.py", "model": f"models/{settings.model.name}.py"}
+    digests = {role: hashlib.sha256((ROOT / "components" / file).read_bytes()).hexdigest() for role, file in code.items()}
+    write_json(folder / "network.json", digests)
+
+
+def write_inside(folder: Path, settings: RunSettings, found: Inside, unfitted: dict[str, str]) -> None:
+    """Scores, thresholds, and where they come from."""
+    write_arrays(folder / "validation.npz", found.validation)
+    write_arrays(folder / "inside.npz", found.inside)
+    images = {"validation": _count(found.validation), "inside": _count(found.inside)}
+    facts = {"tpr": settings.detect.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
+    splits = {"validation_split": found.validation_split, "inside_split": found.inside_split}
+    write_json(folder / "facts.json", facts | splits)
+
+
+def _count(scores: dict[str, np.ndarray]) -> int:
+    return len(next(iter(scores.values()), ()))
+
+
+def write_served(outs: Outs, settings: RunSettings, found: Inside) -> None:
+    """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
+
+    A detector that keeps nothing of the training images has no file here either.
+    """
+    name, folder = served_detector(settings), outs.served
+    if name is None:
+        write_json(folder / "served.json", {})
+        return
+    state = outs.fitted / f"{name}.safetensors"
+    if state.is_file():
+        shutil.copyfile(state, folder / "detector.safetensors")
+    write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
+    facts = {"detector": name, "options": settings.detect.options.get(name, {}), "threshold": found.thresholds[name]}
+    more = {"tpr": settings.detect.tpr, "split": found.validation_split, "code": _detectors_digest()}
+    write_json(folder / "served.json", facts | more)
+
+
+def _detectors_digest() -> str:
+    """Of the detectors' code: what an export that holds one depends on, and an export without one does not."""
+    files = sorted((ROOT / "components" / "detectors").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def served_detector(settings: RunSettings) -> str | None:
+    """``export.detector``; None for recipes whose exports have none."""
+    name: str | None = getattr(settings.export, "detector", None)
+    return name

@@ -1,0 +1,271 @@
+"""The stages detect, ood and ood_table on a small classifier: what they write is what detectors and metrics say."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from detect.conftest import OOD
+from safetensors.torch import load_file
+from threadpoolctl import threadpool_info
+
+from components.augment.views import open_view
+from components.detect import features
+from components.detect.fitting import load_fitted
+from components.detect.network import exact_arithmetic, load_network
+from components.detectors import DETECTORS
+from components.metrics.detection import detection_figures, threshold_at_tpr
+from components.strict import resolve
+
+
+def answer(project, view, split):
+    """(features, logits, labels, images) of a split, straight from the network."""
+    workspace = project.workspace
+    own = open_view(project.view("known"))
+    network = load_network(workspace, workspace.run("known"), own, torch.device("cpu"))
+    batch = next(open_view(project.view(view)).batches(split, 1000, ("label",)))
+    values, logits = network.answer(batch["image"])
+    return network, values, logits, batch
+
+
+def npz(path):
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def rows(path):
+    return list(csv.DictReader(path.open()))
+
+
+def test_scores_are_those_of_detectors_that_are_fitted_by_hand(project, monkeypatch):
+    monkeypatch.setattr(features, "CELLS", 200)  # so that the fits read several batches
+    project.detect()
+    project.outside("known_turned")
+    found = npz(project.outputs / "ood/known/turned/scores.npz")
+    inside = npz(project.outputs / "ood/known/inside/inside.npz")
+    assert list(found) == list(inside) == list(DETECTORS)
+    network, *sample, _ = answer(project, "known", "train")
+    for view, scores in (("turned", found), ("known", inside)):
+        _, values, logits, batch = answer(project, view, "test")
+        for name in DETECTORS:
+            detector = resolve(DETECTORS, name, "")(**{"neighbours": 5} if name == "knn" else {})
+            detector.fit([(*sample, answer(project, "known", "train")[3]["label"])], network.head)
+            by_hand = (
+                detector.score_images(network.logits, batch["image"]) if name == "odin" else detector.score(values, logits)
+            )
+            np.testing.assert_allclose(scores[name], by_hand.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
+    assert (inside["energy"] > found["energy"].max()).mean() > 0.5  # the other view is another one
+
+
+def test_what_is_saved_comes_back(project):
+    project.detect()
+    folder = project.outputs / "detect/known/fitted"
+    detectors, batch_size = load_fitted(folder)
+    assert (list(detectors), batch_size) == (list(DETECTORS), 256)
+    assert detectors["knn"].neighbours == 5
+    for name, detector in detectors.items():
+        stored = load_file(folder / f"{name}.safetensors") if detector.kept else {}
+        assert (folder / f"{name}.safetensors").exists() == bool(detector.kept)
+        assert all(torch.equal(tensor, stored[key]) for key, tensor in detector.state().items())
+        assert all(tensor.dtype == torch.float64 or name == "knn" for tensor in stored.values())
+
+
+def test_the_served_detector_with_its_threshold_and_its_reference(project):
+    project.detect()
+    served = project.outputs / "detect/known/served"
+    facts = json.loads((served / "served.json").read_text())
+    assert len(facts.pop("code")) == 64, "an export that holds a detector follows an edit of its code"
+    validation = npz(project.outputs / "ood/known/inside/validation.npz")["vim"]
+    assert facts == {
+        "detector": "vim",
+        "options": {},
+        "threshold": threshold_at_tpr(validation, 0.95),
+        "tpr": 0.95,
+        "split": "validation",
+    }
+    assert (npz(served / "reference.npz")["ood_score"] == validation.astype(np.float32)).all()
+    assert (served / "detector.safetensors").read_bytes() == (served.parent / "fitted/vim.safetensors").read_bytes()
+
+
+def test_another_view_leaves_the_others_alone_and_needs_no_image_of_the_runs_own(project):
+    project.detect()
+    project.outside("known_turned")
+    before = project.files()
+    shutil.rmtree(project.view("known"))  # on another machine they need not be
+    project.outside("known_noise")
+    after = project.files()
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"ood/known/noise/scores.npz", "ood/known/noise/facts.json"}
+    facts = json.loads(after["ood/known/noise/facts.json"])
+    assert facts == {"view": "noise", "kind": "far", "split": "all", "images": 180}  # three splits of 60
+
+
+def test_the_table_says_what_the_metrics_say(project, capsys):
+    chosen = ("msp", "vim", "gradnorm", "relative_mahalanobis", "energy")
+    project.edit(detect={"detectors": chosen})
+    project.everything()
+    out, ood = project.outputs / "ood_table/known", project.outputs / "ood/known"
+    found, facts = rows(out / "report/ood.csv"), json.loads((ood / "inside/facts.json").read_text())
+    assert [(row["detector"], row["view"]) for row in found] == [
+        (name, view) for name in DETECTORS if name in chosen for view in ("turned", "noise", "near", "far")
+    ]
+    inside = npz(ood / "inside/inside.npz")
+    for row in found[::4]:
+        outside = npz(ood / "turned/scores.npz")[row["detector"]]
+        wanted = detection_figures(inside[row["detector"]], outside)
+        assert {name: float(row[name]) for name in wanted} == wanted
+        assert float(row["rejected"]) == np.mean(outside < facts["thresholds"][row["detector"]])
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["vim"]["far_auroc"] == float(
+        next(r["auroc"] for r in found if (r["detector"], r["view"]) == ("vim", "noise"))
+    )
+    compact = rows(out / "report/auroc.csv")
+    assert list(compact[0]) == ["detector", "turned", "noise", "near", "far"]
+    pictures = {"auroc.png", *(f"{kind}_{view}.png" for kind in ("histograms", "roc") for view in ("turned", "noise"))}
+    assert {path.name for path in (out / "plots").iterdir()} == pictures
+    of_vim = next(row for row in compact if row["detector"] == "vim")
+    assert re.search(rf"^vim +{float(of_vim['turned']):.4f} ", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_two_views_of_a_kind_are_averaged_and_a_view_that_is_no_longer_meant_is_not_read(project):
+    both = {name: entry | {"kind": "far"} for name, entry in OOD.items()}
+    project.edit(detect={"detectors": ["msp"]}, export={}, ood=both)
+    project.everything()
+    (project.outputs / "ood/known/left").mkdir()  # of an entry that was removed while nobody looked
+    project.table()
+    found = [row for row in rows(project.outputs / "ood_table/known/report/ood.csv") if row["detector"] == "msp"]
+    assert [row["view"] for row in found] == ["noise", "turned", "far"]
+    assert float(found[2]["auroc"]) == np.mean([float(row["auroc"]) for row in found[:2]])
+    assert int(found[2]["images"]) == 180 + 60
+    assert set(json.loads((project.outputs / "ood_table/known/metrics.json").read_text())["msp"]) == {
+        "far_auroc",
+        "far_fpr95_in_positive",
+    }
+
+
+def test_two_folders_hold_the_same_bytes(project, tmp_path, monkeypatch):
+    project.edit(detect={"detectors": ["msp", "odin", "vim"]}, ood={"known_noise": OOD["known_noise"]})
+    shutil.copytree(project.folder, tmp_path / "elsewhere" / "other")
+    first = project.everything().files()
+    other = type(project)(tmp_path / "elsewhere" / "other", monkeypatch)
+    assert other.everything().files() == first
+    project.detect()  # over what is there
+    assert project.files() == first
+
+
+def test_a_run_without_other_views_is_fitted_for_what_it_serves_alone(project):
+    project.edit(ood={})
+    project.everything()
+    facts = json.loads((project.outputs / "detect/known/fitted/detectors.json").read_text())
+    assert list(facts["detectors"]) == ["vim"]
+    assert json.loads((project.outputs / "ood_table/known/metrics.json").read_text()) == {}
+    assert (project.outputs / "ood_table/known/report/ood.csv").read_text().startswith("detector,view,kind,images,auroc")
+    project.edit(export={})
+    (project.outputs / "train/known/weights.pt").unlink()  # nothing is asked of the network
+    project.everything()
+    assert json.loads((project.outputs / "detect/known/served/served.json").read_text()) == {}
+    assert npz(project.outputs / "ood/known/inside/inside.npz") == {}
+
+
+def test_a_recipe_that_is_no_classifier_has_nothing_to_detect(project, monkeypatch):
+    monkeypatch.setattr("components.recipes.classification.Classification.detects", False)
+    project.edit(export={})
+    project.detect()
+    assert json.loads((project.outputs / "detect/known/fitted/detectors.json").read_text())["detectors"] == {}
+
+
+def keep(project, view, split, count):
+    """Only the first ``count`` images of a split stay in the view."""
+    folder = project.view(view)
+    facts = json.loads((folder / "view.json").read_text())
+    for column in ("image", "label"):
+        path = folder / f"{split}.{column}.npy"
+        np.save(path, np.load(path)[:count])
+    facts["counts"][split] = count
+    (folder / "view.json").write_text(json.dumps(facts))
+
+
+def test_detectors_that_cannot_be_fitted_are_listed_and_the_others_go_on(project, capsys):
+    keep(project, "known", "train", 12)
+    project.edit(export={"detector": "knn"}, ood={"known_noise": OOD["known_noise"]})
+    project.everything()
+    assert "relative_mahalanobis: 12 images are fewer than the 16 dimensions" in capsys.readouterr().out
+    left_out = {row["detector"] for row in rows(project.outputs / "ood_table/known/report/unfitted.csv")}
+    assert left_out == {"mahalanobis", "residual", "vim", "relative_mahalanobis"}
+    in_table = {row["detector"] for row in rows(project.outputs / "ood_table/known/report/ood.csv")}
+    assert in_table == set(DETECTORS) - left_out
+    project.edit(export={"detector": "vim"})
+    with pytest.raises(ValueError, match=r"runs\.known\.export\.detector: 'vim' cannot be fitted: vim: 12 images are fewer"):
+        project.detect()
+
+
+def test_thresholds_without_validation_images_come_from_the_test_images(project):
+    keep(project, "known", "validation", 0)
+    project.detect()
+    facts = json.loads((project.outputs / "ood/known/inside/facts.json").read_text())
+    assert facts["validation_split"] == facts["inside_split"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: keep(p, "turned", "test", 0),
+            r"ood\.known_turned\.split: the split 'test' of view 'turned' is empty; it has train \(60",
+        ),
+        (
+            lambda p: shrink(p, 4),
+            r"ood\.known_turned\.view: view 'turned' has image_size 4 and channels 1; .* 'known' with image_size 8",
+        ),
+    ],
+)
+def test_another_view_that_does_not_fit_is_named(project, change, message):
+    project.detect()
+    change(project)
+    with pytest.raises(ValueError, match=message):
+        project.outside("known_turned")
+    assert not (project.outputs / "ood/known/turned").exists()
+
+
+def shrink(project, pixels):
+    facts = json.loads((project.view("turned") / "view.json").read_text())
+    (project.view("turned") / "view.json").write_text(json.dumps(facts | {"image_size": pixels}))
+
+
+def test_an_empty_view_and_an_own_view_without_the_split_are_named(project):
+    project.detect()
+    for split in ("train", "validation", "test"):
+        keep(project, "noise", split, 0)
+    with pytest.raises(ValueError, match=r"ood\.known_noise\.split: view 'noise' has no images"):
+        project.outside("known_noise")
+    keep(project, "known", "test", 0)
+    with pytest.raises(ValueError, match=r"runs\.known\.detect\.split: the split 'test' of view 'known' is empty"):
+        project.detect()
+
+
+def test_no_sum_depends_on_the_number_of_cores():
+    """Measured: a product of NumPy's has other bits with one thread of BLAS than with two."""
+    with exact_arithmetic(1):
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+        assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("head.weight", r"runs\.known: head: the weights are not all finite"),
+        ("norm.weight", r"view 'known', split train: the features of image 0 \(from 0\) are not finite"),
+    ],
+)
+def test_a_network_that_has_diverged_is_no_network_to_detect_with(project, layer, message):
+    path = project.outputs / "train/known/weights.pt"
+    state = torch.load(path)
+    (name,) = [key for key in state if key.endswith(f"network.{layer}")]
+    state[name][0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=message):
+        project.detect()
+    assert not (project.outputs / "detect/known/fitted").exists()
