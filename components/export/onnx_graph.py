@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from components.recipe import Graph
 from components.runtime import write_atomically
 
 CHECKED_BATCHES = (1, 7)
+Answers = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
 
 
 class NamedInputs(nn.Module):
@@ -112,16 +114,27 @@ def open_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def largest_difference(graph: Graph, path: Path, batches: list[Batch], threads: int) -> float:
-    """max |ONNX Runtime - torch| over all outputs of ``batches``; infinite where either is not finite."""
+def answers(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[Answers]:
+    """What torch and what ONNX Runtime answer to each of ``batches``."""
     session = open_session(path, threads)
-    worst = 0.0
     for batch in batches:
         inputs = graph.inputs(batch)
         with torch.no_grad():
             expected = NamedInputs(graph.module)(*inputs.values())
         found = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
-        for want, have in zip(expected, found, strict=True):
-            difference = np.abs(want.numpy() - have).max()
-            worst = max(worst, float(difference) if np.isfinite(difference) else float("inf"))
+        wanted = (tensor.numpy() for tensor in expected)
+        yield dict(zip(graph.outputs, wanted, strict=True)), dict(zip(graph.outputs, found, strict=True))
+
+
+def largest_differences(answered: Iterable[Answers]) -> dict[str, float]:
+    """Output -> max |ONNX Runtime - torch|; infinite where either is not finite.
+
+    A yes or no has no distance, so bool outputs are left out: who puts one into a graph checks it (detector.py).
+    """
+    worst: dict[str, float] = {}
+    for expected, found in answered:
+        for name, want in expected.items():
+            if want.dtype != np.bool_:
+                difference = float(np.abs(want - found[name]).max())
+                worst[name] = max(worst.get(name, 0.0), difference if np.isfinite(difference) else float("inf"))
     return worst
