@@ -1,4 +1,4 @@
-# make run · run-all · plan · up · down · promote · rollback · status · lineage · doctor · gc · test · test-all · check · bench
+# make run · run-all · plan · up · down · promote · rollback · monitor · status · lineage · doctor · gc · test · test-all · check · bench
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -16,6 +16,7 @@ help:
 	@echo "make chaos      kills everything at random moments, KILLS=200 times; SEED=n for the same moments again"
 	@echo "make promote    RUN=name: makes its candidate the champion, if it passes its gates; approve, reject, rollback: also VERSION=n"
 	@echo "                all with COMMENT='why' BY=name STUDY=name"
+	@echo "make monitor    new images before the champion: drift or none; RUN=name FOLDER=images (default: monitor in params.yaml)"
 	@echo "make status     what is champion, since when, on which data; make lineage RUN=name: where a version comes from"
 	@echo "make test       the test suite; make test-all adds the slow tests"
 	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports, known vulnerabilities"
@@ -58,6 +59,10 @@ status: $(INSTALLED)
 
 lineage: $(INSTALLED)
 	@$(FLOWS) lineage $(if $(STUDY),--study "$$STUDY") -- "$$RUN" $(if $(VERSION),"$$VERSION")
+
+.PHONY: monitor
+monitor: $(INSTALLED)
+	@$(FLOWS) monitor $(if $(STUDY),--study "$$STUDY") $(if $(FOLDER),--folder "$$FOLDER") -- $(if $(RUN),"$$RUN")
 
 .PHONY: doctor gc chaos
 doctor: $(INSTALLED)

@@ -1,7 +1,8 @@
 """``python -m flows <command>``: the commands of the pipeline. Prefect, MLflow and torch are imported only when there is work.
 
 Exit codes: 0 done; 1 a stage failed, the others went on, or a candidate was refused; 2 nothing was started, since a setting or
-an argument is wrong; 3 nothing was started, since another pipeline run is at work in the workspace; 130, 143 stopped by signal.
+an argument is wrong; 3 nothing was started, since another pipeline run is at work in the workspace; 4 the monitor found drift;
+130, 143 stopped by signal.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def write_artifacts(project: Project, stages: list[Row], runs: Iterable[str]) ->
     create_table_artifact(key="stages", table=stages, description="what each stage did")
     create_table_artifact(key="metrics", table=metrics_rows(project, runs), description="the main metrics of each run")
     for run in runs:
-        shown = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({_data_uri(path)})" for path in pictures(project, run)]
+        shown = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
         if shown:
             create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(shown), description=run)
 
@@ -29,10 +29,12 @@ def pictures(project: Project, run: str) -> Iterator[Path]:
     """The view's contact sheet and the report's pictures, as far as they are small."""
     outputs = project.folder / "outputs"
     sheet = outputs / "views" / project.workspace.params.runs[run].view / "contact.png"
-    for path in (sheet, *sorted((outputs / "evaluate" / run / "report").glob("*.png"))):
+    reports = [sorted((outputs / kind / run / "report").glob("*.png")) for kind in ("evaluate", "ood_table")]
+    for path in (sheet, *reports[0], *reports[1]):
         if path.is_file() and path.stat().st_size <= BIGGEST:
             yield path
 
 
-def _data_uri(path: Path) -> str:
+def data_uri(path: Path) -> str:
+    """The PNG as an address that holds it whole."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

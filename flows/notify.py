@@ -1,4 +1,4 @@
-"""Messages to people: on a failure and on a promotion, to the Apprise addresses under ``notify`` in params.yaml.
+"""Messages to people: on a failure, a promotion, a drift, to the Apprise addresses under ``notify`` in params.yaml.
 
 Sending never stops or delays the work: a message that cannot be delivered is a warning, and none is waited for longer than
 ``PATIENCE``. Addresses hold tokens; neither they nor what Apprise says of them is ever shown, only key and kind.
@@ -51,10 +51,16 @@ def promotion_addresses(params: Params) -> list[Address]:
     return addresses(notifications(params).on_promotion, "notify.on_promotion", os.environ)
 
 
+def drift_addresses(params: Params) -> list[Address]:
+    """Of ``notify.on_drift``; SettingsError names a variable that the environment lacks."""
+    return addresses(notifications(params).on_drift, "notify.on_drift", os.environ)
+
+
 def check_addresses(params: Params) -> None:
     """Before any work starts: SettingsError where an address cannot be completed from the environment."""
     failure_addresses(params)
     promotion_addresses(params)
+    drift_addresses(params)
 
 
 def addresses(texts: Sequence[str], key: str, environment: Mapping[str, str]) -> list[Address]:
@@ -81,6 +87,14 @@ def notify_promotion(project: Project, title: str, text: str) -> None:
     """Tell ``notify.on_promotion``. Never raises."""
     try:
         _tell(promotion_addresses(project.params), title, text)
+    except Exception as error:
+        _warn(error)
+
+
+def notify_drift(project: Project, title: str, text: str) -> None:
+    """Tell ``notify.on_drift``. Never raises."""
+    try:
+        _tell(drift_addresses(project.params), title, text)
     except Exception as error:
         _warn(error)
 

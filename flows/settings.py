@@ -54,11 +54,27 @@ class Notify(Strict):
 
     on_failure: tuple[str, ...] = ()
     on_promotion: tuple[str, ...] = ()
+    on_drift: tuple[str, ...] = ()
+
+
+class Monitor(Strict):
+    """How the new images of one run are watched. ``folder``: of images, or a text file that lists one path a line.
+
+    ``least``: smallest number of new images that is judged; ``alarm``: false-alarm rate of one report; ``psi``: population
+    stability index from which a difference counts; ``retrain``: whether drift starts the run's pipeline.
+    """
+
+    folder: str = Field(min_length=1)
+    least: int = Field(default=100, ge=20)
+    alarm: float = Field(default=0.01, gt=0, lt=1)
+    psi: float = Field(default=0.1, ge=0)
+    retrain: bool = False
 
 
 def schedules(params: Params) -> Schedules:
-    """The block ``schedules``."""
-    return parse(Schedules, params.schedules, "schedules")
+    """The block ``schedules``; without a block ``monitor`` there is nothing to look after by the clock."""
+    found = parse(Schedules, params.schedules, "schedules")
+    return found if params.monitor else found.model_copy(update={"monitor": ""})
 
 
 def servers(params: Params) -> Servers:
@@ -77,3 +93,10 @@ def servers(params: Params) -> Servers:
 def notifications(params: Params) -> Notify:
     """The block ``notify``."""
     return parse(Notify, params.notify, "notify")
+
+
+def monitors(params: Params) -> dict[str, Monitor]:
+    """The block ``monitor``: run -> how its new images are watched."""
+    for run in params.monitor:
+        named(params.runs, run, f"monitor.{run}")
+    return {run: parse(Monitor, block, f"monitor.{run}") for run, block in params.monitor.items()}

@@ -9,6 +9,7 @@ COMMANDS = {
     "approve": "flows.commands.approve",
     "reject": "flows.commands.reject",
     "rollback": "flows.commands.rollback",
+    "monitor": "flows.commands.monitor",
     "status": "flows.commands.status",
     "lineage": "flows.commands.lineage",
     "up": "flows.commands.up",

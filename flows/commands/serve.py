@@ -12,7 +12,7 @@ from flows.environment import set_defaults
 from flows.notify import check_addresses
 from flows.project import Project
 from flows.running import running
-from flows.settings import schedules, servers
+from flows.settings import monitors, schedules, servers
 
 HELP = "run the deployments against a Prefect server (part of up)"
 
@@ -40,9 +40,10 @@ def main(given: argparse.Namespace) -> int:
 
 
 def check(project: Project) -> None:
-    """SettingsError for anything in the blocks ``schedules``, ``servers`` and ``notify`` that cannot be used."""
+    """SettingsError for anything in the blocks ``schedules``, ``servers``, ``notify``, ``monitor`` that cannot be used."""
     servers(project.params)
     check_addresses(project.params)
+    monitors(project.params)
     chosen = schedules(project.params)
     set_defaults()
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect warns where it cannot make it

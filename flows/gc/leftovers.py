@@ -13,7 +13,13 @@ from flows.gc.waste import Waste, age, remove, size_of
 from flows.project import Project
 
 BY_RUN = ("latency/*.json", "live/*.json", "published/*.json")  # named by the registered name
-BY_AGE = ("scores/*/*", "logs/*.old.log", "aside/*", "shared/*/*")  # made again when missed, or kept for a person to look at
+BY_AGE = (
+    "scores/*/*",
+    "logs/*.old.log",
+    "aside/*",
+    "shared/*/*",
+    "monitor/*/reports/*",
+)  # made again when missed, or kept for a person to look at
 
 
 def leftovers(project: Project, days: float) -> Iterator[Waste]:

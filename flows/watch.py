@@ -1,0 +1,94 @@
+"""The monitor without Prefect: which runs' new images are watched, the command that does it, and the reports not yet told.
+
+A report is told at least once: the note that it was is written when all who should know have been told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components import settings
+from components.record.published import write_json
+from components.strict import SettingsError, named
+from flows.environment import for_children
+from flows.processes import Log, Processes
+from flows.project import Project
+from flows.report import read
+from flows.settings import Monitor, monitors
+
+NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
+TOLD = "told.json"
+
+
+class NotWatched(Exception):
+    """The command failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """``content``: of the report.json in ``folder``; components/monitor/report.py writes it."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def drift(self) -> bool:
+        """Whether it is an alarm."""
+        return bool(self.content["drift"])
+
+    def note(self, **what: Any) -> None:
+        """Note that it was told, and what followed."""
+        write_json(self.folder / TOLD, what)
+
+
+def watched(project: Project, runs: tuple[str, ...], folder: str | None) -> dict[str, Monitor]:
+    """Run -> how it is watched: the named ones, or all of the block. ``folder`` instead of the block's, for one run.
+
+    SettingsError where a run is not known or not told where its images are, and where there is nothing at that place.
+    """
+    known = monitors(project.params)
+    if folder is not None and len(runs) != 1:
+        raise SettingsError("--folder: the images are those of one run: name it")
+    for run in runs:
+        named(project.params.runs, run, "RUN")
+        if folder is None and run not in known:
+            raise SettingsError(f"monitor.{run}: missing; {run}: {{folder: incoming/{run}}} says where its new images are")
+    found = {run: known[run] for run in runs or known if run in known}
+    if folder is not None:
+        (run,) = runs
+        found = {run: found[run].model_copy(update={"folder": folder}) if run in found else Monitor(folder=folder)}
+    for run, monitor in found.items():
+        if not (project.folder / monitor.folder).exists():
+            raise SettingsError(f"monitor.{run}.folder: {monitor.folder!r} does not exist in {project.folder}")
+    return found
+
+
+def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:
+    """Score the run's new images, in a process of its own, where the champion's code runs; what was found. Or NotWatched."""
+    command = [sys.executable, "-m", "components.monitor", run, "--folder", monitor.folder]
+    command += ["--least", str(monitor.least), "--alarm", str(monitor.alarm), "--psi", str(monitor.psi)]
+    timeout = project.params.pipeline.stage_timeout
+    ended = processes.run(command, folder=project.folder, env=for_children(project), log=log, timeout=timeout)
+    if ended.timed_out:
+        raise NotWatched(f"ran past {timeout:g} s (pipeline.stage_timeout)")
+    if ended.code != 0:
+        told = next((line for line in ended.tail if line.startswith("error: ")), ended.tail[-1] if ended.tail else "no word")
+        raise NotWatched(f"{told.removeprefix('error: ')} (exit code {ended.code})")
+    return read(home(project, run) / "last.json")
+
+
+def untold(project: Project, run: str) -> Iterator[Report]:
+    """The reports that nobody has been told of, oldest first. Call it after ``watch``, which removes unfinished ones."""
+    folders = [folder for folder in (home(project, run) / "reports").glob("*") if folder.name.isdigit()]
+    for folder in sorted(folders, key=lambda folder: int(folder.name)):
+        if not (folder / TOLD).exists():
+            yield Report(folder, read(folder / "report.json"))
+
+
+def home(project: Project, run: str) -> Path:
+    """Where the command keeps what it knows of the run's images."""
+    return settings.WORK / "monitor" / project.workspace.registered_name(run)
