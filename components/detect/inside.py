@@ -21,12 +21,9 @@ class Inside:
 
     validation: dict[str, np.ndarray]
     inside: dict[str, np.ndarray]
-    validation_split: str | None
-    inside_split: str | None
+    validation_split: str
+    inside_split: str
     thresholds: dict[str, float]
-
-
-NOTHING = Inside({}, {}, None, None, {})
 
 
 def score_inside(network: Network, settings: RunSettings, view: View, detectors: dict[str, Any]) -> Inside:

@@ -1,12 +1,9 @@
-"""The three outs of ``detect@<run>``."""
+"""What ``detect@<run>`` leaves in its three outs."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +13,8 @@ from components.augment.views import View
 from components.detect.files import write_arrays, write_json
 from components.detect.fitting import save_fitted
 from components.detect.inside import Inside
-from components.runtime import fresh_folder
-from components.settings import ROOT, RunSettings, Workspace
-
-
-@dataclass(frozen=True)
-class Outs:
-    """``fitted``: for the scores of other views; ``inside``: scores of the run's own; ``served``: for the export."""
-
-    fitted: Path
-    inside: Path
-    served: Path
-
-
-@contextmanager
-def fresh_outs(workspace: Workspace, run: str) -> Iterator[Outs]:
-    """New folders, which take the places of the old ones when the block ends well."""
-    outputs = workspace.folder / "outputs"
-    places = outputs / "detect" / run / "fitted", outputs / "ood" / run / "inside", outputs / "detect" / run / "served"
-    with ExitStack() as stack:
-        yield Outs(*[stack.enter_context(fresh_folder(place)) for place in places])
+from components.detect.places import Outs
+from components.settings import ROOT, RunSettings
 
 
 def write_fitted(folder: Path, settings: RunSettings, view: View, detectors: dict[str, Any], unfitted: dict[str, str]) -> None:

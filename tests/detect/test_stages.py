@@ -170,11 +170,10 @@ def test_a_run_without_other_views_is_fitted_for_what_it_serves_alone(project):
     assert npz(project.outputs / "ood/known/inside/inside.npz") == {}
 
 
-def test_a_recipe_that_is_no_classifier_has_nothing_to_detect(project, monkeypatch):
+def test_a_recipe_that_is_no_classifier_cannot_be_asked(project, monkeypatch):
     monkeypatch.setattr("components.recipes.classification.Classification.detects", False)
-    project.edit(export={})
-    project.detect()
-    assert json.loads((project.outputs / "detect/known/fitted/detectors.json").read_text())["detectors"] == {}
+    with pytest.raises(ValueError, match=r"runs\.known: detection needs a classifier"):
+        project.detect()
 
 
 def keep(project, view, split, count):
