@@ -33,6 +33,7 @@ def main() -> None:
     from augmentation import bench_augmentation
     from detection import bench_detection
     from noop import bench_noop
+    from pixelcnn import bench_pixelcnn
     from rejecting import bench_rejecting
     from training import bench_training
 
@@ -42,6 +43,7 @@ def main() -> None:
         "training": bench_training,
         "detection": bench_detection,
         "rejecting": bench_rejecting,
+        "pixelcnn": bench_pixelcnn,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")
