@@ -1,0 +1,109 @@
+"""ADM's noise-aware classifier: its U-Net's way down, then attention pooling (Dhariwal & Nichol 2021, arXiv 2105.05233)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from components.models.published import load_fitting
+from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding
+from components.models.unet_stages import make_plan, middle, way_down
+
+
+class AttentionPool(nn.Module):
+    """[N, C, H, W] -> [N, out]: the mean pixel attends to itself and to every pixel (CLIP's pooling)."""
+
+    def __init__(self, side: int, channels: int, heads: int, out: int):
+        super().__init__()
+        self.heads = heads
+        self.positional_embedding = nn.Parameter(torch.randn(channels, side * side + 1) / channels**0.5)
+        self.qkv_proj = nn.Conv1d(channels, 3 * channels, 1)
+        self.c_proj = nn.Conv1d(channels, out, 1)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, C]."""
+        pixels = x.flatten(2)
+        pixels = torch.cat([pixels.mean(-1, keepdim=True), pixels], dim=-1) + self.positional_embedding  # [N, C, 1 + H W]
+        qkv = self.qkv_proj(pixels).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)  # [N, 3, heads, 1 + H W, C / heads]
+        query, key, value = qkv.unbind(1)
+        mixed = F.scaled_dot_product_attention(query[:, :, :1], key, value)  # [N, heads, 1, C / heads]
+        return mixed.squeeze(2).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c_proj(self.pooled(x)[..., None]).squeeze(-1)
+
+
+class UNetClassifier(nn.Module):
+    """x_t and the time -> class logits; settings as ``UNet``'s."""
+
+    bf16_hurts: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        num_classes: int,
+        width: int = 32,
+        multipliers: tuple[int, ...] = (1, 2, 2),
+        blocks: int = 2,
+        attention: tuple[int, ...] = (),
+        heads: int = 1,
+        head_width: int | None = None,
+        groups: int = 32,
+        dropout: float = 0.0,
+        scale_shift: bool = True,
+        residual_resize: bool = True,
+        qkv_order: QkvOrder = "heads_first",
+    ):
+        super().__init__()
+        assert min(image_size, channels, num_classes) >= 1
+        plan = make_plan(
+            image_size=image_size,
+            width=width,
+            multipliers=multipliers,
+            blocks=blocks,
+            attention=attention,
+            heads=heads,
+            head_width=head_width,
+            groups=groups,
+            dropout=dropout,
+            scale_shift=scale_shift,
+            residual_resize=residual_resize,
+            qkv_order=qkv_order,
+        )
+        count = plan.counts[-1]
+        self.width = width
+        self.time_embed = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
+        self.input_blocks, _ = way_down(plan, channels)
+        self.middle_block = middle(plan)
+        pool = AttentionPool(plan.sizes[-1], count, heads if head_width is None else count // head_width, num_classes)
+        self.out = nn.Sequential(GroupNorm(groups, count), nn.SiLU(), pool)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> logits float32 [N, K]."""
+        embedding = self.time_embed(time_embedding(time, self.width))
+        for stage in self.input_blocks:
+            x = stage(x, embedding)
+        return self.out(self.middle_block(x, embedding)).float()
+
+    @staticmethod
+    def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """guided-diffusion's layout is ours: a copy of the dict, nothing renamed."""
+        return dict(state)
+
+    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+        """Load guided-diffusion's tensors; the last layer starts fresh where the number of classes differs, and a note says so.
+
+        ValueError lists what does not fit; the weights are then unchanged.
+        """
+        state, own, notes = self.from_published(state), self.state_dict(), []
+        ends = ("out.2.c_proj.weight", "out.2.c_proj.bias")
+        if any(key not in state or state[key].shape != own[key].shape for key in ends):
+            state.update({key: own[key] for key in ends})
+            notes.append(f"out.2.c_proj: not of {len(own[ends[1]])} classes in the file: starts fresh")
+        load_fitting(self, state)
+        return notes
