@@ -1,10 +1,12 @@
 """The served classifier, against the formula written out in float64."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from components.evaluate.score import load_served
 from components.recipes.served.classification import Served
 
 
@@ -86,3 +88,11 @@ def test_it_imports_nothing_but_numpy_and_onnxruntime():
         if isinstance(n, ast.Import | ast.ImportFrom)
     }
     assert names == {"__future__", "json", "os", "pathlib", "numpy", "onnxruntime"}
+
+
+def test_loading_leaves_nothing_in_the_folder(export: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    before = sorted(export.rglob("*"))
+    assert load_served(export).classes.tolist() == ["zero", "one", "two"]
+    assert sorted(export.rglob("*")) == before
+    assert not sys.dont_write_bytecode
