@@ -21,9 +21,8 @@ from flows.processes import Processes
 from flows.project import Project
 from flows.settings import Monitor
 from flows.superseded import superseded
-from flows.watch import NOTHING, NotWatched, Report, untold, watch, watched
+from flows.watch import ALARM, NOTHING, NotWatched, Report, untold, watch, watched
 
-DRIFT = "Drift"  # name of the state of a flow run that has found some
 EVENT = {True: "darkroom.monitor.drift", False: "darkroom.monitor.no-drift"}
 IN_EVENT = ("number", "version", "images", "drift", "p", "psi", "rejected", "rejected_expected", "broken")
 
@@ -114,4 +113,4 @@ def conclude(place: Project, found: list[Looked]) -> State[Any]:
     if any(looked.failed for looked in found):
         notify_failure(place, "the monitor could not look at all images", words.replace("; ", "\n"))
         return Failed(message=words)
-    return Completed(message=words, name=DRIFT if any(looked.drift for looked in found) else "Completed")
+    return Completed(message=words, name=ALARM if any(looked.drift for looked in found) else "Completed")

@@ -22,6 +22,7 @@ from flows.settings import Monitor, monitors
 
 NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
 TOLD = "told.json"
+ALARM = "Drift"  # name of the state of a flow run that has found some
 
 
 class NotWatched(Exception):

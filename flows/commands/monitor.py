@@ -7,11 +7,11 @@ import os
 import sys
 
 from flows.commands.chosen import place, project_of
-from flows.environment import set_defaults
+from flows.commands.starting import ready_flow
 from flows.notify import check_addresses
 from flows.preflight import check_versions
 from flows.project import Project
-from flows.watch import NOTHING, watched
+from flows.watch import ALARM, NOTHING, watched
 
 HELP = "score new images with the champion's detector, tell whether they have drifted"
 DRIFT = 4
@@ -39,19 +39,11 @@ def main(given: argparse.Namespace) -> int:
 
 def start(project: Project, parameters: dict[str, object]) -> int:
     """Run the flow under the user's Prefect server, or a temporary one."""
-    from flows.server import ServerFailed, start_server
-
-    set_defaults()
-    server = start_server(project)
-    from flows import monitor  # Prefect is imported while the server starts
-
-    try:
-        server.wait_until_healthy()
-    except ServerFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+    monitor = ready_flow(project, "monitor")
+    if monitor is None:
         return 1
-    state = monitor.monitor(**parameters, study=project.study, project=str(project.root), return_state=True)
+    state = monitor(**parameters, study=project.study, project=str(project.root), return_state=True)
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     if not state.is_completed():
         return 1
-    return DRIFT if state.name == monitor.DRIFT else 0
+    return DRIFT if state.name == ALARM else 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from components.record.published import published
 from flows.commands.chosen import choice, chosen_runs
-from flows.environment import set_defaults
+from flows.commands.starting import ready_flow
 from flows.notify import check_addresses
 from flows.plan import IsPublished, Plan, make_plan
 from flows.preflight import CheckSettings, check_settings
@@ -43,16 +42,8 @@ def main(given: argparse.Namespace, is_published: IsPublished = published, check
 
 def start(project: Project, plan: Plan, force: bool) -> int:
     """Run the flow under the user's Prefect server, or a temporary one; 0 if all of it completed."""
-    from flows.server import ServerFailed, start_server
-
-    set_defaults()
-    server = start_server(project)
-    from flows.pipeline import pipeline  # Prefect is imported while the server starts
-
-    try:
-        server.wait_until_healthy()
-    except ServerFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+    pipeline = ready_flow(project, "pipeline")
+    if pipeline is None:
         return 1
     state = pipeline(
         runs=list(plan.runs), study=project.study, force=force, project=str(project.root), checked=True, return_state=True
