@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.models.published import load_fitting
-from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding, zeroed
+from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
 from components.models.unet_stages import make_plan, middle, way_down, way_up
 
 
@@ -74,7 +74,7 @@ class UNet(nn.Module):
             text_width=text_width,
         )
         self.width, self.text_width, self.low_resolution = width, text_width, low_resolution
-        self.time_embed = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
+        self.time_embed = time_layers(width)
         self.label_emb = None if num_classes is None else nn.Embedding(num_classes, 4 * width)
         self.fourier = tuple(fourier)
         self.input_blocks, kept = way_down(plan, channels * (1 + 2 * len(self.fourier) + low_resolution))

@@ -128,6 +128,11 @@ class AttentionBlock(nn.Module):
         return pixels.unflatten(2, (height, width))
 
 
+def time_layers(width: int) -> nn.Sequential:
+    """What makes a network's embedding [N, 4 width] of ``time_embedding``'s waves [N, width]."""
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
+
+
 def time_embedding(time: Tensor, width: int) -> Tensor:
     """[N], on the scale 0..1000 -> float32 [N, width]: cosines, then sines, of time / 10000^(i / half) (a last 0 if odd)."""
     half = width // 2

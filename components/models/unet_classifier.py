@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.models.published import load_fitting
-from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding
+from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers
 from components.models.unet_stages import make_plan, middle, way_down
 
 
@@ -77,10 +77,10 @@ class UNetClassifier(nn.Module):
         )
         count = plan.counts[-1]
         self.width = width
-        self.time_embed = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
+        self.time_embed = time_layers(width)
         self.input_blocks, _ = way_down(plan, channels)
         self.middle_block = middle(plan)
-        pool = AttentionPool(plan.sizes[-1], count, heads if head_width is None else count // head_width, num_classes)
+        pool = AttentionPool(plan.sizes[-1], count, plan.heads_of(count), num_classes)
         self.out = nn.Sequential(GroupNorm(groups, count), nn.SiLU(), pool)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:

@@ -56,8 +56,12 @@ class Plan:
             resize=resize,
         )
 
+    def heads_of(self, count: int) -> int:
+        """How many heads share ``count`` channels."""
+        return self.heads if self.head_width is None else count // self.head_width
+
     def attend(self, count: int) -> AttentionBlock:
-        heads = self.heads if self.head_width is None else count // self.head_width
+        heads = self.heads_of(count)
         return AttentionBlock(count, heads=heads, groups=self.groups, qkv_order=self.qkv_order, text_width=self.text_width)
 
     def block(self, inside: int, level: int) -> list[nn.Module]:
