@@ -39,7 +39,8 @@ class Graph:
 class Exportable:
     """What leaves training: graphs by name, facts and signature (JSON) for the served code, an example of its input.
 
-    ``weights`` only where sampling needs torch. The served code itself is ``components/recipes/served/<recipe>.py``.
+    ``weights`` only where sampling needs torch. The served code is ``components/recipes/served/<recipe>.py``; if it has a
+    constant ``SHIPPED`` (files below components/), these, the network's file, and what they import travel with it in ``code/``.
     """
 
     graphs: dict[str, Graph]
@@ -108,6 +109,10 @@ class Recipe(Protocol):
     ``bf16_hurts``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
     others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
     ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
+
+    A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
+    work; ``linked``: stage -> role -> RunSettings of the run behind a link. ``build_network`` (settings, image_size, channels,
+    classes) makes the network for the same check, where its constructor needs more than these facts.
     """
 
     Roles: Mapping[str, tuple[str, ...]]

@@ -19,10 +19,13 @@ TAKEN_VIEWS = ("inside", "run", "near", "far")  # in outputs/ood/<run>: the own 
 
 
 class Link(Strict):
-    """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``."""
+    """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``.
+
+    At stage "export" the artifact travels with the export, in its ``linked/<role>``.
+    """
 
     run: Name
-    stage: Literal["train", "evaluate"]
+    stage: Literal["train", "export", "evaluate"]
     role: Name
     artifact: str = Field(alias="from", min_length=1)
 

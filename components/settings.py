@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from components.references import Link, Ood, check_links, check_references
+from components.references import Link, Ood, check_references
 from components.strict import Name, SettingsError, Strict, named, parse, read_yaml, resolve
 
 if TYPE_CHECKING:
@@ -179,51 +179,6 @@ class Workspace:
 
         return parse(ViewSettings, named(self.params.views, name, "views"), f"views.{name}")
 
-    def check_view(self, name: str) -> None:
-        """Parse the view's block and build its augmentation policy, as the augment stage will."""
-        from components.augment.policies import validate_policy
-
-        validate_policy(name, self.view(name))
-
-    def check_run(self, name: str) -> None:
-        """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
-        from components.recipes import RECIPES
-
-        run = self.run(name)
-        check_links(self.params, self.folder, name, resolve(RECIPES, run.recipe, f"runs.{name}.recipe").Roles)
-        self.check_detection(name, run)
-        self.gates(name)
-        build_without_memory(run.model, self.view(run.view), f"runs.{name}.model")
-
-    def check_detection(self, name: str, run: RunSettings) -> None:
-        """The detectors can be made, and the one that is to be served is among them. Views of ``ood`` need a classifier."""
-        from components.detect.settings import check_servable, make_detectors
-        from components.recipes import RECIPES
-
-        block, served = self.params.runs[name].detect, getattr(run.export, "detector", None)
-        if not resolve(RECIPES, run.recipe, f"runs.{name}.recipe").detects and (block or self.ood(name)):
-            key = (
-                f"runs.{name}.detect"
-                if block
-                else next(f"ood.{entry}.run" for entry, ood in self.params.ood.items() if ood.run == name)
-            )
-            raise SettingsError(f"{key}: detection needs a classifier, and a {run.recipe} run is none")
-        make_detectors(run.detect, f"runs.{name}.detect")
-        for entry, ood in self.params.ood.items():
-            if ood.run == name:
-                self._check_fits(f"ood.{entry}.view", self.view(ood.view), self.view(run.view))
-        if served is not None:
-            check_servable(served, f"runs.{name}.export.detector")
-            if served not in run.detect.names():
-                raise SettingsError(f"runs.{name}.export.detector: {served!r} is not among runs.{name}.detect.detectors")
-
-    @staticmethod
-    def _check_fits(key: str, view: Any, own: Any) -> None:
-        """The network takes images of the view."""
-        found, wanted = (f"{v.image_size} x {v.image_size} x {v.channels}" for v in (view, own))
-        if found != wanted:
-            raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
-
     def gates(self, run: str) -> Gates:
         """The run's ``promote`` block."""
         from components.promotion.gates import Gates
@@ -257,6 +212,14 @@ class Workspace:
         """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
         found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
         return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+
+    def linked_runs(self, run: str, stage: str) -> dict[str, RunSettings]:
+        """role -> settings of the run whose weights or export the link leads to."""
+        links = [link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)]
+        found = {link.role: link.artifact.split("/") for link in links}
+        return {
+            role: self.run(path[2]) for role, path in found.items() if path[0] == "outputs" and path[1] in ("train", "export")
+        }
 
     def ood(self, run: str) -> dict[str, Ood]:
         """View -> entry of ``ood``, of the run."""
@@ -294,22 +257,6 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
     return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
 
 
-def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
-    """Build the network on torch's meta device, with two classes: SettingsError where its options do not fit each other."""
-    import torch
-
-    from components.models import MODELS
-
-    network = resolve(MODELS, model.name, key)
-    facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
-    known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
-    try:
-        with torch.device("meta"):
-            network(**known, **model.options)
-    except ValueError as error:
-        raise SettingsError(f"{key}.{error}") from None
-
-
 def _source_code(source: Any) -> Path:
     """The file (or package) below components/fetch that a built-in source consists of: its dataset depends on it."""
     name = source.__module__.removeprefix("components.fetch.").split(".")[0]
@@ -330,38 +277,9 @@ def _refuse_unhashed(block: Any, path: str) -> None:
         _refuse_unhashed(value, here)
 
 
-# --------------------------------------------------------------------------------------------------------------- command
-
-
-def describe(workspace: Workspace) -> str:
-    """Every block of the workspace, parsed, as YAML-like text: what the stages will really read."""
-    params = workspace.params
-    lines = [f"datasets.{name}: {_flat(workspace.dataset(name))}" for name in params.datasets]
-    for name in params.views:
-        workspace.check_view(name)
-        lines.append(f"views.{name}: {_flat(workspace.view(name))}")
-    for name in params.runs:
-        workspace.check_run(name)
-        run = workspace.run(name)
-        lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
-        lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
-        blocks = {
-            "train": run.train,
-            "detect": run.detect,
-            "export": run.export,
-            "evaluate": run.evaluate,
-            "promote": workspace.gates(name),
-        }
-        lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
-    lines += [f"ood.{name}: {_flat(entry)}" for name, entry in params.ood.items()]
-    return "\n".join(lines)
-
-
-def _flat(settings: Strict) -> str:
-    return " ".join(f"{key}={value}" for key, value in settings.model_dump().items())
-
-
 if __name__ == "__main__":
+    from components.checks import describe
+
     try:
         print(describe(Workspace()))
     except SettingsError as error:

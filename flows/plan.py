@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from components.link.wire import contents
 from components.settings import Workspace
 from components.strict import SettingsError
 from flows.project import Project
@@ -71,7 +72,8 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     """The plan for the chosen runs. SettingsError where DVC cannot read the workspace's params.yaml or dvc.yaml.
 
     A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
-    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC.
+    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``wire``
+    will write can be told beforehand, and nothing follows where that stands already: not every edit of code is of every run.
     """
     check_user_folders(project.workspace)
     graph, status, address = _ask_dvc(project, runs)
@@ -80,17 +82,30 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     stages: list[Planned] = []
     order = _order(graph)
     for name in order:
-        upstream = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
+        planned = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
+        upstream = [stage for stage in planned if not _writes_what_stands(project.workspace, stage)]
         why = reasons.get(name, []) + ["forced"] * (name in forced)
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
-            stages.append(Planned(name, tuple(why), tuple(upstream), name in forced))
+            stages.append(Planned(name, tuple(why), tuple(planned), name in forced))
     stale = {stage.block for stage in stages if stage.kind in FORCED}
     unpublished = tuple(run for run in runs if run in stale or not published(project.workspace, run))
-    planned = {stage.name for stage in stages}
-    rest = [name for name in order if name not in planned]
+    chosen = {stage.name for stage in stages}
+    rest = [name for name in order if name not in chosen]
     kept_here = unshared(project, address, rest) if address else ()
     return Plan(runs, tuple(stages), len(rest), unpublished, address, kept_here)
+
+
+def _writes_what_stands(workspace: Workspace, stage: str) -> bool:
+    """Whether ``stage`` is a ``wire`` whose outs are already as it will write them."""
+    kind, _, run = stage.partition("@")
+    if kind != "wire":
+        return False
+    try:
+        texts = contents(workspace, run)
+    except SettingsError:  # it will say so itself
+        return False
+    return all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in texts.items())
 
 
 def ends(run: str) -> tuple[str, ...]:

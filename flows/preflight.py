@@ -61,12 +61,14 @@ def _public(pin: str) -> str:
 
 def check_settings(project: Project, plan: Plan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
+    from components.checks import check_run, check_view
+
     place = project.workspace
-    checks = {"fetch": place.dataset, "augment": place.check_view}
-    checks |= dict.fromkeys(("train", "detect", "export", "evaluate"), place.check_run)
+    checks: dict[str, Callable[[Workspace, str], object]] = {"fetch": Workspace.dataset, "augment": check_view}
+    checks |= dict.fromkeys(("train", "detect", "export", "evaluate"), check_run)
     for stage in plan.stages:
         if stage.kind in checks:
-            checks[stage.kind](stage.block)
+            checks[stage.kind](place, stage.block)
 
 
 def broken_studies(root: Path) -> list[str]:

@@ -1,11 +1,14 @@
 """dvc.yaml against the code: a stage's deps are exactly the files that it runs through."""
 
 import ast
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from components.closure import FAMILIES, closure, shipped_files
 from components.detectors import DETECTORS
 from components.fetch import SOURCES
 from components.models import MODELS
@@ -40,20 +43,23 @@ def module_file(module: str) -> Path | None:
     return None
 
 
-def imported_modules(path: Path, *, skip_functions: set[str], lazy: bool) -> set[str]:
+@cache
+def imported_modules(path: Path, *, skip_functions: frozenset[str], lazy: bool) -> set[str]:
     """Modules of ours that the file imports; not those for type checkers, nor those inside ``skip_functions``."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and re.search("TYPE_CHECKING|__name__", ast.dump(node.test)):
             return
         if isinstance(node, ast.FunctionDef) and (node.name in skip_functions or not lazy):
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            package = ".".join(path.relative_to(ROOT).parts[: -node.level]) if node.level else ""
+            module = ".".join(part for part in (package, node.module) if part)
+            found.add(module)
+            found.update(f"{module}.{alias.name}" for alias in node.names)
         for child in ast.iter_child_nodes(node):
             visit(child)
 
@@ -70,7 +76,7 @@ def needed_files(entries: list[str], stage: str) -> set[str]:
             continue
         seen.add(path)
         # settings.py imports a block's class when that block is read: the stage that lives by it imports the class itself.
-        skip = {method for method, stages in CALLED_BY.items() if stage not in stages}
+        skip = frozenset(method for method, stages in CALLED_BY.items() if stage not in stages)
         modules = imported_modules(path, skip_functions=skip, lazy=path.name != "settings.py")
         todo += [module_file(module) for module in modules - SEAMS if not module.startswith(OBSERVERS)]
     files = {path.relative_to(ROOT).as_posix() for path in seen}
@@ -81,11 +87,9 @@ def is_only_docstring(path: Path) -> bool:
     return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
 
-def code_deps(stage: str, recipe: str, model: str) -> list[str]:
+def code_deps(stage: str) -> list[str]:
     deps = [dep for dep in STAGES[stage]["do"].get("deps", []) if dep.startswith("${root}/")]
-    filled = [
-        dep.removeprefix("${root}/").replace("${item.recipe}", recipe).replace("${item.model.name}", model) for dep in deps
-    ]
+    filled = [dep.removeprefix("${root}/") for dep in deps]
     for dep in filled:
         assert (ROOT / dep).exists(), f"{stage}: {dep} does not exist"
     return filled
@@ -93,39 +97,66 @@ def code_deps(stage: str, recipe: str, model: str) -> list[str]:
 
 def recipe_files(stage: str, recipe: str, model: str) -> list[str]:
     detectors = [module_file(target.partition(":")[0]).relative_to(ROOT).as_posix() for target in DETECTORS.values()]
+    recipe_file, model_file = f"components/recipes/{recipe}.py", f"components/models/{model}.py"
     own = {
-        "detect": [f"components/recipes/{recipe}.py", f"components/models/{model}.py", *detectors],
-        "ood": [f"components/recipes/{recipe}.py", f"components/models/{model}.py", *detectors],
-        "train": [f"components/recipes/{recipe}.py", f"components/models/{model}.py"],
-        "export": [
-            f"components/recipes/{recipe}.py",
-            f"components/models/{model}.py",
-            f"components/recipes/served/{recipe}.py",
-        ],
-        "evaluate": [f"components/recipes/{recipe}.py"],
+        "detect": [recipe_file, model_file, *detectors],
+        "ood": [recipe_file, model_file, *detectors],
+        "train": [recipe_file, model_file],
+        "export": [recipe_file, model_file],
+        "evaluate": [recipe_file],
     }
     return own.get(stage, [])
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+def wired(stage: str, recipe: str, model: str) -> set[str]:
+    """The files whose digests reach the stage through ``wire``'s outs."""
+    own = [f"recipes/{recipe}.py", f"models/{model}.py"]
+    found = {
+        "trained": closure(own, skip=("evaluate",)),
+        "evaluated": closure(own),
+        "exported": [f"recipes/served/{recipe}.py", *shipped_files(recipe, model)],
+    }
+    deps = [Path(dep) for dep in STAGES[stage]["do"].get("deps", []) if dep.startswith("outputs/code/")]
+    return {f"components/{file}" for dep in deps for file in found[dep.stem]}
+
+
+ONE_RECIPE, ONE_MODEL = next(iter(RECIPES)), next(iter(MODELS))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model"), [*((recipe, ONE_MODEL) for recipe in RECIPES), *((ONE_RECIPE, model) for model in MODELS)]
+)
 @pytest.mark.parametrize("stage", ENTRIES)
-def test_deps_are_what_the_stage_runs_through(stage, recipe):
-    model = next(iter(MODELS))
+def test_deps_are_what_the_stage_runs_through(stage, recipe, model):
     needed = needed_files(ENTRIES[stage] + recipe_files(stage, recipe, model), stage)
-    deps = code_deps(stage, recipe, model)
-    if stage == "ood":  # dvc.yaml cannot name them there: detect@<run> puts their digests into the out that this stage reads
-        needed -= {f"components/recipes/{recipe}.py", f"components/models/{model}.py"}
+    deps = code_deps(stage)
     missing = {file for file in needed if not any(file == dep or file.startswith(dep + "/") for dep in deps)}
+    missing -= wired(stage, recipe, model)
     assert not missing, f"{stage} runs through files that are no dep in dvc.yaml"
-    idle = [dep for dep in deps if not any(file == dep or file.startswith(dep + "/") for file in needed)]
+
+
+@pytest.mark.parametrize("stage", ENTRIES)
+def test_no_dep_is_idle(stage):
+    """Some recipe's run goes through each of them."""
+    needed = set().union(*(needed_files(ENTRIES[stage] + recipe_files(stage, recipe, ONE_MODEL), stage) for recipe in RECIPES))
+    if stage == "wire":  # it reads what it takes the digests of
+        needed |= {f"components/{family}/" for family in FAMILIES}
+    idle = [dep for dep in code_deps(stage) if not any(file == dep or file.startswith(dep + "/") for file in needed)]
     assert not idle, f"{stage} depends on files that it never runs through"
+
+
+def test_the_closure_follows_relative_and_lazy_imports_and_leaves_out_what_only_an_evaluation_needs():
+    found = closure(["models/unet.py", "diffusion/samplers.py"])
+    assert {"models/unet_stages.py", "models/unet_blocks.py", "models/published.py", "diffusion/schedules.py"} <= set(found)
+    assert not [file for file in found if file.split("/")[0] not in FAMILIES or file.endswith("models/__init__.py")]
+    assert "models/pixelcnn_cache.py" in closure(["models/pixelcnn_sampling.py"])
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_dataset_depends_on_its_source_by_path_and_on_what_all_share(source):
     own = module_file(SOURCES[source].partition(":")[0]).relative_to(ROOT).as_posix()
     needed = needed_files(["components/fetch/__main__.py", own], "fetch")
-    shared = code_deps("fetch", "", "")
+    shared = code_deps("fetch")
     path = own if Path(own).parent.name == "fetch" else Path(own).parent.as_posix()  # what Workspace.dataset demands of `path`
     missing = {file for file in needed if file not in shared and not (file == path or file.startswith(path + "/"))}
     assert not missing, f"{source} runs through files that are no dep in dvc.yaml"
@@ -134,7 +165,7 @@ def test_a_dataset_depends_on_its_source_by_path_and_on_what_all_share(source):
 def test_every_shared_file_of_fetch_is_used_by_a_source():
     entries = [module_file(target.partition(":")[0]).relative_to(ROOT).as_posix() for target in SOURCES.values()]
     needed = needed_files(["components/fetch/__main__.py", *entries], "fetch")
-    assert set(code_deps("fetch", "", "")) <= needed
+    assert set(code_deps("fetch")) <= needed
 
 
 @pytest.mark.parametrize(("catalogue", "folder"), [(RECIPES, "recipes"), (MODELS, "models")])
@@ -146,10 +177,17 @@ def test_an_entry_stands_in_the_file_of_its_name(catalogue, folder):
         assert (ROOT / f"components/recipes/served/{name}.py").is_file()
 
 
-def test_served_code_imports_nothing_of_ours():
+def test_served_code_imports_nothing_of_ours_and_torch_only_where_it_samples():
     for path in (ROOT / "components/recipes/served").glob("*.py"):
-        assert not imported_modules(path, skip_functions=set(), lazy=True)
-        assert "import torch" not in path.read_text()
+        assert not imported_modules(path, skip_functions=frozenset(), lazy=True), path
+        assert not re.search(r"^(import|from) torch", path.read_text(), re.MULTILINE)
+
+
+def test_what_may_be_shipped_imports_relatively():
+    """Beside the served code there is no ``components``."""
+    files = [file for family in ("models", "diffusion", "serving") for file in (ROOT / "components" / family).glob("*.py")]
+    files += [ROOT / "components" / file for recipe in RECIPES for file in shipped_files(recipe, ONE_MODEL)]
+    assert [file.name for file in files if re.search(r"^\s*(import|from) components", file.read_text(), re.MULTILINE)] == []
 
 
 def test_the_walk_finds_a_file_two_imports_away_and_a_lazy_one():

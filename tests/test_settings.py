@@ -5,6 +5,7 @@ import copy
 import pytest
 from workbench import ROOT, run, toy_params, write_params
 
+from components.checks import check_run
 from components.references import Ood
 from components.settings import Workspace
 from components.strict import SettingsError
@@ -75,15 +76,15 @@ def test_what_a_detector_cannot_do_is_said_before_anything_starts(workspace, pat
     changed = workspace(path, value)
     changed.params.ood["odd"] = Ood(run="net", view="turned", kind="far")
     with pytest.raises(SettingsError, match=message):
-        changed.check_run("net")
+        check_run(changed, "net")
 
 
 def test_a_served_detector_is_one_of_the_fitted(workspace):
     changed = workspace("runs.net", workspace("", None).params.runs["net"].model_dump() | {"export": {"detector": "vim"}})
-    changed.check_run("net")
+    check_run(changed, "net")
     changed.params.runs["net"].detect["detectors"] = ["msp"]
     with pytest.raises(SettingsError, match=r"runs\.net\.export\.detector: 'vim' is not among runs\.net\.detect\.detectors"):
-        changed.check_run("net")
+        check_run(changed, "net")
 
 
 def everything(workspace):
@@ -226,7 +227,7 @@ def test_a_link_that_would_be_ignored_or_fail_late_is_refused(workspace, link, m
     found = workspace("links", {"a": {"run": "net", **link}})
     (found.folder / "w.pt").touch()
     with pytest.raises(SettingsError, match=message):
-        found.check_run("net")
+        check_run(found, "net")
 
 
 def test_a_key_that_dvcs_run_cache_passes_over_is_the_reason_for_refusing_it():

@@ -18,15 +18,9 @@ from components.settings import ROOT, RunSettings
 
 
 def write_fitted(folder: Path, settings: RunSettings, view: View, detectors: dict[str, Any], unfitted: dict[str, str]) -> None:
-    """The detectors; what the network is made of beside its weights: facts of the view, digests of the files of its code.
-
-    DVC's stage of a pair can name neither the run's view nor these files, and depends on this folder instead.
-    """
+    """The detectors, and the facts of the run's view, which DVC's stage of a pair cannot name."""
     save_fitted(folder, detectors, settings.detect.options, unfitted, settings.detect.batch_size)
     shutil.copyfile(view.folder / "view.json", folder / "view.json")
-    code = {"recipe": f"recipes/{settings.recipe}.py", "model": f"models/{settings.model.name}.py"}
-    digests = {role: hashlib.sha256((ROOT / "components" / file).read_bytes()).hexdigest() for role, file in code.items()}
-    write_json(folder / "network.json", digests)
 
 
 def write_inside(folder: Path, settings: RunSettings, found: Inside, unfitted: dict[str, str]) -> None:

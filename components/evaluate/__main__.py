@@ -16,10 +16,11 @@ import numpy as np
 
 from components.evaluate.latency import has_latency, measure_latency, write_latency
 from components.evaluate.plots import write_picture
-from components.evaluate.score import load_served, score
+from components.evaluate.score import score
 from components.recipe import Report
 from components.record.dvc_lock import export_key
 from components.runtime import block_name, run_command
+from components.serving.loading import load_served
 from components.settings import Workspace
 from components.tracking import TrackingUnavailable, publish
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from components.artifact import follow_links
 from components.augment.views import open_view
 from components.batch import Split
 from components.recipe import Report
 from components.recipes import RECIPES
+from components.serving.loading import load_served
 from components.settings import Workspace
 from components.strict import resolve
 
@@ -34,24 +30,3 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
     report: Report = recipe.evaluate(load_served(export), splits, settings, links)
     return report
-
-
-def load_served(folder: Path) -> Any:
-    """The served code that was exported, as the registry will load it. Nothing is written into the folder."""
-    spec = importlib.util.spec_from_file_location("served", folder / "served.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with no_bytecode():
-        spec.loader.exec_module(module)
-    return module.Served(folder)
-
-
-@contextmanager
-def no_bytecode() -> Iterator[None]:
-    """Python's __pycache__ beside the code would become a part of an out, and of what a link's digest covers."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before

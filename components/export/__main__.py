@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from components.artifact import follow_links
 from components.assemble import trained_recipe
 from components.augment.views import View
 from components.batch import Batch
+from components.closure import shipped_files
 from components.export.detector import REFERENCE, SCORE, check_rejections, with_detector
 from components.export.onnx_graph import CHECKED_BATCHES, Answers, answers, largest_differences, write_graph
 from components.recipe import Exportable, Graph
 from components.runtime import argument, fresh_folder, run_command, set_threads
-from components.settings import ROOT, Workspace
+from components.settings import ROOT, RunSettings, Workspace
 
 
 def main() -> None:
@@ -31,7 +33,9 @@ def main() -> None:
     out = workspace.folder / "outputs" / "export" / settings.name
     with fresh_folder(out) as folder:
         parity = write_graphs(exportable, batches, folder, threads)
-        write_rest(exportable, batches[0], folder, settings.recipe)
+        write_rest(exportable, batches[0], folder)
+        write_code(settings, folder)
+        copy_linked(workspace, settings.name, folder)
         if "detector" in exportable.facts:
             shutil.copyfile(detect / REFERENCE, folder / REFERENCE)
         _write_json(folder / "parity.json", parity)
@@ -85,9 +89,8 @@ def compare(name: str, graph: Graph, answered: list[Answers]) -> dict[str, dict[
     return parity
 
 
-def write_rest(exportable: Exportable, batch: Batch, out: Path, recipe: str) -> None:
-    """All that the served code and the registry need beside the graphs."""
-    shutil.copyfile(ROOT / "components" / "recipes" / "served" / f"{recipe}.py", out / "served.py")
+def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
+    """What the served code and the registry need to know beside the graphs, and weights where it samples."""
     _write_json(out / "facts.json", exportable.facts)
     _write_json(out / "signature.json", exportable.signature)
     write_arrays(out / "example.npz", exportable.example(batch))
@@ -95,6 +98,21 @@ def write_rest(exportable: Exportable, batch: Batch, out: Path, recipe: str) -> 
         from safetensors.torch import save_file
 
         save_file({name: tensor.contiguous() for name, tensor in exportable.weights.items()}, out / "weights.safetensors")
+
+
+def write_code(settings: RunSettings, out: Path) -> None:
+    """The recipe's served code, and in ``code/`` what it ships: laid out as below components/."""
+    components = ROOT / "components"
+    shutil.copyfile(components / "recipes" / "served" / f"{settings.recipe}.py", out / "served.py")
+    for file in shipped_files(settings.recipe, settings.model.name):
+        (out / "code" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(components / file, out / "code" / file)
+
+
+def copy_linked(workspace: Workspace, run: str, out: Path) -> None:
+    """``linked/<role>``: what another run exported and this one's served code uses."""
+    for role, link in follow_links(workspace, run, "export").items():
+        shutil.copytree(link.path, out / "linked" / role)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

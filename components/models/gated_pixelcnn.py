@@ -129,7 +129,7 @@ class GatedPixelCNN(nn.Module):
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
         """Load another run's tensors; ValueError lists what does not fit, and nothing is changed then."""
-        from components.models.published import load_fitting
+        from .published import load_fitting
 
         load_fitting(self, state)
         return []

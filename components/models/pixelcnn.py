@@ -108,7 +108,7 @@ class PixelCNN(nn.Module):
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
         """Load a file's tensors, in its layout or ours; ValueError lists what does not fit, and nothing is changed then."""
-        from components.models.published import load_fitting
+        from .published import load_fitting
 
         load_fitting(self, self.from_published(state))
         return []

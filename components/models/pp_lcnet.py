@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.published import fit_head, load_fitting
+from .published import fit_head, load_fitting
 
 Stride = int | tuple[int, int]
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.published import fit_head, load_fitting
+from .published import fit_head, load_fitting
 
 BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer
 RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD, kuangliu/pytorch-cifar

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.published import load_fitting
-from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
-from components.models.unet_stages import make_plan, middle, way_down, way_up
+from .published import load_fitting
+from .unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
+from .unet_stages import make_plan, middle, way_down, way_up
 
 
 class UNet(nn.Module):

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.published import load_fitting
-from components.models.unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers
-from components.models.unet_stages import make_plan, middle, way_down
+from .published import load_fitting
+from .unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers
+from .unet_stages import make_plan, middle, way_down
 
 
 class AttentionPool(nn.Module):
@@ -33,7 +33,11 @@ class AttentionPool(nn.Module):
         return mixed.squeeze(2).flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(self.pooled(x)[..., None]).squeeze(-1)
+        return self.head(self.pooled(x))
+
+    def head(self, pooled: Tensor) -> Tensor:
+        """[N, C] -> [N, out]."""
+        return self.c_proj(pooled[..., None]).squeeze(-1)
 
 
 class UNetClassifier(nn.Module):
@@ -83,12 +87,21 @@ class UNetClassifier(nn.Module):
         pool = AttentionPool(plan.sizes[-1], count, plan.heads_of(count), num_classes)
         self.out = nn.Sequential(GroupNorm(groups, count), nn.SiLU(), pool)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> logits float32 [N, K]."""
+    def features(self, x: Tensor, time: Tensor) -> Tensor:
+        """What ``head`` sees, [N, F]: ``forward``'s arguments, up to the pooling."""
         embedding = self.time_embed(time_embedding(time, self.width))
         for stage in self.input_blocks:
             x = stage(x, embedding)
-        return self.out(self.middle_block(x, embedding)).float()
+        norm, activation, pool = self.out
+        return pool.pooled(activation(norm(self.middle_block(x, embedding))))
+
+    def head(self, features: Tensor) -> Tensor:
+        """[N, F] -> logits float32 [N, K]."""
+        return self.out[2].head(features).float()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> logits float32 [N, K]."""
+        return self.head(self.features(x, time))
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from components.models.unet_blocks import AttentionBlock, Downsample, QkvOrder, ResBlock, Upsample
+from .unet_blocks import AttentionBlock, Downsample, QkvOrder, ResBlock, Upsample
 
 
 class Stage(nn.ModuleList):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.published import fit_head, load_fitting
+from .published import fit_head, load_fitting
 
 # (width, depth, heads). B, L: Dosovitskiy et al., Table 1. Ti, S: Touvron et al. 2021 (DeiT, arXiv 2012.12877), Table 1.
 VARIANTS = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}

@@ -11,8 +11,8 @@ import numpy as np
 
 from components import registry
 from components.augment.policies import ViewSettings
-from components.evaluate.score import load_served
 from components.record.lineage import lineage
+from components.serving.loading import load_served
 from components.settings import Workspace
 from components.strict import parse
 from components.tracking import connect, reachable

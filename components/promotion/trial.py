@@ -11,9 +11,10 @@ import numpy as np
 from components import registry
 from components.artifact import content_md5
 from components.evaluate.latency import measure_latency
-from components.evaluate.score import load_served, score
+from components.evaluate.score import score
 from components.passing import is_passing
 from components.promotion.scores import Scores, data_key, write_scores
+from components.serving.loading import load_served
 from components.settings import Workspace
 from components.tracking import reachable
 

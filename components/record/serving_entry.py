@@ -16,7 +16,8 @@ class Exported(PythonModel):
     def load_context(self, context):
         folder = Path(context.artifacts["export"])
         name = f"served_{abs(hash(str(folder.resolve())))}"  # two versions may live in one process
-        spec = importlib.util.spec_from_file_location(name, folder / "served.py")
+        code = [str(folder / "code")]  # what was shipped with it
+        spec = importlib.util.spec_from_file_location(name, folder / "served.py", submodule_search_locations=code)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.served = module.Served(folder)

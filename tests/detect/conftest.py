@@ -11,7 +11,7 @@ from workbench import write_params, write_view
 from components.augment.views import open_view
 from components.detect import __main__ as detect
 from components.detect import outside, table
-from components.link.wire import tidy_ood
+from components.link.wire import wire
 from components.settings import Workspace
 
 PIXELS, IMAGES = 8, 60
@@ -68,7 +68,7 @@ class Project:
         self.wire()
 
     def wire(self):
-        tidy_ood(self.outputs / "ood" / "known", "known", list(self.workspace.ood("known")))
+        wire(self.workspace, "known")
 
     def call(self, command, name):
         self._patch.chdir(self.folder)

@@ -137,7 +137,7 @@ def exports(tmp_path_factory):
         serve(place / "served", exportable, "vim")
         whole = with_detector(exportable, place / "served")
         found.append(write_graphs(whole, batches(), place, threads=1))
-        write_rest(whole, batches()[0], place, "classification")
+        write_rest(whole, batches()[0], place)
     return places, found[0]
 
 
@@ -163,7 +163,7 @@ def test_the_served_code_gives_score_and_rejection_also_of_no_image(exports):
 def test_the_same_bytes_from_another_folder(exports):
     first, second = exports[0]
     names = sorted(path.name for path in first.iterdir() if path.is_file())
-    assert names == ["example.npz", "facts.json", "model.onnx", "served.py", "signature.json"]
+    assert names == ["example.npz", "facts.json", "model.onnx", "signature.json"]
     assert {name for name in names if (first / name).read_bytes() != (second / name).read_bytes()} == set()
 
 

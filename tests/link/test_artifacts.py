@@ -49,9 +49,16 @@ def test_content_of_a_folder_is_names_and_bytes(tmp_path):
     assert content_md5(tmp_path / "a") == content_md5(tmp_path / "b") != content_md5(tmp_path / "c")
 
 
+def known_params():
+    """The toy's, with a recipe and a network of the catalogues: nothing is trained here."""
+    params = toy_params()
+    params["runs"]["toy"] |= {"recipe": "classification", "model": {"name": "vit"}}
+    return params
+
+
 def test_pointers_follow_params_and_leave_with_them(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"weights")
-    params = toy_params()
+    params = known_params()
     params["links"] = {"first": {"run": "toy", "stage": "train", "role": "init", "from": "weights.pt"}}
     write_params(tmp_path, params)
     stage = {"cwd": tmp_path, "PYTHONPATH": str(ROOT)}
@@ -76,7 +83,7 @@ def test_pointers_follow_params_and_leave_with_them(tmp_path):
 
 
 def test_scores_of_other_views_leave_with_their_entry(tmp_path):
-    params = toy_params()
+    params = known_params()
     entry = {"run": "toy", "view": "plain", "kind": "far"}
     folder = tmp_path / "outputs/ood/toy"
 

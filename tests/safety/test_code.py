@@ -89,6 +89,6 @@ def test_of_params_yaml_only_the_root_stands_in_a_command() -> None:
     for name, stage in stages.items():
         block = stage["do"]
         assert block["cmd"].count("${") == 1, name
-        assert block["cmd"].startswith("env PYTHONPATH='${root}' python -m components."), name
+        assert block["cmd"].startswith("exec env PYTHONPATH='${root}' python -m components."), name
         assert block["cmd"].endswith(' "$DVC_STAGE"'), name
         assert any(dep.startswith("${root}/") for dep in block["deps"]), name  # DVC stops where that is not there

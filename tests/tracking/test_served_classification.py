@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.evaluate.score import load_served
 from components.recipes.served.classification import Served
+from components.serving.loading import load_served
 
 
 @pytest.fixture

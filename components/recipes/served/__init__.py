@@ -1,1 +1,1 @@
-"""The code that a registered model ships with: one file a recipe, importing neither torch nor this project."""
+"""The code that a registered model ships with: one file a recipe, importing nothing of this project; torch where it samples."""
