@@ -4,4 +4,6 @@ MODELS: dict[str, str] = {
     "vit": "components.models.vit:ViT",
     "pp_lcnet": "components.models.pp_lcnet:PPLCNet",
     "resnet18": "components.models.resnet18:ResNet18",
+    "pixelcnn": "components.models.pixelcnn:PixelCNN",
+    "gated_pixelcnn": "components.models.gated_pixelcnn:GatedPixelCNN",
 }

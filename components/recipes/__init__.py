@@ -2,4 +2,5 @@
 
 RECIPES: dict[str, str] = {
     "classification": "components.recipes.classification:Classification",
+    "pixelcnn": "components.recipes.pixelcnn:PixelCNNRecipe",
 }

@@ -128,7 +128,8 @@ def test_an_empty_block_is_allowed_until_it_must_decide():
 
 
 def test_the_runs_of_this_repository_can_be_promoted():
+    figures = {"classification": "accuracy", "pixelcnn": "bits_per_dim"}
     for folder in (".", "experiments/mnist"):
         workspace = Workspace(folder)
-        for run in workspace.params.runs:
-            assert workspace.gates(run).must_decide(f"runs.{run}.promote") == "accuracy"
+        for run, block in workspace.params.runs.items():
+            assert workspace.gates(run).must_decide(f"runs.{run}.promote") == figures[block.recipe]
