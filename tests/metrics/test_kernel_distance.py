@@ -1,0 +1,55 @@
+"""Kernel distance against its definition."""
+
+import numpy as np
+import pytest
+
+from components.metrics import kernel_distance as module
+from components.metrics.kernel_distance import kernel_distance, kernel_distance_of_subsets
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def by_definition(a: np.ndarray, b: np.ndarray) -> float:
+    """Gretton et al. 2012, eq. 3, term by term."""
+
+    def mean(xs, ys, skip):
+        return np.mean([(x @ y / len(x) + 1) ** 3 for i, x in enumerate(xs) for j, y in enumerate(ys) if not (skip and i == j)])
+
+    return mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+
+
+@pytest.mark.parametrize("block", [2**22, 40])
+def test_it_is_the_definition_in_one_block_and_in_many(block, monkeypatch, rng):
+    monkeypatch.setattr(module, "BLOCK", block)
+    a, b = rng.normal(size=(13, 5)), rng.normal(size=(9, 5)) + 1
+    assert kernel_distance(a, b) == pytest.approx(by_definition(a, b), rel=1e-10)
+
+
+def test_it_is_0_on_average_for_one_distribution(rng):
+    found = [kernel_distance(*np.split(rng.normal(size=(12, 4)) + 1, 2)) for _ in range(3000)]
+    error = np.std(found) / np.sqrt(len(found))
+    assert abs(np.mean(found)) < 3 * error
+    assert error < 0.2  # with each image beside itself among the pairs the mean would be above 2
+
+
+def test_subsets_as_large_as_the_sets_are_the_sets(rng):
+    a, b = rng.normal(size=(20, 3)), rng.normal(size=(20, 3)) + 0.5
+    mean, spread = kernel_distance_of_subsets(a, b, subsets=4, images=20, seed=0)
+    assert mean == pytest.approx(kernel_distance(a, b))
+    assert spread < 1e-12
+
+
+def test_subsets_are_drawn_by_the_seed_and_agree_with_the_whole(rng):
+    a, b = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
+    mean, spread = kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=1)
+    assert (mean, spread) == kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=1)
+    assert mean != kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=2)[0]
+    assert abs(mean - kernel_distance(a, b)) < 4 * spread / np.sqrt(200)
+
+
+def test_subsets_larger_than_a_set_are_refused():
+    with pytest.raises(ValueError, match=r"made: 5 image\(s\) are too few: at least 6"):
+        kernel_distance_of_subsets(np.zeros((9, 2)), np.zeros((5, 2)), subsets=1, images=6, seed=0)
