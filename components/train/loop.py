@@ -219,10 +219,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 
 @contextmanager
 def termination() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether SIGTERM came, so that the step in flight is finished first."""
+    """Yields a function that tells whether SIGTERM came, so that the step in flight is finished first.
+
+    Once it came the process is about to end, and deaf to more: a parent that is killed tells its child once for each of its
+    threads, and the second word, minutes or microseconds later, would end the process before its own last words.
+    """
     received: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
         yield lambda: bool(received)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if received else before)

@@ -142,10 +142,10 @@ def test_whoever_is_killed_nothing_is_left_and_the_resumed_training_ends_at_the_
 
 
 def test_the_end_of_dvc_is_the_end_of_all(afresh, tmp_path):
-    """Without a flow's leash: DVC alone is killed, as by an impatient user."""
+    """Without a flow's leash: DVC alone is killed, as by an impatient user. A shell that is no bash must not survive it."""
     command = ["dvc", "repro", "-f", "-s", "train@toy"]
     with (tmp_path / "log").open("wb") as log:
-        dvc = subprocess.Popen(command, cwd=afresh, env=environment(), stdout=log, stderr=log)
+        dvc = subprocess.Popen(command, cwd=afresh, env=environment(SHELL="/bin/sh"), stdout=log, stderr=log)
     wait_for(lambda: checkpoints(afresh) or dvc.poll() is not None)
     (launcher,) = children(dvc.pid)
     everyone = [launcher, *children(launcher)]
