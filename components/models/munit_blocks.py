@@ -1,0 +1,175 @@
+"""What MUNIT's and UNIT's networks are made of (Huang et al. 2018, arXiv 1804.04732, section 5.1), named as published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPSILON = 1e-5  # beside the variance (instance norm) or the deviation (layer norm)
+UNUSED = re.compile(r"\.norm\.(running_mean|running_var|num_batches_tracked)$")  # in published files; no network reads them
+
+
+def wide(x: Tensor) -> Tensor:
+    """In float32 at least: under autocast, sums over an image lose digits in bf16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    """[N, C, H, W] -> mean 0 and variance 1 (biased) over the pixels of each image and channel (arXiv 1607.08022).
+
+    As a layer norm over H * W: the customary batch norm over [1, N * C, H, W] leaves the ONNX exporter with statistics 0 and 1.
+    """
+    rows = x.flatten(2)
+    return F.layer_norm(rows, rows.shape[2:], eps=EPSILON).view_as(x).to(x.dtype)
+
+
+def adaptive_instance_norm(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """[N, C, H, W], shift and scale [N, C] -> scale (x - mean) / deviation + shift, over pixels (section 5.1)."""
+    return instance_norm(x) * scale[:, :, None, None] + shift[:, :, None, None]
+
+
+class InstanceNorm(nn.Module):
+    """``instance_norm`` as a layer: no parameters, and the same in training and evaluation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x)
+
+
+class LayerNorm(nn.Module):
+    """gamma (x - mean) / (deviation + 1e-5) + beta, mean and unbiased deviation over C, H, W of an image, gamma and beta [C].
+
+    torch's own divides by the root of the biased variance + 1e-5. Where all values of an image are equal, ``std`` has gradient
+    0, and the root of ``var`` would have an infinite one.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.gamma = nn.Parameter(nn.init.uniform_(torch.empty(width)))
+        self.beta = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        deviation, mean = torch.std_mean(wide(x), (1, 2, 3), correction=1, keepdim=True)  # [N, 1, 1, 1]
+        scale = self.gamma[:, None, None] / (deviation + EPSILON)  # [N, C, 1, 1]
+        return ((x - mean) * scale + self.beta[:, None, None]).to(x.dtype)
+
+
+class ConvBlock(nn.Module):
+    """Convolution with reflected borders, norm, activation: [N, C, H, W] -> [N, width, H / stride, W / stride], floored."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        norm: nn.Module | None = None,
+        activation: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.conv = nn.Conv2d(width_in, width, kernel, stride, padding=(kernel - 1) // 2, padding_mode="reflect")
+        self.norm = norm or nn.Identity()
+        self.activation = activation or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.norm(self.conv(x)))
+
+
+class ResBlock(nn.Module):
+    """x + two normalised 3x3 convolutions, [N, width, H, W] -> the same."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        first = ConvBlock(width, width, 3, norm=InstanceNorm(), activation=nn.ReLU())
+        self.model = nn.Sequential(first, ConvBlock(width, width, 3, norm=InstanceNorm()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.model(x)
+
+
+class ResBlocks(nn.Module):
+    """``count`` of them in a row."""
+
+    def __init__(self, width: int, count: int):
+        super().__init__()
+        self.model = nn.Sequential(*(ResBlock(width) for _ in range(count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class ContentEncoder(nn.Module):
+    """Image [N, C, H, W] -> content [N, width 2^d, H / 2^d, W / 2^d] after d ``downsamplings``; UNIT's latent mean, too."""
+
+    def __init__(self, channels: int, width: int, downsamplings: int, blocks: int):
+        super().__init__()
+        widths = [width * 2**i for i in range(downsamplings + 1)]
+        layers: list[nn.Module] = [ConvBlock(channels, width, 7, norm=InstanceNorm(), activation=nn.ReLU())]
+        for width_in, width_out in pairwise(widths):
+            layers.append(ConvBlock(width_in, width_out, 4, stride=2, norm=InstanceNorm(), activation=nn.ReLU()))
+        self.model = nn.Sequential(*layers, ResBlocks(widths[-1], blocks))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image)
+
+
+def way_up(width: int, downsamplings: int, channels: int) -> list[nn.Module]:
+    """The decoders' second half: [N, width 2^d, h, w] -> image [N, C, 2^d h, 2^d w] in (-1, 1)."""
+    layers: list[nn.Module] = []
+    for i in reversed(range(downsamplings)):
+        half = width * 2**i
+        layers += [nn.Upsample(scale_factor=2.0), ConvBlock(2 * half, half, 5, norm=LayerNorm(half), activation=nn.ReLU())]
+    return [*layers, ConvBlock(width, channels, 7, activation=nn.Tanh())]
+
+
+def check_at_least_one(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1:
+            raise ValueError(f"{name}: {value} is not allowed: at least 1")
+
+
+def check_content_size(image_size: int, downsamplings: int) -> None:
+    """The decoder must give back the image's size, and a reflected border needs 2 pixels."""
+    if downsamplings < 0:
+        raise ValueError(f"downsamplings: {downsamplings} is not allowed: 0 or more")
+    factor = 2**downsamplings
+    if image_size < max(4, 2 * factor):
+        raise ValueError(
+            f"image_size: {image_size} is too small for downsamplings: {downsamplings}, which needs {max(4, 2 * factor)} pixels"
+        )
+    if image_size % factor:
+        near = image_size // factor * factor
+        raise ValueError(
+            f"image_size: {image_size} is not a multiple of {factor}, so that downsamplings: {downsamplings} cannot be undone; "
+            f"{near} and {near + factor} are, or take fewer downsamplings"
+        )
+
+
+def kaiming(module: nn.Module) -> None:
+    """Normal with variance 2 / fan-in, biases 0 (arXiv 1502.01852, eq. 10): the published start of encoders and decoders."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def of_domain(file: Mapping[str, Any], domain: str) -> dict[str, Tensor]:
+    """One network's tensors of a published ``gen_*.pt`` or ``dis_*.pt``, which hold domain "a"'s and domain "b"'s.
+
+    ValueError if the file has no such domain.
+    """
+    if not isinstance(file.get(domain), Mapping):
+        found = ", ".join(sorted(key for key, value in file.items() if isinstance(value, Mapping))) or "none"
+        raise ValueError(f"domain {domain!r}: not in the published file; its domains: {found}")
+    return dict(file[domain])
+
+
+def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors less the running statistics, which AdaIN's layers and old files' instance norms carry unused."""
+    return {key: value for key, value in state.items() if not UNUSED.search(key)}
