@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .denoiser import Denoiser
-from .noise import normal_like
+from .noise import Noise, normal_like
 from .schedules import Schedule
 
 
@@ -30,7 +30,7 @@ def ancestral(
     x: Tensor,
     schedule: Schedule,
     times: Tensor,
-    generator: torch.Generator,
+    generator: Noise,
     *,
     variance: Literal["posterior", "forward"] = "posterior",
     gradient: Denoiser | None = None,

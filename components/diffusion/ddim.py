@@ -7,14 +7,12 @@ from torch import Tensor
 
 from .ancestral import posterior
 from .denoiser import Denoiser
-from .noise import normal_like
+from .noise import Noise, normal_like
 from .schedules import Schedule, alpha_sigma
 
 
 @torch.no_grad()
-def ddim(
-    denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: torch.Generator, *, eta: float = 0.0
-) -> Tensor:
+def ddim(denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: Noise, *, eta: float = 0.0) -> Tensor:
     """x [N, ...] at times[0] -> a sample at times[-1] (eq. 12 and 16); first order.
 
     ``eta``: share of the posterior's standard deviation that is drawn anew; 0 is the ODE, 1 is ancestral sampling.

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from .denoiser import Denoiser
+from .noise import Noise
 from .schedules import Schedule, alpha_sigma
 
 
 @torch.no_grad()
-def dpm_solver_2m(
-    denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def dpm_solver_2m(denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: Noise | None = None) -> Tensor:
     """x [N, ...] at times[0] -> a sample at times[-1] (Algorithm 2).
 
     The first step, and a last one to an infinite log SNR, are first order, which is DDIM's. Draws nothing: ``generator`` is

@@ -80,10 +80,8 @@ def classifier_guided(denoiser: Denoiser, gradient: Denoiser, schedule: Schedule
     return guided
 
 
-def drop_conditions(condition: Condition, null: Condition, rate: float, generator: torch.Generator) -> Condition:
-    """For training: all conditions of a share ``rate`` of the images replaced by their nulls, so one network learns both."""
-    count = len(next(iter(condition.values())))
-    dropped = torch.rand(count, generator=generator, device=generator.device) < rate
+def drop_conditions(condition: Condition, null: Condition, dropped: Tensor) -> Condition:
+    """For training: where ``dropped`` (bool [N]) all conditions are replaced by their nulls, so one network learns both."""
     return {
         key: torch.where(dropped.to(value.device).view(-1, *[1] * (value.dim() - 1)), null[key], value)
         for key, value in condition.items()

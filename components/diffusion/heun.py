@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from .denoiser import Denoiser
+from .noise import Noise
 from .schedules import Schedule, alpha_sigma
 
 
 @torch.no_grad()
-def heun(denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def heun(denoiser: Denoiser, x: Tensor, schedule: Schedule, times: Tensor, generator: Noise | None = None) -> Tensor:
     """x [N, ...] at times[0] -> a sample at times[-1] (Algorithm 1); second order, two evaluations a step.
 
     The ODE is dy/ds = (y - x_0) / s in y = x / alpha and s = sigma / alpha, eq. 1 with EDM's s(t) = 1. A step to s = 0 is

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from .schedules import ContinuousCosine, ContinuousLinear, Discrete, Line, cosine_betas, linear_betas
 
-NAMES = ("linear", "cosine", "vdm_fixed", "vdm_learned")
+ScheduleName = Literal["linear", "cosine", "vdm_fixed", "vdm_learned"]
+NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 Made = ContinuousCosine | ContinuousLinear | Discrete | Line
 
 

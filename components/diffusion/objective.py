@@ -31,7 +31,12 @@ def draw_times(count: int, num_steps: int | None, generator: torch.Generator, st
     """
     first = torch.rand((), dtype=torch.float64, device=generator.device, generator=generator)
     even = torch.arange(count, dtype=torch.float64, device=generator.device) / count
-    u = torch.remainder(first + even, 1.0)
+    return times_of(torch.remainder(first + even, 1.0), num_steps, start)
+
+
+def times_of(uniform: Tensor, num_steps: int | None, start: float = 0.0) -> Tensor:
+    """Numbers in [0, 1) as times, float64: on [start, 1], or the i / T, i = 1..T, whose share of [0, 1) each lies in."""
+    u = uniform.double()
     return start + (1 - start) * u if num_steps is None else (u * num_steps).floor().add(1) / num_steps
 
 

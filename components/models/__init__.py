@@ -6,4 +6,6 @@ MODELS: dict[str, str] = {
     "resnet18": "components.models.resnet18:ResNet18",
     "pixelcnn": "components.models.pixelcnn:PixelCNN",
     "gated_pixelcnn": "components.models.gated_pixelcnn:GatedPixelCNN",
+    "unet": "components.models.unet:UNet",
+    "unet_classifier": "components.models.unet_classifier:UNetClassifier",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -92,12 +92,15 @@ class UNetClassifier(nn.Module):
         embedding = self.time_embed(time_embedding(time, self.width))
         for stage in self.input_blocks:
             x = stage(x, embedding)
-        norm, activation, pool = self.out
-        return pool.pooled(activation(norm(self.middle_block(x, embedding))))
+        pool: Any = self.out[2]
+        features: Tensor = pool.pooled(self.out[:2](self.middle_block(x, embedding)))
+        return features
 
     def head(self, features: Tensor) -> Tensor:
         """[N, F] -> logits float32 [N, K]."""
-        return self.out[2].head(features).float()
+        pool: Any = self.out[2]
+        logits: Tensor = pool.head(features).float()
+        return logits
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> logits float32 [N, K]."""

@@ -3,4 +3,6 @@
 RECIPES: dict[str, str] = {
     "classification": "components.recipes.classification:Classification",
     "pixelcnn": "components.recipes.pixelcnn:PixelCNNRecipe",
+    "diffusion": "components.recipes.diffusion:Diffusion",
+    "noisy_classifier": "components.recipes.noisy_classifier:NoisyClassifier",
 }

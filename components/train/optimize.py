@@ -136,16 +136,24 @@ def draw(
     seed: int,
     step: int,
     use: str,
-    kind: Literal["normal", "uniform"] = "normal",
+    kind: Literal["normal", "uniform", "even"] = "normal",
     device: torch.device | str = "cpu",
 ) -> Tensor:
     """Random numbers [n, ...] of one purpose ``use`` at one step: N(0, 1) or U[0, 1).
+
+    "even" is U[0, 1) too, but spread over the batch: image i of n has u + i / n modulo 1, with one u, so that a mean over
+    the batch varies less (VDM, arXiv 2107.00630, appendix I.1).
 
     ``shape[0]`` is this process's share n of the batch; the numbers are drawn for the global batch and sliced by rank, so that
     they do not depend on the number of processes, nor on what was drawn before.
     """
     rank, world = processes()
+    whole = (shape[0] * world, *shape[1:])
     generator = torch.Generator(device).manual_seed(mix(seed, step, use))
-    sample = torch.randn if kind == "normal" else torch.rand
-    drawn = sample((shape[0] * world, *shape[1:]), generator=generator, device=device)
+    if kind == "even":
+        first = torch.rand((1, *shape[1:]), generator=generator, device=device)
+        index = torch.arange(whole[0], device=device).view(-1, *[1] * (len(shape) - 1))
+        drawn = torch.remainder(first + index / whole[0], 1.0)
+    else:
+        drawn = (torch.randn if kind == "normal" else torch.rand)(whole, generator=generator, device=device)
     return drawn[rank * shape[0] : (rank + 1) * shape[0]]

@@ -65,6 +65,14 @@ def test_draws_depend_on_seed_step_and_use_alone():
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
+def test_even_draws_are_spread_over_the_batch_and_uniform_over_the_steps():
+    drawn = torch.stack([draw((10,), seed=0, step=step, use="time", kind="even") for step in range(300)])
+    gaps = drawn.sort(dim=1).values.diff(dim=1)
+    torch.testing.assert_close(gaps, torch.full_like(gaps, 0.1))
+    assert 0 <= drawn.min() < drawn.max() < 1
+    assert drawn[:, 0].mean().item() == pytest.approx(0.5, abs=0.05)
+
+
 def test_the_average_is_the_closed_form_of_a_geometric_sum():
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 0.0)
