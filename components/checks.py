@@ -13,6 +13,7 @@ from components.references import check_links
 from components.settings import ModelSettings, RunSettings, Workspace
 from components.strict import SettingsError, Strict, resolve
 
+LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
 LINKED_STAGES = ("train", "export", "evaluate")
 
 
@@ -32,6 +33,8 @@ def check_run(workspace: Workspace, name: str) -> None:
     check_links(workspace.params, workspace.folder, name, recipe.Roles)
     check_detection(workspace, run, recipe.detects)
     workspace.gates(name)
+    if "init" not in workspace.links(name, "train"):
+        check_average(run)
     check_recipe(workspace, run, recipe)
 
 
@@ -58,6 +61,15 @@ def check_fits(key: str, view: Any, own: Any) -> None:
     found, wanted = (f"{v.image_size} x {v.image_size} x {v.channels}" for v in (view, own))
     if found != wanted:
         raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
+
+
+def check_average(run: RunSettings) -> None:
+    """What is exported is the moving average: at its end hardly anything of the random start is left in it."""
+    decay, steps = run.train.average_decay, run.train.steps
+    if decay is not None and decay**steps > LEFT_OF_THE_START:
+        fault = f"runs.{run.name}.train.average_decay: {decay} is not allowed: after {steps} steps {decay**steps:.0%}"
+        most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
+        raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 from workbench import ROOT, run, toy_params, write_params
 
 from components.checks import check_run
-from components.references import Ood
+from components.references import Link, Ood
 from components.settings import Workspace
 from components.strict import SettingsError
 
@@ -85,6 +85,15 @@ def test_a_served_detector_is_one_of_the_fitted(workspace):
     changed.params.runs["net"].detect["detectors"] = ["msp"]
     with pytest.raises(SettingsError, match=r"runs\.net\.export\.detector: 'vim' is not among runs\.net\.detect\.detectors"):
         check_run(changed, "net")
+
+
+def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspace):
+    changed = workspace("runs.net.train.average_decay", 0.99)
+    steps = changed.run("net").train.steps
+    with pytest.raises(SettingsError, match=rf"average_decay: 0\.99 .* after {steps} steps .* at most 0\.\d+"):
+        check_run(changed, "net")
+    changed.params.links["mine"] = Link(**{"run": "net", "stage": "train", "role": "init", "from": "params.yaml"})
+    check_run(changed, "net")
 
 
 def everything(workspace):
