@@ -44,7 +44,7 @@ class Diffusion(nn.Module):
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {
         "train": ("init",),
         "export": ("classifier", "base"),
-        "evaluate": ("classifier",),
+        "evaluate": ("classifier", "inception"),
     }
     Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
     detects = False
@@ -186,10 +186,13 @@ class Diffusion(nn.Module):
 
     @staticmethod
     def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """The bound, sheets of samples, and what a linked classifier says of them."""
-        from components.recipes.diffusion_report import report
+        """The bound, sheets of samples, and what a linked classifier, or Inception's published weights, say of them."""
+        from components.recipes.diffusion_report import add_inception, report
 
-        return report(served, splits["main"], settings.evaluate, links.get("classifier"))
+        found = report(served, splits["main"], settings.evaluate, links.get("classifier"))
+        if "inception" in links:
+            add_inception(found, served, splits["main"], settings.evaluate, links["inception"])
+        return found
 
 
 def network_facts(conditions: Conditions, image_size: int, channels: int, classes: int) -> dict[str, Any]:

@@ -207,6 +207,19 @@ def add_scored(found: Report, served: Any, real: Real, asked: EvaluateSettings, 
         found.tables["samplers"] = table
 
 
+def add_inception(found: Report, served: Any, split: Split, asked: EvaluateSettings, weights: Artifact) -> None:
+    """FID and its like, on Inception-v3 with the published weights that the user links; named ``..._inception``."""
+    from components.models.inception import InceptionV3, features_of
+
+    real, network = Real.of(split, served.facts), InceptionV3()
+    network.load_published(weights.state_dict())
+    chosen = np.resize(np.random.default_rng(asked.seed).permutation(len(real.images)), asked.samples)
+    made = served.sample(real.inputs(chosen, asked.guidance), **manner(asked))
+    truth, samples = (features_of(network, images) for images in (real.images, made))
+    figures = compare(truth, samples, "inception", asked.dimensions)
+    found.metrics.update({name: Metric(value, better(name)) for name, value in figures.items()})
+
+
 def line_plot(rows: list[dict[str, Any]], x: str, names: list[str]) -> np.ndarray:
     """uint8 [H, W, 3]: a panel a figure, over ``x``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

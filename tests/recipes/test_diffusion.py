@@ -417,6 +417,32 @@ def test_the_report_of_a_conditional_run(served, tmp_path):
     assert report.pictures["samples_heun_2"].dtype == np.uint8
 
 
+def test_inception_s_features_are_used_where_its_weights_are_linked(served, tmp_path, monkeypatch):
+    loaded = {}
+
+    class Brightness(torch.nn.Module):
+        """Stands for the network of 24 million parameters: its features are two rows' brightness."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def load_published(self, state):
+            loaded.update(state)
+
+        def forward(self, image):
+            return None, image.mean(1)[:, :2].mean(-1)
+
+    monkeypatch.setattr("components.models.inception.InceptionV3", Brightness)
+    torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "published.pth")
+    links = {"inception": Artifact(tmp_path / "published.pth", "")}
+    asked = {"bound_draws": 0, "samples": 12}
+    report = Diffusion.evaluate(served, {"main": Split(FACTS, [batch(12)])}, settings(LABELLED, asked), links)
+    assert list(loaded) == ["fc.bias"]
+    assert report.metrics["frechet_distance_inception"].better == "min"
+    assert report.metrics["recall_inception"].value >= 0
+
+
 def test_a_classifier_of_other_images_judges_none(served, tmp_path):
     (tmp_path / "served.py").write_text(JUDGE.replace('"channels": 1', '"channels": 3'))
     with pytest.raises(ValueError, match=r"link classifier: it sees images of .*\(8, 3\), this model makes \(8, 1\)"):
