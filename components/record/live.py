@@ -144,7 +144,10 @@ class _Writer:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM as SystemExit, where nobody handles it: by default it ends the process without a word to the server."""
+    """SIGTERM as SystemExit, where nobody handles it: by default it ends the process without a word to the server.
+
+    What was set inside stays: a loop that was stopped is deaf to more.
+    """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -153,7 +156,8 @@ def _sigterm_raises() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is _exit:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _exit(number: int, _: Any) -> None:
