@@ -9,12 +9,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from components.link.wire import STAGES
 from components.references import check_links
 from components.settings import ModelSettings, RunSettings, Workspace
 from components.strict import SettingsError, Strict, resolve
 
 LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
-LINKED_STAGES = ("train", "export", "evaluate")
 
 
 def check_view(workspace: Workspace, name: str) -> None:
@@ -76,7 +76,7 @@ def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
     """What the recipe itself has to say of its settings and of the runs that it is linked to, and its network's options."""
     view, key = workspace.view(run.view), f"runs.{run.name}"
     if hasattr(recipe, "check"):
-        linked = {stage: workspace.linked_runs(run.name, stage) for stage in LINKED_STAGES}
+        linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
         try:
             recipe.check(run, view, linked)
         except ValueError as error:
