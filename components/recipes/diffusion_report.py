@@ -160,7 +160,9 @@ class Scorer:
         return cls(served, classifier.path.name, real, np.resize(order, asked.samples), asked)
 
     def figures(self, served: Any, **other: Any) -> tuple[dict[str, Any], np.ndarray]:
-        """(a row: images, evaluations of the network for one, figures; the images) of samples made in this manner."""
+        """(a row: images, evaluations of the network for one, figures; the images) of samples made in this manner.
+
+        It can take an hour (1,000 steps), so each row is said as it comes."""
         how = manner(self.asked, **other)
         made = served.sample(self.real.inputs(self.chosen, how["guidance"]), **how)
         real, found = (self.served.scores(images) for images in (self.real.images, made))
@@ -171,6 +173,8 @@ class Scorer:
         row |= compare(real["features"], found["features"], self.name, self.asked.dimensions)
         if self.asks_for_a_class(how["guidance"]):
             row |= conditional(found["logits"], found["features"], self.label(), self.name)
+        asked = f"{how['sampler']}, {how['steps']} steps, gamma {how['gamma']:g}"
+        print(asked, {name: round(value, 3) for name, value in row.items()}, flush=True)  # noqa: T201
         return row, made
 
     def asks_for_a_class(self, guidance: str) -> bool:
