@@ -18,42 +18,35 @@ import sys
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+WORDS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # the parent is dead, or asks for the end
+STOPPED = 143
 POLL = 0.05
 
 
-class Stop(Exception):
-    """The parent is dead, or asks for the end."""
-
-
 def main() -> int:
-    """Run the command; its exit code, 128 + signal as a shell says it, or 143 when stopped."""
+    """Run the command; its exit code, 128 + signal as a shell says it, or 143 when stopped.
+
+    Signals are waited for and never handled: a parent of many threads that is killed says so once for each of them, and a
+    handler that raises would be called again in the midst of the end.
+    """
     parent, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     prctl = ctypes.CDLL(None, use_errno=True).prctl
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*WORDS, signal.SIGCHLD})
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     if os.getppid() != parent:  # it died before the kernel was asked
-        return 143
+        return STOPPED
     child = _start(command, prctl)
-    try:
-        return _wait(child)
-    except Stop:
-        return 143
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        _end(child, time.monotonic() + grace)
-
-
-def _stop(number: int, frame: object) -> None:
-    raise Stop
+    code = _wait(child)
+    _end(child, time.monotonic() + grace)
+    return code
 
 
 def _start(command: list[str], prctl: ctypes._NamedFuncPointer) -> int:
     child = os.fork()
     if child == 0:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*WORDS, signal.SIGCHLD})
         try:
             os.execvp(command[0], command)  # noqa: S606
         except OSError as error:
@@ -63,12 +56,13 @@ def _start(command: list[str], prctl: ctypes._NamedFuncPointer) -> int:
 
 
 def _wait(child: int) -> int:
-    """Until ``child`` ends; orphans that come to us meanwhile are reaped too."""
-    while True:
-        ended, status = os.waitpid(-1, 0)
-        if ended == child:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+    """Until ``child`` ends or the end is asked for; orphans that come to us meanwhile are reaped too."""
+    while signal.sigwait({*WORDS, signal.SIGCHLD}) == signal.SIGCHLD:
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:  # one SIGCHLD may stand for many; there is a child until ``child`` ends
+            if found[0] == child:
+                code = os.waitstatus_to_exitcode(found[1])
+                return code if code >= 0 else 128 - code
+    return STOPPED
 
 
 def _end(child: int, deadline: float) -> None:

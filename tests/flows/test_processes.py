@@ -136,3 +136,15 @@ def test_sigkill_of_the_parent_ends_the_whole_family() -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: alive(marker) == [])
+
+
+def test_a_leash_waits_for_signals_and_never_handles_them() -> None:
+    """The kernel tells it of its parent's death once for each of the parent's threads: a handler would be interrupted."""
+    words = [sys.executable, str(processes.LEASH), str(os.getpid()), "0.2", sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leash:
+        assert leash.stdout is not None
+        leash.stdout.readline()
+        status = dict(line.split(":\t") for line in Path(f"/proc/{leash.pid}/status").read_text().splitlines())
+        leash.terminate()
+        assert leash.wait(10) == 143
+    assert int(status["SigCgt"], 16) & 1 << signal.SIGTERM - 1 == 0
