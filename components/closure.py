@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-FAMILIES = ("recipes", "models", "diffusion", "adversarial", "serving")  # packages below components/
+FAMILIES = ("recipes", "models", "diffusion", "adversarial", "metrics", "serving")  # packages below components/
 ROOM = Path(__file__).resolve().parent
 CATALOGUES = {"recipes/__init__.py", "models/__init__.py"}  # a new entry changes nothing for the others
 
