@@ -46,7 +46,9 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
     if leaks and settings.leakage == "error":
         raise ValueError(f"{key}: {'; '.join(_describe(split, found, table) for split, found in leaks.items())}")
     splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
-    _check_complete(splits, table.columns[primary(classes)], classes[primary(classes)], key)
+    for column in sorted({primary(classes), "domain"} & set(classes)):
+        what = "domains" if column == "domain" else "classes"
+        _check_complete(splits, table.columns[column], classes[column], what, key)
     return Divided(table, classes, splits, {split: len(found) for split, found in leaks.items()})
 
 
@@ -55,7 +57,7 @@ def _describe(split: str, found: dict[int, int], table: Table) -> str:
     return f"{len(found)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
 
 
-def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[str, ...], key: str) -> None:
+def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[str, ...], what: str, key: str) -> None:
     for split, rows in splits.items():
         if len(rows) == 0:
             raise ValueError(
@@ -63,6 +65,4 @@ def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[st
             )
     missing = np.setdiff1d(np.arange(len(names)), labels[splits["train"]]) if "train" in splits else ()
     if len(missing):
-        raise ValueError(
-            f"{key}: {len(missing)} classes have no training image: {', '.join(names[m] for m in missing[:NAMED])}"
-        )
+        raise ValueError(f"{key}: {len(missing)} {what} have no training image: {', '.join(names[m] for m in missing[:NAMED])}")

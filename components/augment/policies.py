@@ -43,6 +43,7 @@ class ViewSettings(Strict):
 
     ``image_size``: pixels of a side; ``fit``: "crop" takes the centre square, "pad" keeps all and fills with ``pad_value``,
     "stretch" ignores proportions; ``label``: the dataset's column that becomes ``label`` (it keeps its own name too);
+    ``domain``: the column that becomes ``domain``, what images are translated between (a font, an animal);
     ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn afresh for every training image;
     ``copies``: that many augmented copies of each training image are written once, and nothing is drawn at training;
     ``corrupt``: transforms as in ``augment``, but applied once, when the view is written, to every image of every split (p is 1
@@ -56,6 +57,7 @@ class ViewSettings(Strict):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     pad_value: int = Field(default=0, ge=0, le=255)
     label: str = "label"
+    domain: str = "domain"
     split: Splits = Splits()
     augment: Transforms = ()
     copies: int = Field(default=0, ge=0, le=100)

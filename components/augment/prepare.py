@@ -16,7 +16,7 @@ from components.augment.divide import Divided, divide
 from components.augment.draws import Augmenter, load_policy
 from components.augment.layouts import read_dataset
 from components.augment.policies import ViewSettings, validate_corruption, validate_policy
-from components.augment.table import choose_label, decode_all
+from components.augment.table import choose_columns, decode_all
 from components.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
 from components.batch import ViewFacts
 from components.runtime import fresh_folder, write_atomically
@@ -32,7 +32,7 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
     with fresh_folder(out) as folder:
         scratch = folder / "scratch.npy"
         raw, classes = read_dataset(dataset)
-        table, classes = choose_label(decode_all(raw, settings, scratch), classes, settings, f"views.{name}")
+        table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, f"views.{name}")
         data = divide(table, classes, settings, seed, f"views.{name}")
         if corruption:  # after the splits, which are made by what the images were
             corrupt_in_place(table.images, Augmenter(load_policy(corruption)), seed)

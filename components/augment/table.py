@@ -76,11 +76,15 @@ def _too_bad(unreadable: list[str]) -> str:
     return f"unreadable images (unreadable: skip leaves them out): {'; '.join(unreadable)}"
 
 
-def choose_label(table: Table, classes: Classes, settings: ViewSettings, key: str) -> tuple[Table, Classes]:
-    """Table and class names with the column ``settings.label`` as ``label``; a dataset of domains alone stays as it is."""
-    label, columns = settings.label, table.columns
-    if label not in columns and not (label == "label" and "domain" in columns):
-        raise SettingsError(f"{key}.label: {label!r} is not allowed: the dataset has {', '.join(sorted(columns))}")
-    if label not in columns:
-        return table, classes
-    return replace(table, columns={**columns, "label": columns[label]}), {**classes, "label": classes[label]}
+def choose_columns(table: Table, classes: Classes, settings: ViewSettings, key: str) -> tuple[Table, Classes]:
+    """Table and class names with the columns that the settings name as ``label`` and as ``domain``.
+
+    A dataset without a column ``label``, or without ``domain``, has none if the settings name no other.
+    """
+    columns, names = dict(table.columns), dict(classes)
+    for role, column in (("label", settings.label), ("domain", settings.domain)):
+        if column in table.columns:
+            columns[role], names[role] = table.columns[column], classes[column]
+        elif column != role or (role == "label" and settings.domain not in table.columns):
+            raise SettingsError(f"{key}.{role}: {column!r} is not allowed: the dataset has {', '.join(sorted(table.columns))}")
+    return replace(table, columns=columns), names

@@ -168,6 +168,27 @@ def test_a_dataset_of_domains_has_no_label(files_out, make):
     assert set(next(view.batches("train", 4))) == {"image", "domain"}
 
 
+def test_a_column_becomes_the_domain_beside_the_label(arrays_out, make):
+    image = np.random.default_rng(0).integers(0, 256, (6, 12, 12), dtype=np.uint8)
+    columns = {"image": image, "label": np.array([0, 0, 1, 1, 0, 1]), "font": np.array([0, 1, 0, 1, 0, 1])}
+    dataset = arrays_out({"all": columns}, {"label": ["a", "b"], "font": ["plain", "slanted"]})
+    view = make(dataset, domain="font")
+    (batch,) = view.batches("train", 6)
+    assert (batch["label"].tolist(), batch["domain"].tolist()) == (columns["label"].tolist(), columns["font"].tolist())
+    assert view.facts.classes["domain"] == ("plain", "slanted")
+    assert "domain" not in make(dataset).facts.classes
+    with pytest.raises(ValueError, match=r"views\.small\.domain: 'animal' is not allowed: the dataset has font, label"):
+        make(dataset, domain="animal")
+
+
+def test_a_domain_without_images_is_an_error(arrays_out, make):
+    image = np.random.default_rng(0).integers(0, 256, (6, 12, 12), dtype=np.uint8)
+    columns = {"image": image, "label": np.array([0, 0, 1, 1, 0, 1]), "font": np.zeros(6, int)}
+    dataset = arrays_out({"all": columns}, {"label": ["a", "b"], "font": ["plain", "slanted"]})
+    with pytest.raises(ValueError, match=r"views\.small: 1 domains have no training image: slanted"):
+        make(dataset, domain="font")
+
+
 @pytest.mark.parametrize(
     ("labels", "split", "message"),
     [
