@@ -220,7 +220,10 @@ def read_signature(path: Path) -> ModelSignature:
         side: Schema([TensorSpec(np.dtype(t["dtype"]), tuple(t["shape"]), t["name"]) for t in content[side]])
         for side in ("inputs", "outputs")
     }
-    params = [ParamSpec(p["name"], DataType[PARAM_TYPES[p["dtype"]]], p["default"]) for p in content["params"]]
+    params = [
+        ParamSpec(p["name"], DataType[PARAM_TYPES[p["dtype"]]], p["default"], tuple(p["shape"]) if "shape" in p else None)
+        for p in content["params"]
+    ]
     return ModelSignature(**tensors, params=ParamSchema(params) if params else None)  # type: ignore[arg-type]
 
 
