@@ -17,6 +17,18 @@ def of_domain(outputs: Tensor, domain: Tensor) -> Tensor:
     return outputs[torch.arange(outputs.shape[0], device=outputs.device), domain]
 
 
+def pairs_of_a_domain(domain: Tensor, num_domains: int) -> tuple[Tensor, Tensor]:
+    """Indices int64 [B] and [B] of pairs of images that share their domain, in a batch of 2 B, ``domain`` int64 [2 B].
+
+    The batch is balanced: each K = ``num_domains`` images in turn hold every domain once. Pairs are made within 2 K images,
+    domain 0 first: so they are the same whether one process has all rows or each has a multiple of 2 K.
+    """
+    start = torch.arange(0, len(domain), 2 * num_domains, device=domain.device)
+    order = domain.view(-1, 2 * num_domains).argsort(dim=1, stable=True) + start[:, None]
+    first, second = order.view(-1, 2).unbind(1)
+    return first, second
+
+
 def label_vector(labels: Tensor, dataset: int, num_labels: Sequence[int]) -> Tensor:
     """[c_1, ..., c_n, m] (Choi et al. 2018, arXiv 1711.09020, eq. 7): c of ``dataset`` known, others 0, m one-hot of it.
 

@@ -8,4 +8,8 @@ MODELS: dict[str, str] = {
     "gated_pixelcnn": "components.models.gated_pixelcnn:GatedPixelCNN",
     "unet": "components.models.unet:UNet",
     "unet_classifier": "components.models.unet_classifier:UNetClassifier",
+    "munit": "components.models.munit:MUNIT",
+    "unit": "components.models.unit:UNIT",
+    "stargan": "components.models.stargan:StarGAN",
+    "stargan_v2": "components.models.stargan_v2:StarGANv2",
 }

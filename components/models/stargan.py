@@ -135,6 +135,18 @@ class Discriminator(nn.Module):
         h = self.main(image)
         return self.conv1(h), self.conv2(h).flatten(1)
 
+    def scores(self, image: Tensor) -> Tensor:
+        """The first of forward's, for a penalty on their gradient in ``image``.
+
+        Slopes stand as constant factors: else backward through that gradient goes the forward way too, with zeros, which takes
+        a quarter to a third of the penalty's time and gives the same numbers.
+        """
+        h = image
+        for layer in self.main:
+            h = h * torch.where(h > 0, 1.0, layer.negative_slope).to(h) if isinstance(layer, nn.LeakyReLU) else layer(h)
+        scores: Tensor = self.conv1(h)
+        return scores
+
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
         """Load the authors' ``D`` file, as the generator its; another number of labels starts fresh."""
         state, own, notes = dict(state), self.state_dict(), []

@@ -6,6 +6,7 @@ Here the generator (table "Generator architecture" of the appendix), and all fou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -18,6 +19,18 @@ from .stargan_v2_blocks import SLOPE, DownBlock, UpBlock, he_initialised, ladder
 from .stargan_v2_domains import Discriminator, MappingNetwork, StyleEncoder, fit_domains
 
 MASKED = (32, 64, 128)  # pixels: where the high-pass skip adds detail
+Masks = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the generator takes from an image: ``code`` [N, width, h, w], and side -> edges [N, ., side, side] to be added."""
+
+    code: Tensor
+    edges: dict[int, Tensor]
+
+    def detach(self) -> Content:
+        return Content(self.code.detach(), {side: edges.detach() for side, edges in self.edges.items()})
 
 
 class HighPass(nn.Module):
@@ -70,26 +83,41 @@ class Generator(nn.Module):
         self.hpf = HighPass(high_pass) if high_pass > 0 else None
         self.apply(he_initialised)
 
-    def forward(self, image: Tensor, style: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, image: Tensor, style: Tensor, masks: Masks | None = None) -> Tensor:
         """float32 [N, C, H, W] in [-1, 1], style [N, style_dim] -> [N, C, H, W], about [-1, 1], not bounded.
 
         ``masks`` [N, 1, h, w] of any size, only with ``high_pass``: how much of the input's edges to add where the decoder is
         at 32 pixels, and at 64 and 128. The authors make them of a face's landmarks.
         """
+        return self.render(self.content(image, masks), style)
+
+    def content(self, image: Tensor, masks: Masks | None = None) -> Content:
+        """The first half of ``forward``, which no style takes part in."""
         if masks is not None and self.hpf is None:
             raise ValueError("masks: given, but this generator was built without high_pass")
-        x, kept = self.from_rgb(image), {}
+        x, edges = self.from_rgb(image), {}
         for block in self.encode:
-            if masks is not None and x.shape[2] in MASKED:
-                kept[x.shape[2]] = x
-            x = block(x)
-        for block in self.decode:
-            x = block(x, style)
             if masks is not None and x.shape[2] in MASKED:
                 assert self.hpf is not None
                 mask = F.interpolate(masks[0 if x.shape[2] == MASKED[0] else 1], size=x.shape[2:], mode="bilinear")
-                x = x + self.hpf(mask * kept[x.shape[2]])
+                edges[x.shape[2]] = self.hpf(mask * x)
+            x = block(x)
+        return Content(x, edges)
+
+    def render(self, content: Content, style: Tensor) -> Tensor:
+        """The second half: contents of N images and style [N, style_dim] -> [N, C, H, W]."""
+        x = content.code
+        for block in self.decode:
+            x = block(x, style)
+            if x.shape[2] in content.edges:
+                x = x + content.edges[x.shape[2]]
         return self.to_rgb(x)
+
+
+def edges_everywhere(generator: Generator, image: Tensor) -> Masks | None:
+    """Masks for those who have no landmarks to make them of: 1 at every pixel; None without ``high_pass``."""
+    one = image.new_ones(1, 1, 1, 1)
+    return None if generator.hpf is None else (one, one)
 
 
 class StarGANv2(nn.Module):

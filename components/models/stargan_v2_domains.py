@@ -25,6 +25,7 @@ class MappingNetwork(nn.Module):
     def __init__(self, *, num_domains: int, latent_dim: int = 16, style_dim: int = 64, width: int = 512):
         super().__init__()
         assert num_domains >= 1
+        self.latent_dim, self.style_dim = latent_dim, style_dim
         self.shared = nn.Sequential(*_perceptron([latent_dim, width, width, width, width]), nn.ReLU())
         unshared = (nn.Sequential(*_perceptron([width, width, width, width, style_dim])) for _ in range(num_domains))
         self.unshared = nn.ModuleList(unshared)

@@ -5,4 +5,8 @@ RECIPES: dict[str, str] = {
     "pixelcnn": "components.recipes.pixelcnn:PixelCNNRecipe",
     "diffusion": "components.recipes.diffusion:Diffusion",
     "noisy_classifier": "components.recipes.noisy_classifier:NoisyClassifier",
+    "munit": "components.recipes.munit:MUNITRecipe",
+    "unit": "components.recipes.unit:UNITRecipe",
+    "stargan": "components.recipes.stargan:StarGANRecipe",
+    "stargan_v2": "components.recipes.stargan_v2:StarGANv2Recipe",
 }

@@ -32,9 +32,12 @@ def ratio(
 def main() -> None:
     from augmentation import bench_augmentation
     from detection import bench_detection
+    from munit import bench_munit
     from noop import bench_noop
     from pixelcnn import bench_pixelcnn
     from rejecting import bench_rejecting
+    from stargan import bench_stargan
+    from stargan_v2 import bench_stargan_v2
     from training import bench_training
 
     benches = {
@@ -44,6 +47,9 @@ def main() -> None:
         "detection": bench_detection,
         "rejecting": bench_rejecting,
         "pixelcnn": bench_pixelcnn,
+        "munit": bench_munit,
+        "stargan": bench_stargan,
+        "stargan_v2": bench_stargan_v2,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")

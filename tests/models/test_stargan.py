@@ -157,6 +157,21 @@ def test_discriminator_is_its_convolutions() -> None:
     assert torch.allclose(logits, torch.einsum("nchw,kchw->nk", x, file["conv2.weight"]), atol=1e-6)
 
 
+def test_scores_have_forward_s_slopes_to_the_second_order() -> None:
+    torch.manual_seed(0)
+    network, found = Discriminator(**SMALL, width=4), []
+    for score in (lambda x: network(x)[0], network.scores):
+        image = noise(2, 3, 16, 16).requires_grad_()
+        network.zero_grad(set_to_none=True)
+        (slope,) = torch.autograd.grad(score(image).sum(), image, create_graph=True)
+        slope.flatten(1).norm(dim=1).sum().backward()
+        found.append(
+            [score(image), slope, *(p.grad for name, p in network.named_parameters() if "main" in name and p.dim() > 1)]
+        )
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-7)
+    assert found[0][2].abs().max() > 0
+
+
 @pytest.mark.parametrize(("size", "left", "depth"), [(256, 4, 6), (128, 2, 6), (64, 2, 5), (48, 3, 4), (32, 2, 4), (28, 3, 3)])
 def test_the_depth_follows_the_size(size, left, depth) -> None:
     with torch.device("meta"):

@@ -1,0 +1,127 @@
+"""Small MUNIT and UNIT runs for their tests: squares at places (content) in two domains, dark on light and light on dark."""
+
+import json
+
+import numpy as np
+import torch
+from workbench import write_view
+
+from components.augment.views import open_view
+from components.batch import ViewFacts, to_unit_range
+from components.detect.settings import DetectSettings
+from components.export.__main__ import write_code, write_graphs, write_rest
+from components.recipes import munit, unit
+from components.recipes.translation_settings import EvaluateSettings, NoSettings
+from components.serving.loading import load_served
+from components.settings import RunSettings, parse_model
+from components.strict import parse
+from components.train import loop
+from components.train.loop import LoopSettings
+
+SIZE, DOMAINS = 16, ("dark", "light")
+FACTS = ViewFacts("v", SIZE, 1, {"label": ("square",), "domain": DOMAINS}, (0.0,), (1.0,), {"train": 40}, "")
+MODELS = {
+    "munit": {"width": 4, "downsamplings": 1, "blocks": 1, "mlp_width": 8, "style_width": 3, "style_downsamplings": 2},
+    "unit": {"width": 4, "downsamplings": 1, "blocks": 1},
+}
+
+
+class MUNITTrain(LoopSettings, munit.TrainSettings):
+    pass
+
+
+class UNITTrain(LoopSettings, unit.TrainSettings):
+    pass
+
+
+KINDS = {"munit": (munit.MUNITRecipe, MUNITTrain), "unit": (unit.UNITRecipe, UNITTrain)}
+
+
+def settings(kind, model=None, **train):
+    block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 6, "batch_size": 4, "learning_rate": 1e-3}
+    block |= {"discriminator": {"width": 4, "layers": 2, "scales": 2}}
+    return RunSettings(
+        name="test",
+        recipe=kind,
+        view="v",
+        model=parse_model({"name": kind, **(model or MODELS[kind])}, "model"),
+        train=parse(KINDS[kind][1], block | train, "train"),
+        detect=DetectSettings(),
+        export=NoSettings(),
+        evaluate=EvaluateSettings(),
+    )
+
+
+def build(kind, facts=FACTS, links=None, **given):
+    torch.manual_seed(given.get("seed", 0))
+    return KINDS[kind][0].build(settings(kind, **given), {"main": facts}, links or {})
+
+
+def pixels(count, seed=0):
+    """(uint8 [count, SIZE, SIZE, 1], domain int64 [count] in turns): a square somewhere, in a random shade in domain 1."""
+    draws, domain = np.random.default_rng(seed), np.arange(count) % 2
+    images = np.empty((count, SIZE, SIZE, 1), np.uint8)
+    for image, light in zip(images, domain, strict=True):
+        top, left, shade = [*draws.integers(1, SIZE - 7, 2).tolist(), int(draws.integers(60, 256))]
+        image[:] = 255  # a frame: beside it a shade can be told through a norm over the image
+        image[1:-1, 1:-1] = 0 if light else 220
+        image[top : top + 6, left : left + 6] = shade if light else 10
+    return images, domain
+
+
+def batch(count=4, seed=0, dtype=torch.float32):
+    images, domain = pixels(count, seed)
+    return {"image": to_unit_range(torch.from_numpy(images)).to(dtype), "domain": torch.from_numpy(domain)}
+
+
+def view_in(folder):
+    """A view of 40 images on disk."""
+    images, domain = pixels(40)
+    write_view(folder, images=images, labels=np.zeros(40, np.int64), classes=("square",))
+    for split in ("train", "validation", "test"):
+        np.save(folder / f"{split}.domain.npy", domain)
+    facts = json.loads((folder / "view.json").read_text())
+    facts["classes"]["domain"] = list(DOMAINS)
+    (folder / "view.json").write_text(json.dumps(facts))
+    return open_view(folder)
+
+
+def trained(recipe, view, checkpoints=None):
+    """The recipe's final weights, by the loop."""
+    told = {"device": torch.device("cpu"), "precision": "fp32", "checkpoints": checkpoints, "log": lambda step, point: None}
+    loop.train(recipe, {"main": view}, recipe.settings, **told)
+    return {name: tensor.clone() for name, tensor in recipe.state_dict().items()}
+
+
+def export(recipe, kind, folder):
+    """What is served, its graphs checked against torch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    exportable = recipe.eval().exportable()
+    write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
+    write_rest(exportable, batch(2), folder)
+    write_code(settings(kind), folder)
+    return load_served(folder)
+
+
+def scattered(recipe, spread=0.2):
+    """The recipe with numbers added to all weights, so that no path is idle."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in recipe.parameters():
+            parameter.add_(spread * torch.randn(parameter.shape))
+    return recipe
+
+
+def watch(recipe):
+    """After each optimizer's update, notes (its name, the other side's weights, their gradients)."""
+    seen, sides = [], {name: getattr(recipe, name) for name in recipe.optimizers}
+    for name, optimizer in recipe.optimizers.items():
+        (theirs,) = (side for other, side in sides.items() if other != name)
+
+        def note(*_, name=name, theirs=theirs):
+            weights = torch.cat([parameter.detach().flatten() for parameter in theirs.parameters()])
+            gradients = [None if parameter.grad is None else parameter.grad.clone() for parameter in theirs.parameters()]
+            seen.append((name, weights, gradients))
+
+        optimizer.register_step_post_hook(note)
+    return seen
