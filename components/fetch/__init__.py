@@ -12,4 +12,6 @@ SOURCES: dict[str, str] = {
     "dtd": "components.fetch.dtd:Dtd",
     "noise": "components.fetch.noise:Noise",
     "folder": "components.fetch.folder:Folder",
+    "mirrored": "components.fetch.mirrored.images:Mirrored",
+    "handwriting": "components.fetch.mirrored.handwriting:Handwriting",
 }

@@ -1,0 +1,52 @@
+"""One frame for written and printed characters: cut to the ink, its longer side as long in every image, centred.
+
+A scan says nothing of the line that its character stood on, nor of the size of its neighbours; so print has to do without
+them too, or the two domains would differ in what no translation can know.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+MARGIN = 0.06  # free border, as a fraction of the image's side
+PAPER = 24  # of 255: what is no brighter is the paper's own noise
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+
+
+def read_ink(path: Path) -> np.ndarray:
+    """A scan, dark on white, as uint8 [H, W], ink bright on 0. ValueError says what is wrong with the file.
+
+    What is transparent is paper.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                colours = image.convert("RGBA")
+        paper = Image.new("RGBA", colours.size, "white")
+        paper.alpha_composite(colours)
+        return 255 - np.asarray(paper.convert("L"))
+    except Exception as error:  # on broken files PIL raises nearly everything
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def frame(ink: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [H, W], ink bright on 0 -> uint8 [side, side], proportions kept. ValueError where there is no ink."""
+    rows, columns = (np.flatnonzero((ink > PAPER).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise ValueError("no ink: nothing is darker than the paper")
+    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = side * (1 - 2 * MARGIN) / max(cut.shape)
+    height, width = (max(1, round(extent * scale)) for extent in cut.shape)
+    shrunk = Image.fromarray(np.ascontiguousarray(cut)).resize((width, height), _filter(scale))
+    framed = Image.new("L", (side, side), 0)
+    framed.paste(shrunk, ((side - width) // 2, (side - height) // 2))
+    return np.asarray(framed)
+
+
+def _filter(scale: float) -> Image.Resampling:
+    return Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC
