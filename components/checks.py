@@ -14,6 +14,8 @@ from components.references import check_links
 from components.settings import ModelSettings, RunSettings, Workspace
 from components.strict import SettingsError, Strict, resolve
 
+CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
+JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
 LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
 
 
@@ -35,6 +37,7 @@ def check_run(workspace: Workspace, name: str) -> None:
     workspace.gates(name)
     if "init" not in workspace.links(name, "train"):
         check_average(run)
+    check_judges(workspace, run)
     check_recipe(workspace, run, recipe)
 
 
@@ -70,6 +73,19 @@ def check_average(run: RunSettings) -> None:
         fault = f"runs.{run.name}.train.average_decay: {decay} is not allowed: after {steps} steps {decay**steps:.0%}"
         most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
         raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
+
+
+def check_judges(workspace: Workspace, run: RunSettings) -> None:
+    """Who judges a run's images is a classifier of images of their shape. That it knows their classes is seen at evaluation."""
+    linked = workspace.linked_runs(run.name, "evaluate")
+    for name, link in workspace.params.links.items():
+        judge = linked.get(link.role) if (link.run, link.stage) == (run.name, "evaluate") else None
+        if judge is None or link.role not in JUDGES:
+            continue
+        if judge.recipe not in CLASSIFIERS or not link.artifact.startswith("outputs/export/"):
+            allowed = f"the export of a run of {' or '.join(CLASSIFIERS)}"
+            raise SettingsError(f"links.{name}.from: {link.artifact!r} is not allowed: a judge is {allowed}")
+        check_fits(f"links.{name}.from", workspace.view(judge.view), workspace.view(run.view))
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:

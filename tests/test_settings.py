@@ -8,7 +8,7 @@ from workbench import ROOT, run, toy_params, write_params
 from components.checks import check_run
 from components.references import Link, Ood
 from components.settings import Workspace
-from components.strict import SettingsError
+from components.strict import SettingsError, read_yaml
 
 
 @pytest.fixture
@@ -191,6 +191,36 @@ def test_broken_yaml_is_one_line(tmp_path):
     with pytest.raises(SettingsError, match="not readable as YAML") as caught:
         _ = Workspace(tmp_path).params
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "judged_view", "fault"),
+    [
+        ("outputs/export/net", "large", None),
+        (
+            "outputs/train/net",
+            "large",
+            "'outputs/train/net' is not allowed: a judge is the export of a run of classification or",
+        ),
+        ("outputs/export/translator", "large", "'outputs/export/translator' is not allowed: a judge is the export of a run"),
+        ("outputs/export/net", "plain", "its images are 8 x 8 x 1, the run's view has 16 x 16 x 1"),
+    ],
+)
+def test_a_judge_is_a_classifier_of_images_of_the_same_shape(workspace, artifact, judged_view, fault):
+    changed = workspace("", None)
+    raw = read_yaml(changed.folder / "params.yaml")
+    raw["views"]["large"] = raw["views"]["plain"] | {"image_size": 16, "domain": "label"}
+    raw["runs"]["net"]["view"] = judged_view
+    train = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 5, "batch_size": 10, "learning_rate": 1e-3}
+    model = {"name": "stargan", "width": 4, "blocks": 1, "discriminator_width": 4}
+    raw["runs"]["translator"] = raw["runs"]["net"] | {"recipe": "stargan", "view": "large", "model": model, "train": train}
+    raw["links"] = {"judge": {"run": "translator", "stage": "evaluate", "role": "domains", "from": artifact}}
+    write_params(changed.folder, raw)
+    if fault is None:
+        check_run(Workspace(changed.folder), "translator")
+        return
+    with pytest.raises(SettingsError, match=rf"links\.judge\.from: {fault}"):
+        check_run(Workspace(changed.folder), "translator")
 
 
 def test_a_role_is_taken_once(workspace):
