@@ -35,6 +35,7 @@ CALLED_BY = {"evaluate": {"evaluate"}, "detection": {"detect", "ood"}}
 OBSERVERS = ("components.tracking", "components.registry", "components.record")
 
 
+@cache
 def module_file(module: str) -> Path | None:
     path = ROOT / module.replace(".", "/")
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -83,6 +84,7 @@ def needed_files(entries: list[str], stage: str) -> set[str]:
     return {file for file in files if not is_only_docstring(ROOT / file)}
 
 
+@cache
 def is_only_docstring(path: Path) -> bool:
     return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text(encoding="utf-8")).body)
 
@@ -108,14 +110,19 @@ def recipe_files(stage: str, recipe: str, model: str) -> list[str]:
     return own.get(stage, [])
 
 
-def wired(stage: str, recipe: str, model: str) -> set[str]:
-    """The files whose digests reach the stage through ``wire``'s outs."""
+@cache
+def made_of(recipe: str, model: str) -> dict[str, list[str]]:
     own = [f"recipes/{recipe}.py", f"models/{model}.py"]
-    found = {
+    return {
         "trained": closure(own, skip=("evaluate",)),
         "evaluated": closure(own),
         "exported": [f"recipes/served/{recipe}.py", *shipped_files(recipe, model)],
     }
+
+
+def wired(stage: str, recipe: str, model: str) -> set[str]:
+    """The files whose digests reach the stage through ``wire``'s outs."""
+    found = made_of(recipe, model)
     deps = [Path(dep) for dep in STAGES[stage]["do"].get("deps", []) if dep.startswith("outputs/code/")]
     return {f"components/{file}" for dep in deps for file in found[dep.stem]}
 
