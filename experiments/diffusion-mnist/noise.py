@@ -1,4 +1,4 @@
-"""How much the Fréchet distances of the table differ by chance: 20 steps of DPM-Solver++(2M) with other seeds, and real images.
+"""How much the Fréchet distances of the table differ by chance: 20 steps of two samplers with other seeds, and real images.
 
 python experiments/diffusion-mnist/noise.py [folder of the study]
 """
@@ -16,7 +16,7 @@ from components.batch import to_pixels  # noqa: E402
 from components.metrics.frechet import frechet_distance  # noqa: E402
 from components.serving.loading import load_served  # noqa: E402
 
-IMAGES, SEEDS = 1000, 5
+IMAGES, SEEDS, SAMPLERS = 1000, 3, ("dpm_solver_2m", "ddim", "ancestral")
 
 
 def main() -> None:
@@ -28,9 +28,11 @@ def main() -> None:
     for seed in range(SEEDS):
         chosen = np.random.default_rng(seed).permutation(len(real))
         asked, rest = chosen[:IMAGES], chosen[IMAGES:]
-        made = judge.scores(model.sample({"label": label[asked]}, steps=20, seed=seed))["features"]
-        figures = frechet_distance(real, made), frechet_distance(real[rest], real[asked])
-        print(f"seed {seed}: samples {figures[0]:.3f}, real images {figures[1]:.3f}", flush=True)  # noqa: T201
+        figures = {"real images": frechet_distance(real[rest], real[asked])}
+        for sampler in SAMPLERS:
+            images = model.sample({"label": label[asked]}, sampler=sampler, steps=20, seed=seed)
+            figures[sampler] = frechet_distance(real, judge.scores(images)["features"])
+        print(f"seed {seed}:", {name: round(value, 3) for name, value in figures.items()}, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
