@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -14,6 +19,7 @@ from components.settings import Workspace
 from components.strict import SettingsError
 
 LOCK = "dvc.lock"
+PATIENCE, POLL = 120.0, 0.02  # seconds
 
 
 def export_key(workspace: Workspace, run: str) -> str:
@@ -55,5 +61,32 @@ def _text(workspace: Workspace) -> str:
     path = workspace.folder / LOCK
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; `dvc repro` makes it")
-    text = path.read_text(encoding="utf-8")
+    with nobody_writes(workspace.folder):
+        text = path.read_text(encoding="utf-8")
     return text if text.endswith("\n") else text + "\n"
+
+
+@contextmanager
+def nobody_writes(folder: Path) -> Iterator[None]:
+    """Share the lock that DVC holds while it writes: it empties dvc.lock and writes it anew, for many runs over a second.
+
+    Where DVC keeps its lock for longer than our patience (a push), what stands there is read all the same.
+    """
+    repository = next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), folder)
+    lock = repository / ".dvc" / "tmp" / "lock"
+    if not lock.is_file():
+        yield
+        return
+    with lock.open("rb") as file:
+        deadline = time.monotonic() + PATIENCE
+        while not _shared(file.fileno()) and time.monotonic() < deadline:
+            time.sleep(POLL)
+        yield  # closing the file gives the lock back
+
+
+def _shared(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -132,4 +132,5 @@ def test_the_runs_of_this_repository_can_be_promoted():
         workspace = Workspace(folder)
         for run in workspace.params.runs:
             figure = workspace.gates(run).must_decide(f"runs.{run}.promote")
-            assert figure.startswith(("accuracy", "bits_per_dim", "nats_per_image", "psnr", "conditional_accuracy_"))
+            known = ("accuracy", "bits_per_dim", "nats_per_image", "psnr", "conditional_accuracy_", "both_read_")
+            assert figure.startswith(known)

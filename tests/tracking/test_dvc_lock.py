@@ -1,8 +1,10 @@
 """Keys from dvc.lock, and the answer to "is it published?" that needs no MLflow."""
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
@@ -16,6 +18,25 @@ def test_an_entry_is_what_a_whole_parse_of_the_file_gives(home):
     whole = yaml.safe_load((home.folder / "dvc.lock").read_text())["stages"]
     for stage in ("train@small", "export@small", "export@small_too"):  # first, middle, last; one name begins another
         assert stage_entry(home.workspace, stage) == whole[stage]
+
+
+def test_what_dvc_is_in_the_midst_of_writing_is_not_read(home):
+    """DVC empties the file, then writes it, both with its lock held: else an entry is missing, or half of it there."""
+    whole = (home.folder / "dvc.lock").read_text()
+    expected = stage_entry(home.workspace, "export@small")
+    lock = home.folder / ".dvc" / "tmp" / "lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(stage_entry(home.workspace, "export@small")))
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        home.write("dvc.lock", whole[: whole.index("export@small")])
+        reader.start()
+        reader.join(0.2)
+        assert found == []
+        home.write("dvc.lock", whole)
+    reader.join(10)
+    assert found == [expected]
 
 
 def test_a_value_of_several_lines_belongs_to_its_entry(home):
