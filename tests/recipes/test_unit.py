@@ -109,6 +109,7 @@ def served(recipe, tmp_path_factory):
     return export(recipe, "unit", tmp_path_factory.mktemp("export"))
 
 
+@pytest.mark.slow
 def test_what_is_served_is_torch_s_means_without_noise(served, recipe):
     image, domain = pixels(6)
     x, nets = batch(6)["image"], recipe.autoencoders
@@ -128,6 +129,7 @@ def test_what_is_served_is_torch_s_means_without_noise(served, recipe):
     assert served.predict({"image": image[:0], "domain": domain[:0]})["image"].shape == (0, SIZE, SIZE, 1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_is_refused(served):
     image, domain = pixels(2)
     for inputs, params, told in (
