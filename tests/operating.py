@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -21,12 +23,13 @@ PATIENCE = 400.0  # seconds; a server on a busy machine may need a minute, a tra
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody uses now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Ports that nobody uses now, below those that outgoing connections take: a server may need a minute to come to them."""
+    found: set[int] = set()
+    while len(found) < number:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return sorted(found)
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
