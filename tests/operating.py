@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -15,21 +12,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from workbench import add_own, environment, make_project, toy_params, write_params
+from workbench import add_own, environment, free_ports, make_project, toy_params, write_params
 
 from flows.processes import leashed
 
 PATIENCE = 400.0  # seconds; a server on a busy machine may need a minute, a training two
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody uses now, below those that outgoing connections take: a server may need a minute to come to them."""
-    found: set[int] = set()
-    while len(found) < number:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.add(port)
-    return sorted(found)
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:

@@ -1,8 +1,11 @@
 """What tests of several rooms need: commands, a copy of the project with a toy recipe, small views."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +28,16 @@ def run(*command: str, cwd: Path, check: bool = True, **extra: str) -> subproces
     done = subprocess.run(command, cwd=cwd, env=environment(**extra), capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, f"{command} -> {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody uses now, below those that outgoing connections take: a server may need a minute to come to them."""
+    found: set[int] = set()
+    while len(found) < number:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return sorted(found)
 
 
 def make_project(folder: Path, params: dict) -> Path:

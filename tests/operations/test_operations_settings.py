@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from operating import free_ports
+from workbench import free_ports
 
 from components.settings import ROOT, Workspace
 from components.strict import SettingsError, read_yaml

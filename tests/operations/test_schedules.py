@@ -15,7 +15,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from operating import Home, free_ports, wait_for
+from operating import Home, wait_for
+from workbench import free_ports
 
 from flows.probe import answers
 

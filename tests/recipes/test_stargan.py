@@ -1,7 +1,6 @@
 """The StarGAN recipe: who learns when, its losses, the mask of two data sets, what is exported, served and refused."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from workbench import ROOT, environment
+from workbench import ROOT, environment, free_ports
 
 from components.artifact import Artifact
 from components.batch import ViewFacts, to_pixels, to_unit_range
@@ -259,9 +258,7 @@ def ten_steps():
 
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     outside = environment(
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),

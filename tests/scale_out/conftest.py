@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,21 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import ROOT, environment, make_project, run, toy_params
+from workbench import ROOT, environment, free_ports, make_project, run, toy_params
 
 from flows.probe import answers
 from flows.processes import leashed
 
 PATIENCE = 180.0  # seconds; a server on a busy machine may need a minute
 QUIET = {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DVC_NO_ANALYTICS": "1"}
-
-
-def free_port() -> int:
-    """A port that nobody uses now, below those that outgoing connections take: a server may need a minute to come to it."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -110,7 +99,7 @@ class Yard:
     @contextmanager
     def prefect(self, **extra: str) -> Iterator[str]:
         """Prefect's server; the address of its API."""
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--log-level", "error"]
         api = f"http://127.0.0.1:{port}/api"
@@ -121,7 +110,7 @@ class Yard:
     @contextmanager
     def mlflow(self, store: str) -> Iterator[str]:
         """MLflow's server over ``store``, which takes and gives artifacts itself; its address."""
-        port = free_port()
+        (port,) = free_ports(1)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         command += ["--backend-store-uri", store, "--artifacts-destination", str(self.folder / "artifacts")]
         uri = f"http://127.0.0.1:{port}"

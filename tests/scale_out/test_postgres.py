@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from workbench import run
+from workbench import free_ports, run
 
-from tests.scale_out.conftest import Yard, free_port, wait_for
+from tests.scale_out.conftest import Yard, wait_for
 
 NOBODY = "postgres"  # PostgreSQL refuses to run as root; Debian's package makes this user
 
@@ -53,7 +53,7 @@ def postgres() -> Iterator[str]:
 
 def cluster(folder: Path) -> Iterator[str]:
     """It lives as long as the iterator."""
-    place, data, port = programs(), folder / "data", str(free_port())
+    place, data, port = programs(), folder / "data", str(free_ports(1)[0])
     options = ["--username=test", "--auth=trust", "--encoding=UTF8", "--no-sync"]
     subprocess.run(unprivileged(str(place / "initdb"), "-D", str(data), *options), cwd="/", check=True, capture_output=True)
     serve = [str(place / "postgres"), "-D", str(data), "-p", port, "-h", "127.0.0.1", "-k", str(folder), "-F"]

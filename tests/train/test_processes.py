@@ -1,6 +1,5 @@
 """Two processes, started by hand in torchrun's environment, against one process with the same global batch."""
 
-import socket
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from train.together import TOY_CODER, for_any_number
-from workbench import ROOT, environment, write_params
+from workbench import ROOT, environment, free_ports, write_params
 
 from components.models import MODELS
 from components.settings import Workspace
@@ -30,9 +29,7 @@ def one(tmp_path_factory):
 def two(tmp_path_factory):
     """What each of two processes finds, by rank. They do everything in one go: each costs an import of torch."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     outside = environment(
         MASTER_ADDR="127.0.0.1",
         MASTER_PORT=str(port),
