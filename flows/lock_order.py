@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from flows import dvc_entries
 from flows.project import Project
 
 
@@ -11,17 +14,11 @@ def sort_lock(project: Project) -> None:
     Entries of stages that are gone (DVC keeps them) come last, in the order they had.
     """
     from dvc.repo import Repo, lock_repo
-    from dvc.repo.index import Index
     from dvc.repo.reproduce import get_active_graph, plan_repro
-    from dvc.utils.serialize import modify_yaml
 
     path = project.folder / "dvc.lock"
     with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
-        index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
+        index = dvc_entries.unrecorded_index(repo, str(project.folder / "dvc.yaml"))
         planned = [stage.name for stage in plan_repro(get_active_graph(index.graph), list(index.stages))]
         position = {name: number for number, name in enumerate(planned)}
-        with modify_yaml(str(path)) as content:
-            stages = content["stages"]
-            wanted = sorted(stages, key=lambda name: position.get(name, len(position)))
-            if wanted != list(stages):
-                content["stages"] = {name: stages[name] for name in wanted}
+        dvc_entries.sort(path, position, Path(repo.tmp_dir))

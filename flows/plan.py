@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from components.link.wire import contents
 from components.settings import Workspace
 from components.strict import SettingsError
+from flows import dvc_entries
 from flows.project import Project
 from flows.shared import remote_address, unshared
 from flows.user_folders import check_user_folders
@@ -114,33 +115,39 @@ def ends(run: str) -> tuple[str, ...]:
 
 
 def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str, list[Any]], str | None]:
-    """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies); each stage's status;
-    the address of the remote that clones share.
+    """The graph of ``runs`` and what they depend on, over stage names (edges point to dependencies; ``recorded``: whether
+    dvc.lock knows the stage); each stage's status; the address of the remote that clones share.
     """
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
-    from dvc.repo.index import Index
 
+    path = str(project.folder / "dvc.yaml")
     try:
         with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
-            index = Index.from_file(repo, str(project.folder / "dvc.yaml"))
+            dvc_entries.install()
+            index = dvc_entries.unrecorded_index(repo, path)
             graph = _by_name(index.graph, [stage for run in runs for stage in ends(run)])
+            entries = dvc_entries.recorded(repo, path)
+            stages = [stage for stage in index.stages if stage.name in graph]
+            for stage in stages:
+                dvc_entries.fill(stage, entries.get(stage.name))
+                graph.nodes[stage.name]["recorded"] = any(out.hash_info for out in stage.outs)
             address = remote_address(repo, project.params.pipeline.remote)
-            return graph, {stage.name: _status(stage) for stage in index.stages if stage.name in graph}, address
+            return graph, {stage.name: _status(stage) for stage in stages}, address
     except (DvcException, OSError) as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
-        raise SettingsError(f"DVC cannot plan {project.folder / 'dvc.yaml'}: {error}{cause}") from error
+        hint = "; `python -m flows doctor --fix` keeps what of it is whole" if "dvc.lock" in str(error) else ""
+        raise SettingsError(f"DVC cannot plan {path}: {error}{cause}{hint}") from error
 
 
 def _by_name(graph: DiGraph, targets: Iterable[str]) -> DiGraph:
-    """``graph`` over names, restricted to the targets and what they need; ``recorded``: whether dvc.lock knows the stage."""
+    """``graph`` over names, restricted to the targets and what they need."""
     import networkx as nx
 
     names = nx.DiGraph()
     for position, stage in enumerate(graph):
-        recorded = any(out.hash_info for out in stage.outs)
-        names.add_node(stage.name, recorded=recorded, position=position)
+        names.add_node(stage.name, position=position)
     names.add_edges_from((stage.name, needed.name) for stage, needed in graph.edges)
     wanted = set(targets)
     missing = wanted - set(names)

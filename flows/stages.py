@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ParamSpec, cast
 
 from prefect import Task, get_run_logger, task
@@ -25,6 +26,7 @@ from flows.share import Share
 from flows.tries import JITTER, MOST_LOST, Limit, Lost, StageFailed, delays, failure, memory_kills, worth_another_try
 
 P = ParamSpec("P")
+DVC = Path(__file__).with_name("dvc_entries.py")
 ON_DEVICE = ("train", "detect", "export", "evaluate", "ood")
 HINTS = (
     "To track the changes",
@@ -113,7 +115,7 @@ def run_stage(stage: Planned, crew: Crew, log: Log) -> Outcome:
     if crew.share and not stage.force:
         crew.share.pull(stage.name, log)
     force = ["-f"] if stage.force else []
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", *force, "-s", stage.name]
+    command = [sys.executable, "-P", str(DVC), "--wait-for-lock", "repro", *force, "-s", stage.name]
     with _place(stage, crew) as device:
         ended = _run(command, stage.name, crew, _without_hints(log), device)
     told = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))

@@ -23,6 +23,7 @@ CHECKS = {
     "state": "flows.doctor.state:broken_state",
     "checkpoints": "flows.doctor.state:broken_checkpoints",
     "outputs": "flows.doctor.outputs:half_written",
+    "lock file": "flows.doctor.lock_file:cut_off",
     "results": "flows.doctor.results:differing_results",
 }
 

@@ -88,9 +88,13 @@ def _left_by_dvc(process: Process, alive: dict[int, Process], project: Project) 
     if process.environment.get("DVC_ROOT") != str(project.root):
         return False
     above = alive.get(process.parent)
-    while above is not None and not any(Path(word).name == "dvc" or "/dvc/" in word for word in above.words):
+    while above is not None and not any(_is_dvc(word) for word in above.words):
         above = alive.get(above.parent)
     return above is None
+
+
+def _is_dvc(word: str) -> bool:
+    return Path(word).name in ("dvc", "dvc_entries.py", "flows.dvc_entries") or "/dvc/" in word
 
 
 def _is_leash(process: Process) -> bool:

@@ -25,6 +25,8 @@ def kind(words: list[str]) -> str:
     """One of ``TARGETS``, "leash", or "other"."""
     if any(word.endswith("leash.py") for word in words):
         return "leash"
+    if any(word.endswith("dvc_entries.py") for word in words):
+        return "dvc"
     module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
     if module.startswith("components.") and "python" in words[0]:
         return "stage"

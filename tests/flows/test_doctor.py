@@ -199,6 +199,19 @@ def test_results_come_back_from_the_cache_and_nothing_is_lost(done: Fake) -> Non
     assert done.dvc("status") == "Data and pipelines are up to date.\n"
 
 
+@pytest.mark.parametrize("kept", [0, 40, "train@b"])
+def test_a_lock_file_that_dvc_was_killed_in(done: Fake, kept: int | str) -> None:
+    path, timeline = done.folder / "dvc.lock", (done.folder / ".work/timeline").read_text()
+    text = path.read_text()
+    cut = kept if isinstance(kept, int) else text.index("md5: ", text.index(f"  {kept}:")) + len("md5")
+    path.write_text(text[:cut])
+    mended(done, "lock file", "dvc.lock")
+    assert path.exists() == (kept == "train@b")
+    done.dvc("repro", "-q")
+    assert path.read_text() == text
+    assert (done.folder / ".work/timeline").read_text() == timeline
+
+
 @pytest.mark.slow
 def test_results_that_no_cache_has_are_named_and_kept(done: Fake) -> None:
     path = write(done.folder / "outputs/evaluate/a/metrics.json", "half a res")
