@@ -2,13 +2,15 @@
 
 Exit codes: 0 done; 1 a stage failed, the others went on, or a candidate was refused; 2 nothing was started, since a setting or
 an argument is wrong; 3 nothing was started, since another pipeline run is at work in the workspace; 4 the monitor found drift;
-130, 143 stopped by signal.
+130, 143 stopped by signal; 141 who read what it said, as `head` does, reads no further.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import select
 import signal
 import sys
 from typing import Any
@@ -35,6 +37,11 @@ def main(words: list[str], **answers: Any) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain once more at its end
+        return 141
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -49,6 +56,13 @@ def parser() -> argparse.ArgumentParser:
         module.arguments(command)
         command.set_defaults(main=module.main)
     return found
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose reader is gone."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLERR)
+    return bool(output.poll(0))
 
 
 def _terminate(number: int, frame: object) -> None:

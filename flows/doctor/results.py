@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 
 def differing_results(project: Project) -> Iterator[Finding]:
-    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now."""
+    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now.
+
+    Of a run, view or dataset of which nothing is here nothing is missing: dvc.lock speaks of what other clones have made, too.
+    """
     if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
         return
     held = held_for_writing(project)
     with _stages(project) as (_, stages):
+        here = {_block(stage) for stage in stages if any(out.exists for out in stage.outs)}
         for stage in stages:
-            changed = [out for out in stage.outs if out.hash_info and out.status()]
+            changed = [out for out in stage.outs if out.hash_info and out.status()] if _block(stage) in here else []
             if changed and not _is_stale(stage):
                 for out in changed:
                     if Path(out.fs_path) not in held and (out.exists or not out.changed_cache()):
@@ -44,6 +48,11 @@ def _stages(project: Project) -> Iterator[tuple[Repo, list[PipelineStage]]]:
 
     with Repo(str(project.root), _wait_for_lock=True) as repo:
         yield repo, sorted(Index.from_file(repo, str(project.folder / "dvc.yaml")).stages, key=lambda stage: stage.name)
+
+
+def _block(stage: PipelineStage) -> str:
+    """``digits`` of ``train@digits``."""
+    return str(stage.name).partition("@")[2]
 
 
 def _is_stale(stage: PipelineStage) -> bool:

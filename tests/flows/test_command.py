@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import subprocess
+import sys
 from typing import Any
 
 PUBLISHED = "is_published=lambda workspace, run: True"
@@ -42,6 +44,15 @@ def test_plan_starts_nothing(done: Any) -> None:
             "imported: set()",
         ]
     assert not (done.folder / ".work" / "locks").exists()
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(done: Any) -> None:
+    command = [sys.executable, "-m", "flows", "plan", "--project", str(done.folder)]
+    process = subprocess.Popen(command, env=done.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 141)
 
 
 def test_what_is_wrong_is_said_before_anything_starts(done: Any) -> None:
