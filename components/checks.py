@@ -16,6 +16,7 @@ from components.strict import SettingsError, Strict, resolve
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
 JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
+LEAST = 8  # channels of a 1 x 1 convolution with a stride
 LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
 
 
@@ -113,15 +114,32 @@ def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
     without_memory(lambda: network(**known, **model.options), key)
 
 
-def without_memory(build: Callable[[], object], key: str) -> None:
-    """Call ``build`` on torch's meta device: SettingsError below ``key`` for its ValueError."""
+def without_memory(build: Callable[[], Any], key: str) -> None:
+    """Call ``build`` on torch's meta device: SettingsError below ``key`` for its ValueError, or for what torch cannot train."""
     import torch
 
     try:
         with torch.device("meta"):
-            build()
+            network = build()
     except ValueError as error:
         raise SettingsError(f"{key}.{error}") from None
+    check_convolutions(network, key)
+
+
+def check_convolutions(network: Any, key: str) -> None:
+    """SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
+
+    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of its weights' gradient (found by glibc's
+    checks of the heap; 8 channels and more, no stride, other memory formats and CPUs with AVX-512 are free of it).
+    """
+    from torch import nn
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < LEAST:
+            fault = (
+                f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
+            )
+            raise SettingsError(f"{key}: {fault} on every CPU; at least {LEAST} channels are needed: make the network wider")
 
 
 def describe(workspace: Workspace) -> str:

@@ -1,13 +1,14 @@
 """params.yaml at the border: every fault is one message with the path, the value and what is allowed, and exit 2."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 from workbench import ROOT, run, toy_params, write_params
 
-from components.checks import check_run
+from components.checks import build_without_memory, check_run
 from components.references import Link, Ood
-from components.settings import Workspace
+from components.settings import ModelSettings, Workspace
 from components.strict import SettingsError, read_yaml
 
 
@@ -94,6 +95,16 @@ def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspac
         check_run(changed, "net")
     changed.params.links["mine"] = Link(**{"run": "net", "stage": "train", "role": "init", "from": "params.yaml"})
     check_run(changed, "net")
+
+
+def test_a_convolution_that_torch_cannot_train_safely_is_refused():
+    view = SimpleNamespace(image_size=32, channels=1)
+    build_without_memory(ModelSettings("resnet18", {"width": 8}), view, "runs.net.model")
+    fault = (
+        r"^runs\.net\.model: layer2\.0\.shortcut\.0 is a 1 x 1 convolution of 7 channels with a stride, .* at least 8 channels"
+    )
+    with pytest.raises(SettingsError, match=fault):
+        build_without_memory(ModelSettings("resnet18", {"width": 7}), view, "runs.net.model")
 
 
 def everything(workspace):

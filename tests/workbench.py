@@ -120,7 +120,7 @@ def add_own(params: dict, **promote: object) -> dict:
     blocks = {"train": train, "detect": {}, "export": {}, "evaluate": {}, "promote": promote}
     params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
     params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
-    params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 4}, **blocks}
+    params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 8}, **blocks}
     return params
 
 

@@ -13,9 +13,9 @@ from components.strict import SettingsError, resolve
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},
     "pp_lcnet": {"scale": 0.25, "strides": (1, 1, 2, 2, 2), "last_width": 40},
-    "resnet18": {"width": 4},
+    "resnet18": {"width": 8},
 }
-FEATURES = {"vit": 24, "pp_lcnet": 40, "resnet18": 32}
+FEATURES = {"vit": 24, "pp_lcnet": 40, "resnet18": 64}
 
 
 @pytest.fixture(params=SMALL)

@@ -28,7 +28,7 @@ def params_of(steps: int, seed: int = 0, bins: int = 15, **promote: object) -> d
         "own": {
             "recipe": "classification",
             "view": "plain",
-            "model": {"name": "resnet18", "width": 4},
+            "model": {"name": "resnet18", "width": 8},
             "train": blocks | {"optimizer": "sgd"},
             "detect": {},
             "export": {},

@@ -20,7 +20,7 @@ from components.train.optimize import NonFiniteLoss
 MODELS = {
     "vit": {"patch": 4, "width": 16, "depth": 2, "heads": 2, "dropout": 0.1},
     "pp_lcnet": {"scale": 0.25},
-    "resnet18": {"width": 4},
+    "resnet18": {"width": 8},
 }
 
 
