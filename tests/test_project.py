@@ -69,6 +69,7 @@ def test_nothing_is_left_to_do_and_the_registry_holds_each_model_once(project):
     assert planned.startswith("nothing to do")
 
 
+@pytest.mark.slow
 def test_another_folder_and_a_killed_training_end_in_the_same_lock(project, tmp_path):
     """SIGKILL to the stage and DVC in mid-training; the next repro goes on from the checkpoint, to the same bytes."""
     twin = clone(tmp_path / "another" / "folder with a name")
@@ -86,6 +87,7 @@ def test_another_folder_and_a_killed_training_end_in_the_same_lock(project, tmp_
     assert (twin / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
 
 
+@pytest.mark.slow
 def test_outs_come_back_from_the_cache_and_the_work_folder_is_rebuilt(project):
     before = (project / "dvc.lock").read_bytes()
     shutil.rmtree(project / "outputs")
