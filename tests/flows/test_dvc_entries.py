@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(dvc_entries.__file__)
 
 
-def repro(fake: Fake, *words: str, check: bool = True) -> str:
+def repro(fake: Fake, *words: str) -> str:
     """``dvc repro`` by entries; what it says."""
     command = [sys.executable, "-P", str(PROGRAM), "repro", *words]
-    return subprocess.run(command, cwd=fake.folder, env=fake.env(), check=check, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=fake.folder, env=fake.env(), check=True, capture_output=True, text=True).stdout
 
 
 def lock(fake: Fake) -> Path:
