@@ -15,8 +15,8 @@ import signal
 import sys
 from typing import Any
 
-from components.redact import redacted
-from components.strict import SettingsError
+from components.core.redact import redacted
+from components.core.strict import SettingsError
 from flows.commands import COMMANDS
 from flows.project import AnotherRun
 

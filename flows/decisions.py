@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
-from components.promotion.approval import answer, check_unchanged, find_request
-from components.promotion.audit import Entry
-from components.promotion.contest import Contest, decision, find_contest, roll_back, rolled_back_from
-from components.promotion.gates import Gates
-from components.promotion.journal import NotDone, complete, decide, deciding
-from components.promotion.scores import data_key, read_scores
-from components.promotion.verdict import Verdict, judge, unfit
-from components.settings import ROOT
-from components.strict import SettingsError, must_exist
-from components.tracking import connect, reachable
+from components.core.settings import ROOT
+from components.core.strict import SettingsError, must_exist
+from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
+from components.registry.promotion.approval import answer, check_unchanged, find_request
+from components.registry.promotion.audit import Entry
+from components.registry.promotion.contest import Contest, decision, find_contest, roll_back, rolled_back_from
+from components.registry.promotion.gates import Gates
+from components.registry.promotion.journal import NotDone, complete, decide, deciding
+from components.registry.promotion.scores import data_key, read_scores
+from components.registry.promotion.verdict import Verdict, judge, unfit
+from components.registry.tracking import connect, reachable
 from flows.environment import for_children
 from flows.processes import Ended, Log, Processes
 from flows.project import Project
@@ -158,7 +158,7 @@ def _must_answer(at: Desk, version: int) -> None:
 
 def _test(at: Desk, what: Literal["check", "score"], version: int, *more: str) -> Ended:
     """Put the version to the test, in a process of its own: shipped code runs there."""
-    command = [sys.executable, "-m", "components.promotion", what, at.run, str(version), *more]
+    command = [sys.executable, "-m", "components.registry.promotion", what, at.run, str(version), *more]
     timeout = at.project.params.pipeline.stage_timeout
     env = for_children(at.project)
     ended = Processes().run(command, folder=at.project.folder, env=env, log=at.log, timeout=timeout)

@@ -7,8 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from components import settings
-from components.identity import this_process
+from components.core import settings
+from components.core.identity import this_process
 from flows.project import Project
 
 QUIET = {

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Cancelled, Completed, Failed
 
-from components.settings import ROOT
+from components.core.settings import ROOT
 from flows.drift_page import line, page
 from flows.notify import notify_drift, notify_failure
 from flows.pipeline import pipeline

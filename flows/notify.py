@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.redact import redacted
-from components.settings import Params
-from components.strict import SettingsError
+from components.core.redact import redacted
+from components.core.settings import Params
+from components.core.strict import SettingsError
 from flows.project import Project
 from flows.settings import notifications
 

@@ -13,8 +13,8 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from components.record.published import published
-from components.settings import ROOT
+from components.core.settings import ROOT
+from components.registry.record.published import published
 from flows.conclusion import conclude, tell_broken_off
 from flows.lock_order import sort_lock
 from flows.plan import Plan, ends, make_plan

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.link.wire import contents
-from components.settings import Workspace
-from components.strict import SettingsError
+from components.core.settings import Workspace
+from components.core.strict import SettingsError
+from components.stages.link.wire import contents
 from flows import dvc_entries
 from flows.project import Project
 from flows.shared import remote_address, unshared

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.settings import PARAMS, Workspace
-from components.strict import SettingsError
+from components.core.settings import PARAMS, Workspace
+from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -61,7 +61,7 @@ def _public(pin: str) -> str:
 
 def check_settings(project: Project, plan: Plan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
-    from components.checks import check_run, check_view
+    from components.stages.checks import check_run, check_view
 
     place = project.workspace
     checks: dict[str, Callable[[Workspace, str], object]] = {"fetch": Workspace.dataset, "augment": check_view}

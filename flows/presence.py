@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from components import settings
-from components.identity import this_process
-from components.record.published import write_json
+from components.core import settings
+from components.core.identity import this_process
+from components.registry.record.published import write_json
 from flows.server import IS_TEMPORARY
 
 

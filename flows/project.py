@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from components import settings
-from components.settings import PARAMS, ROOT, Params, Workspace
-from components.strict import SettingsError
+from components.core import settings
+from components.core.settings import PARAMS, ROOT, Params, Workspace
+from components.core.strict import SettingsError
 
 _held: set[Path] = set()  # lock files that this process holds: the command takes the lock before the plan, the flow once more
 

@@ -12,10 +12,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from components.promotion.audit import Entry
-from components.promotion.journal import NotDone
-from components.strict import SettingsError
-from components.tracking import TrackingUnavailable
+from components.core.strict import SettingsError
+from components.registry.promotion.audit import Entry
+from components.registry.promotion.journal import NotDone
+from components.registry.tracking import TrackingUnavailable
 from flows import decisions
 from flows.aftermath import make_known
 from flows.presence import present

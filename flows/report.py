@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import settings
+from components.core import settings
 from flows.plan import Plan, ends
 from flows.project import Project
 
@@ -84,7 +84,7 @@ def _short(cell: str) -> str:
 
 def where_to_look(project: Project) -> str:
     """The commands that show more."""
-    from components.record.published import shown_uri
+    from components.registry.record.published import shown_uri
 
     folder = project.folder.relative_to(project.root)
     there = "" if folder == Path() else f"cd {folder} && "

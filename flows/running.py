@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components import settings
-from components.identity import is_gone
-from components.record.published import write_json
-from components.settings import ROOT
+from components.core import settings
+from components.core.identity import is_gone
+from components.core.settings import ROOT
+from components.registry.record.published import write_json
 from flows.project import Project
 
 RENEWAL = 1.0  # seconds after which the supervisor writes a note that is lost or spoilt anew

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from components.scoring import NO_CHAMPION
+from components.registry.scoring import NO_CHAMPION
 from flows.child import Child
 from flows.kept import FIRST_PAUSE, LONGEST_PAUSE
 from flows.running import Scored, log_file, read_json, wish_file

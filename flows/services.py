@@ -7,8 +7,8 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from components.record.published import database, store, tracking_uri
-from components.strict import SettingsError
+from components.core.strict import SettingsError
+from components.registry.record.published import database, store, tracking_uri
 from flows.environment import for_children
 from flows.project import Project
 from flows.settings import Servers
@@ -101,7 +101,7 @@ def guarded(servers: Servers) -> list[str]:
 def scoring_server(project: Project, run: str, listening: socket.socket) -> Service:
     """The run's champion on the socket."""
     name = project.workspace.registered_name(run)
-    command = [sys.executable, "-m", "components.scoring", name, "--fd", str(listening.fileno())]
+    command = [sys.executable, "-m", "components.registry.scoring", name, "--fd", str(listening.fileno())]
     return Service(f"scoring-{name}", command, for_children(project))
 
 
@@ -148,4 +148,4 @@ def needs_database() -> bool:
 
 def make_database_command() -> list[str]:
     """The command that makes it: MLflow is not imported into the supervisor."""
-    return [sys.executable, "-c", "from components.tracking import connect; connect()"]
+    return [sys.executable, "-c", "from components.registry.tracking import connect; connect()"]

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
-from components.settings import Params
-from components.strict import SettingsError, Strict, named, parse
+from components.core.settings import Params
+from components.core.strict import SettingsError, Strict, named, parse
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import settings
-from components.record.dvc_lock import LOCK
-from components.runtime import write_atomically
-from components.strict import SettingsError
+from components.core import settings
+from components.core.runtime import write_atomically
+from components.core.strict import SettingsError
+from components.registry.record.dvc_lock import LOCK
 from flows.project import Project
 
 if TYPE_CHECKING:

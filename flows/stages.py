@@ -15,8 +15,8 @@ from typing import ParamSpec, cast
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from components.record.published import published
-from components.settings import StageKind
+from components.core.settings import StageKind
+from components.registry.record.published import published
 from flows.budget import Cores, Devices, available_cores, visible_devices
 from flows.environment import for_children
 from flows.plan import Planned
@@ -127,7 +127,7 @@ def publish(run: str, crew: Crew, log: Log) -> Outcome:
     if published(crew.project.workspace, run):
         return Outcome("published", 0.0)
     with crew.cores.take(1):
-        ended = _run([sys.executable, "-m", "components.evaluate", run, "--publish"], f"publish@{run}", crew, log, {})
+        ended = _run([sys.executable, "-m", "components.stages.evaluate", run, "--publish"], f"publish@{run}", crew, log, {})
     return Outcome("published", ended.seconds)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.passing import EXIT
+from components.core.errors import EXIT
 from flows.processes import Ended
 
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1

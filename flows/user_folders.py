@@ -6,8 +6,8 @@ import os
 import stat
 from collections.abc import Iterator
 
-from components.settings import Workspace
-from components.strict import SettingsError
+from components.core.settings import Workspace
+from components.core.strict import SettingsError
 
 
 def check_user_folders(workspace: Workspace) -> None:

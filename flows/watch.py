@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import settings
-from components.record.published import write_json
-from components.strict import SettingsError, named
+from components.core import settings
+from components.core.strict import SettingsError, named
+from components.registry.record.published import write_json
 from flows.environment import for_children
 from flows.processes import Log, Processes
 from flows.project import Project
@@ -31,7 +31,7 @@ class NotWatched(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """``content``: of the report.json in ``folder``; components/monitor/report.py writes it."""
+    """``content``: of the report.json in ``folder``; components/registry/monitor/report.py writes it."""
 
     folder: Path
     content: dict[str, Any]
@@ -70,7 +70,7 @@ def watched(project: Project, runs: tuple[str, ...], folder: str | None) -> dict
 
 def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:
     """Score the run's new images, in a process of its own, where the champion's code runs; what was found. Or NotWatched."""
-    command = [sys.executable, "-m", "components.monitor", run, "--folder", monitor.folder]
+    command = [sys.executable, "-m", "components.registry.monitor", run, "--folder", monitor.folder]
     command += ["--least", str(monitor.least), "--alarm", str(monitor.alarm), "--psi", str(monitor.psi)]
     timeout = project.params.pipeline.stage_timeout
     ended = processes.run(command, folder=project.folder, env=for_children(project), log=log, timeout=timeout)

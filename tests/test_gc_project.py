@@ -8,9 +8,9 @@ from workbench import make_project, run, toy_params, write_params
 pytestmark = pytest.mark.slow
 
 LOAD = """
-from components import registry
-from components.record.lineage import lineage
-from components.tracking import connect
+from components.registry import model_registry as registry
+from components.registry.record.lineage import lineage
+from components.registry.tracking import connect
 client = connect()
 for alias, number in registry.aliases(client, "toy").items():
     registry.load(client, "toy", number)
@@ -19,8 +19,8 @@ for version in registry.versions(client, "toy"):
     print("version", version.version, lineage(client, version))
 """
 DROP = """
-from components import registry
-from components.tracking import connect
+from components.registry import model_registry as registry
+from components.registry.tracking import connect
 client = connect()
 registry.set_alias(client, "toy", "champion", 1)
 client.delete_model_version("toy", "2")

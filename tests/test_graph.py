@@ -8,31 +8,31 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from components.closure import FAMILIES, closure, shipped_files
+from components.core.settings import ROOT
 from components.detectors import DETECTORS
-from components.fetch import SOURCES
-from components.models import MODELS
-from components.recipes import RECIPES
-from components.settings import ROOT
+from components.families import RECIPES
+from components.networks import MODELS
+from components.stages.code.closure import FAMILIES, closure, shipped_files
+from components.stages.fetch import SOURCES
 
 STAGES = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
 ENTRIES = {
-    "augment": ["components/augment/__main__.py"],
-    "wire": ["components/link/wire.py"],
-    "link": ["components/link/__main__.py"],
-    "train": ["components/train/__main__.py"],
-    "detect": ["components/detect/__main__.py"],
-    "export": ["components/export/__main__.py"],
-    "evaluate": ["components/evaluate/__main__.py"],
-    "ood": ["components/detect/outside.py"],
-    "ood_table": ["components/detect/table.py"],
+    "augment": ["components/stages/augment/__main__.py"],
+    "wire": ["components/stages/link/wire.py"],
+    "link": ["components/stages/link/__main__.py"],
+    "train": ["components/stages/train/__main__.py"],
+    "detect": ["components/stages/detect/__main__.py"],
+    "export": ["components/stages/export/__main__.py"],
+    "evaluate": ["components/stages/evaluate/__main__.py"],
+    "ood": ["components/stages/detect/outside.py"],
+    "ood_table": ["components/stages/detect/table.py"],
 }
 # The four catalogues: which entry a run uses stands in params.yaml, so a new entry makes nothing stale.
-SEAMS = {"components.fetch", "components.recipes", "components.models", "components.detectors"}
+SEAMS = {"components.stages.fetch", "components.families", "components.networks", "components.detectors"}
 # What a recipe imports in these methods is the business of the stages that call them.
 CALLED_BY = {"evaluate": {"evaluate"}, "detection": {"detect", "ood"}}
 # They record what happened and decide no byte of any out.
-OBSERVERS = ("components.tracking", "components.registry", "components.record")
+OBSERVERS = ("components.registry.tracking", "components.registry.model_registry", "components.registry.record")
 
 
 @cache
@@ -99,7 +99,7 @@ def code_deps(stage: str) -> list[str]:
 
 def recipe_files(stage: str, recipe: str, model: str) -> list[str]:
     detectors = [module_file(target.partition(":")[0]).relative_to(ROOT).as_posix() for target in DETECTORS.values()]
-    recipe_file, model_file = f"components/recipes/{recipe}.py", f"components/models/{model}.py"
+    recipe_file, model_file = f"components/families/{recipe}.py", f"components/networks/{model}.py"
     own = {
         "detect": [recipe_file, model_file, *detectors],
         "ood": [recipe_file, model_file, *detectors],
@@ -162,7 +162,7 @@ def test_the_closure_follows_relative_and_lazy_imports_and_leaves_out_what_only_
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_dataset_depends_on_its_source_by_path_and_on_what_all_share(source):
     own = module_file(SOURCES[source].partition(":")[0]).relative_to(ROOT).as_posix()
-    needed = needed_files(["components/fetch/__main__.py", own], "fetch")
+    needed = needed_files(["components/stages/fetch/__main__.py", own], "fetch")
     shared = code_deps("fetch")
     path = own if Path(own).parent.name == "fetch" else Path(own).parent.as_posix()  # what Workspace.dataset demands of `path`
     missing = {file for file in needed if file not in shared and not (file == path or file.startswith(path + "/"))}
@@ -171,7 +171,7 @@ def test_a_dataset_depends_on_its_source_by_path_and_on_what_all_share(source):
 
 def test_every_shared_file_of_fetch_is_used_by_a_source():
     entries = [module_file(target.partition(":")[0]).relative_to(ROOT).as_posix() for target in SOURCES.values()]
-    needed = needed_files(["components/fetch/__main__.py", *entries], "fetch")
+    needed = needed_files(["components/stages/fetch/__main__.py", *entries], "fetch")
     assert set(code_deps("fetch")) <= needed
 
 
@@ -181,11 +181,11 @@ def test_an_entry_stands_in_the_file_of_its_name(catalogue, folder):
     for name, target in catalogue.items():
         assert target.partition(":")[0] == f"components.{folder}.{name}"
     for name in RECIPES:
-        assert (ROOT / f"components/recipes/served/{name}.py").is_file()
+        assert (ROOT / f"components/families/served/{name}.py").is_file()
 
 
 def test_served_code_imports_nothing_of_ours_and_torch_only_where_it_samples():
-    for path in (ROOT / "components/recipes/served").glob("*.py"):
+    for path in (ROOT / "components/families/served").glob("*.py"):
         assert not imported_modules(path, skip_functions=frozenset(), lazy=True), path
         assert not re.search(r"^(import|from) torch", path.read_text(), re.MULTILINE)
 
@@ -199,6 +199,8 @@ def test_what_may_be_shipped_imports_relatively():
 
 
 def test_the_walk_finds_a_file_two_imports_away_and_a_lazy_one():
-    needed = needed_files(["components/train/__main__.py"], "train")
-    assert {"components/train/schedule.py", "components/settings.py"} <= needed
-    assert "components/augment/views.py" in needed_files(["components/assemble.py"], "train")  # imported inside a function
+    needed = needed_files(["components/stages/train/__main__.py"], "train")
+    assert {"components/stages/train/schedule.py", "components/core/settings.py"} <= needed
+    assert "components/stages/augment/views.py" in needed_files(
+        ["components/stages/assemble.py"], "train"
+    )  # imported inside a function

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from components.fetch import download
-from components.fetch.download import bring
-from components.fetch.published import Published
-from components.passing import EXIT, Unavailable, is_passing
-from components.redact import redacted
-from components.runtime import run_command
-from components.tracking import TrackingRefused, TrackingUnavailable
+from components.core.errors import EXIT, Unavailable, is_passing
+from components.core.redact import redacted
+from components.core.runtime import run_command
+from components.registry.tracking import TrackingRefused, TrackingUnavailable
+from components.stages.fetch import download
+from components.stages.fetch.download import bring
+from components.stages.fetch.published import Published
 
 
 def http(code: int) -> urllib.error.HTTPError:

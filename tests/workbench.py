@@ -48,11 +48,12 @@ def make_project(folder: Path, params: dict) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"):
         shutil.copyfile(ROOT / name, folder / name)
-    add_entry(folder / "components/recipes/__init__.py", '"toy": "components.recipes.toy:Toy"')
-    add_entry(folder / "components/models/__init__.py", '"toy_coder": "components.models.toy_coder:Coder"')
-    shutil.copyfile(TOY / "recipe.py", folder / "components/recipes/toy.py")
-    shutil.copyfile(TOY / "served.py", folder / "components/recipes/served/toy.py")
-    shutil.copyfile(TOY / "model.py", folder / "components/models/toy_coder.py")
+    add_entry(folder / "components/families/__init__.py", '"toy": "components.families.toy.recipe:Toy"')
+    add_entry(folder / "components/networks/__init__.py", '"toy_coder": "components.networks.toy_coder:Coder"')
+    (folder / "components/families/toy").mkdir()
+    for name in ("__init__.py", "recipe.py", "served.py"):
+        shutil.copyfile(TOY / name, folder / "components/families/toy" / name)
+    shutil.copyfile(TOY / "model.py", folder / "components/networks/toy_coder.py")
     write_params(folder, params)
     run("git", "init", "--quiet", cwd=folder)
     run("dvc", "init", "--quiet", cwd=folder)
@@ -86,7 +87,7 @@ def toy_params(**train: object) -> dict:
         "root": ".",
         "seed": 0,
         "pipeline": {"runs": ["toy"]},
-        "datasets": {"digits": {"source": "digits", "path": "components/fetch/digits.py"}},
+        "datasets": {"digits": {"source": "digits", "path": "components/stages/fetch/digits.py"}},
         "views": {"plain": view, "turned": view | {"augment": [{"Affine": {"rotate": [-10, 10], "p": 1.0}}]}},
         "runs": {
             "toy": {
@@ -126,10 +127,10 @@ def add_own(params: dict, **promote: object) -> dict:
 
 def run_settings(model: str, options: dict, **train: object):
     """A classification run's settings, parsed, with a small training."""
-    from components.detect.settings import DetectSettings
-    from components.recipes.classification import EvaluateSettings, ExportSettings, TrainSettings
-    from components.settings import ModelSettings, RunSettings
-    from components.train.loop import LoopSettings
+    from components.core.settings import ModelSettings, RunSettings
+    from components.families.classification.recipe import EvaluateSettings, ExportSettings, TrainSettings
+    from components.stages.detect.settings import DetectSettings
+    from components.stages.train.loop import LoopSettings
 
     class Train(LoopSettings, TrainSettings):
         pass

@@ -15,6 +15,8 @@ def as_pixels(image: Any, image_size: int, channels: int, name: str = "image") -
         raise ValueError(f"{name}: numbers (uint8) are expected, found {array.dtype}")
     if array.ndim != 4 or array.shape[1:] != (image_size, image_size, channels):
         raise ValueError(f"{name}: the shape must be [N, {image_size}, {image_size}, {channels}], found {list(array.shape)}")
+    if array.dtype == np.uint8:
+        return array
     if not np.all((array >= 0) & (array <= 255) & (array == np.floor(array))):  # NaN fails too
         found = f"{array.min()} to {array.max()} ({array.dtype})"
         raise ValueError(f"{name}: whole numbers from 0 to 255 are expected, found {found}")

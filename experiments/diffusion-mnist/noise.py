@@ -11,10 +11,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from components.augment.views import open_view  # noqa: E402
-from components.batch import to_pixels  # noqa: E402
+from components.core.batch import to_pixels  # noqa: E402
 from components.metrics.frechet import frechet_distance  # noqa: E402
 from components.serving.loading import load_served  # noqa: E402
+from components.stages.augment.views import open_view  # noqa: E402
 
 IMAGES, SEEDS, SAMPLERS = 1000, 3, ("dpm_solver_2m", "ddim", "ancestral")
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from components.settings import ROOT
+from components.core.settings import ROOT
 from flows.preflight import broken_studies, check_versions
 from flows.project import Project
 

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from components.redact import redacted
-from components.strict import SettingsError, must_exist
+from components.core.redact import redacted
+from components.core.strict import SettingsError, must_exist
 from flows.commands.chosen import place, project_of
 from flows.environment import set_defaults
 from flows.notify import check_addresses
@@ -89,8 +89,8 @@ def _as_flow(project: Project, flow: str, parameters: dict[str, Any]) -> int:
 
 
 def _here(project: Project, run: str, decide: Decide) -> int:
-    from components.promotion.journal import NotDone
-    from components.tracking import TrackingUnavailable
+    from components.registry.promotion.journal import NotDone
+    from components.registry.tracking import TrackingUnavailable
     from flows.aftermath import make_known
     from flows.decisions import desk
 

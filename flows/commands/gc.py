@@ -11,7 +11,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from components.settings import ROOT
+from components.core.settings import ROOT
 from flows.commands.chosen import project_of
 
 HELP = "remove old checkpoints, unreferenced MLflow runs, unused DVC cache"
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> int:
     """List, and without ``--dry-run`` remove."""
-    from components.tracking import TrackingUnavailable
+    from components.registry.tracking import TrackingUnavailable
     from flows.gc.collect import collect, nobody_at_work
 
     project = project_of(given)

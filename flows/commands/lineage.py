@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.strict import must_exist
+from components.core.strict import must_exist
 from flows.commands.chosen import place, project_of
 from flows.project import Project
 from flows.report import table
@@ -36,9 +36,9 @@ def main(given: argparse.Namespace) -> int:
 
 def describe(project: Project, run: str, version: str | None) -> dict[str, list[str]]:
     """Title -> lines."""
-    from components.promotion.journal import decisions
-    from components.record.origin import find_origin
-    from components.tracking import connect, reachable
+    from components.registry.promotion.journal import decisions
+    from components.registry.record.origin import find_origin
+    from components.registry.tracking import connect, reachable
 
     with reachable():
         origin = find_origin(connect(), project.workspace.registered_name(run), version)

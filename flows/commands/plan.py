@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from components.record.published import published
+from components.registry.record.published import published
 from flows.commands.chosen import choice, chosen_runs
 from flows.plan import IsPublished, make_plan
 from flows.report import describe

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from components.strict import SettingsError
+from components.core.strict import SettingsError
 from flows.environment import set_defaults
 from flows.notify import check_addresses
 from flows.project import Project

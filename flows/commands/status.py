@@ -26,9 +26,9 @@ def main(given: argparse.Namespace) -> int:
 
 def standings(project: Project) -> tuple[list[Row], list[str]]:
     """The table's rows in the order of params.yaml, and the notes below it."""
-    from components.promotion.standing import Standing, standing
-    from components.record.published import database
-    from components.tracking import connect, reachable
+    from components.registry.promotion.standing import Standing, standing
+    from components.registry.record.published import database
+    from components.registry.tracking import connect, reachable
 
     runs, own, names = list(project.params.runs), database(), project.workspace.registered_name
     if own is not None and not own.is_file():  # asking would make it

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 
-from components.identity import identity
-from components.strict import parse
+from components.core.identity import identity
+from components.core.strict import parse
 from flows.commands.serve import check
 from flows.environment import STARTED_BY, ask_loopback_directly, for_children
 from flows.project import Project

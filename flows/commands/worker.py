@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from components.strict import SettingsError
+from components.core.strict import SettingsError
 from flows.environment import for_children, set_defaults
 from flows.preflight import check_versions
 from flows.project import Project

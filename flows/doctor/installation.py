@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.record.published import database
+from components.registry.record.published import database
 from flows.doctor.finding import Finding
 from flows.preflight import LOCK, wrong_versions
 from flows.project import Project

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from components.record.dvc_lock import LOCK, nobody_writes
+from components.registry.record.dvc_lock import LOCK, nobody_writes
 from flows import dvc_entries
 from flows.doctor.finding import Finding
 from flows.project import Project

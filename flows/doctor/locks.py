@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.runtime import write_atomically
+from components.core.runtime import write_atomically
 from flows.doctor.finding import Finding
 from flows.project import Project
 

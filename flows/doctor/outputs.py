@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from components import settings
+from components.core import settings
 from flows.doctor.finding import Finding
 from flows.doctor.locks import held_for_writing, pid_fits
 from flows.project import Project

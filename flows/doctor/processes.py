@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from components import settings
-from components.identity import identity, is_gone
+from components.core import settings
+from components.core.identity import identity, is_gone
 from flows.doctor.finding import Finding, NotMended
 from flows.environment import STARTED_BY
 from flows.processes import GRACE, LEASH

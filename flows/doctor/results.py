@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components import settings
+from components.core import settings
 from flows.doctor.finding import Finding
 from flows.doctor.locks import held_for_writing
 from flows.doctor.outputs import is_at_work

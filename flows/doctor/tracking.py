@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from components import settings
-from components.record.published import Published, database, shown_uri
+from components.core import settings
+from components.registry.record.published import Published, database, shown_uri
 from flows.doctor.finding import Finding
 from flows.project import Project
 
@@ -21,7 +21,7 @@ def dead_records(project: Project) -> list[Finding]:
     own = database()
     if own is not None and not own.is_file():
         return []  # nothing was ever recorded, and a client would make the database
-    from components.tracking import connect, reachable
+    from components.registry.tracking import connect, reachable
 
     with reachable():
         client = connect()
@@ -29,7 +29,7 @@ def dead_records(project: Project) -> list[Finding]:
 
 
 def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
-    from components.record.dead import dead_runs, end, our_experiments
+    from components.registry.record.dead import dead_runs, end, our_experiments
 
     for run in dead_runs(client, our_experiments(client)):
         where = f"{run.info.run_name} ({run.info.run_id}): its process is gone"
@@ -38,8 +38,8 @@ def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
 
 def _half_carried_out(client: MlflowClient) -> Iterator[Finding]:
     """A promotion or rollback that was noted whole and not finished."""
-    from components.promotion.journal import MOVING, complete_all
-    from components.registry import registered_models
+    from components.registry.model_registry import registered_models
+    from components.registry.promotion.journal import MOVING, complete_all
 
     for model in registered_models(client):
         if MOVING in model.tags:
@@ -59,6 +59,6 @@ def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
 
 
 def _has(client: MlflowClient, name: str, noted: Published) -> bool:
-    from components.registry import versions
+    from components.registry.model_registry import versions
 
     return any(int(version.version) == noted.version for version in versions(client, name, noted.key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from components.settings import PARAMS
+from components.core.settings import PARAMS
 from flows.doctor.locks import alive, holds
 from flows.gc.cache import is_shared, unused_cache
 from flows.gc.leftovers import leftovers
@@ -39,7 +39,7 @@ def collect(project: Project, days: float) -> Iterator[Waste]:
     yield from leftovers(project, days)
     lineages: set[str] = set()
     if has_server():
-        from components.tracking import connect, reachable
+        from components.registry.tracking import connect, reachable
 
         with reachable():
             client = connect()

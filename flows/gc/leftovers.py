@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from components import settings
-from components.settings import PARAMS, Workspace
-from components.strict import SettingsError
+from components.core import settings
+from components.core.settings import PARAMS, Workspace
+from components.core.strict import SettingsError
 from flows.gc.waste import Waste, age, remove, size_of
 from flows.project import Project
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from components import settings
-from components.record.published import database
+from components.core import settings
+from components.registry.record.published import database
 from flows.gc.cache import HASH
 from flows.gc.waste import DAY, Waste, size_of
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def unreferenced(client: MlflowClient, days: float) -> Iterator[Waste]:
     """Runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
-    from components import registry
-    from components.record.dead import our_experiments
+    from components.registry import model_registry as registry
+    from components.registry.record.dead import our_experiments
 
     experiments = our_experiments(client)
     every = [version for model in registry.registered_models(client) for version in registry.versions(client, model.name)]
@@ -32,9 +32,9 @@ def unreferenced(client: MlflowClient, days: float) -> Iterator[Waste]:
 
 
 def _runs(client: MlflowClient, experiments: list[str], kept: set[str], days: float) -> Iterator[Waste]:
-    from components.record.clearing import purge_run
-    from components.record.recording import PARENT
-    from components.registry import all_runs
+    from components.registry.model_registry import all_runs
+    from components.registry.record.clearing import purge_run
+    from components.registry.record.recording import PARENT
 
     runs = all_runs(client, experiments)
     kept |= {run.data.tags[PARENT] for run in runs if run.info.lifecycle_stage == "active" and PARENT in run.data.tags}
@@ -46,7 +46,7 @@ def _runs(client: MlflowClient, experiments: list[str], kept: set[str], days: fl
 
 
 def _models(client: MlflowClient, experiments: list[str], kept: set[str], days: float) -> Iterator[Waste]:
-    from components.record.clearing import all_models, deleted_models, purge_model
+    from components.registry.record.clearing import all_models, deleted_models, purge_model
 
     active = [model for model in all_models(client, experiments) if model.last_updated_timestamp < _milliseconds(days)]
     for model in active:
@@ -66,7 +66,7 @@ def _milliseconds(days: float) -> float:
 
 def lineage_hashes(client: MlflowClient) -> set[str]:
     """Every hash that the lineage of a registered version names."""
-    from components.record.lineage import registered_lineages
+    from components.registry.record.lineage import registered_lineages
 
     return {found for _, _, entries in registered_lineages(client) for found in HASH.findall(str(entries))}
 
@@ -79,10 +79,10 @@ def has_server() -> bool:
 
 def _why(run: Run) -> str:
     """Why the run may go, or nothing."""
-    from components.identity import is_gone
-    from components.record.dead import PROCESS
-    from components.record.recording import FINGERPRINT, LIVE
-    from components.registry import KEY
+    from components.core.identity import is_gone
+    from components.registry.model_registry import KEY
+    from components.registry.record.dead import PROCESS
+    from components.registry.record.recording import FINGERPRINT, LIVE
 
     if run.info.lifecycle_stage == "deleted":
         return "it is deleted"

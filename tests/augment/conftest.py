@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.augment.policies import ViewSettings
-from components.augment.prepare import make_view
-from components.augment.views import open_view
-from components.strict import parse
+from components.core.strict import parse
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.prepare import make_view
+from components.stages.augment.views import open_view
 
 
 @pytest.fixture

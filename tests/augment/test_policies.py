@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from components.augment.policies import ViewSettings, validate_policy
-from components.settings import ROOT
-from components.strict import SettingsError, parse
+from components.core.settings import ROOT
+from components.core.strict import SettingsError, parse
+from components.stages.augment.policies import ViewSettings, validate_policy
 
 
 def check(*augment, **block):
@@ -74,6 +74,6 @@ def test_settings_are_strict(block, message):
 
 def test_reading_settings_imports_nothing_heavy():
     heavy = ("torch", "albumentations", "numpy")
-    code = f"import sys; import components.augment.policies; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; import components.stages.augment.policies; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

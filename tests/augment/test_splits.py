@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from components.augment.policies import Splits
-from components.augment.split import find_leaks, largest_remainder, make_splits
+from components.stages.augment.policies import Splits
+from components.stages.augment.split import find_leaks, largest_remainder, make_splits
 
 
 def split(digests, labels, settings, *, published=None, fonts=None, seed=0):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from components.augment.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
-from components.augment.loader import training_batches
-from components.augment.order import Balanced, Shuffle
-from components.augment.policies import ViewSettings, validate_policy
-from components.batch import Stream
-from components.settings import ROOT
+from components.core.batch import Stream
+from components.core.settings import ROOT
+from components.stages.augment.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
+from components.stages.augment.loader import training_batches
+from components.stages.augment.order import Balanced, Shuffle
+from components.stages.augment.policies import ViewSettings, validate_policy
 
 POLICY = [
     {"Affine": {"rotate": [-20, 20], "translate_percent": [-0.1, 0.1], "p": 0.9}},
@@ -153,9 +153,9 @@ def test_workers_survive_sigterm_and_end_when_the_feed_is_closed(view):
 
 TRAINER = """
 import sys, time
-from components.augment.loader import training_batches
-from components.augment.views import open_view
-from components.batch import Stream
+from components.stages.augment.loader import training_batches
+from components.stages.augment.views import open_view
+from components.core.batch import Stream
 if __name__ == "__main__":
     feed = training_batches(open_view(sys.argv[1]), Stream("main", 8), role="r", seed=0, start_step=0, steps=10000, workers=1)
     next(feed)

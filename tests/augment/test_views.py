@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from components.augment.__main__ import main
-from components.augment.policies import ViewSettings
-from components.augment.prepare import make_view
-from components.augment.views import open_view
-from components.batch import check
-from components.settings import ROOT
-from components.strict import parse
+from components.core.batch import check
+from components.core.settings import ROOT
+from components.core.strict import parse
+from components.stages.augment.__main__ import main
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.prepare import make_view
+from components.stages.augment.views import open_view
 
 FLIP = [{"Affine": {"rotate": [-20, 20], "p": 1.0}}]
 
@@ -269,7 +269,7 @@ def test_the_command_says_one_line(noise_out, tmp_path, monkeypatch, capsys):
 
 
 def test_real_mnist(mirror, tmp_path):
-    from components.fetch.idx import Idx
+    from components.stages.fetch.idx import Idx
 
     out = tmp_path / "mnist"
     out.mkdir()

@@ -28,9 +28,9 @@ def _compare(ratio, size, policy):
     import albumentations
     from workbench import write_view
 
-    from components.augment.loader import training_batches
-    from components.augment.views import open_view
-    from components.batch import Stream
+    from components.core.batch import Stream
+    from components.stages.augment.loader import training_batches
+    from components.stages.augment.views import open_view
 
     transforms = [getattr(albumentations, key)(**values) for step in policy for key, values in step.items()]
     plain = albumentations.Compose(transforms, seed=0)

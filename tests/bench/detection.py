@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def bench_detection(ratio):
     """Seconds and peak memory of both, ours in float64; theirs in float32 as the authors' code is, and in float64."""
-    from components.runtime import set_threads
+    from components.core.runtime import set_threads
 
     set_threads(1)
     features, weight, bias = made_up()

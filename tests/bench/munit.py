@@ -18,11 +18,11 @@ SMALL = {"width": 16, "downsamplings": 2, "blocks": 2, "mlp_width": 64}
 
 def make_recipe(size, channels, batch_size, model, discriminator, **train):
     """A recipe for two domains."""
-    from components.batch import ViewFacts
-    from components.recipes.munit import MUNITRecipe, TrainSettings
-    from components.settings import RunSettings, parse_model
-    from components.strict import parse
-    from components.train.loop import LoopSettings
+    from components.core.batch import ViewFacts
+    from components.core.settings import RunSettings, parse_model
+    from components.core.strict import parse
+    from components.families.munit.recipe import MUNITRecipe, TrainSettings
+    from components.stages.train.loop import LoopSettings
 
     class Train(LoopSettings, TrainSettings):
         pass
@@ -56,7 +56,7 @@ def images_and_styles(recipe, batches, step):
 
 
 def plain_discriminator_step(recipe, x_a, x_b, s_a, s_b):
-    from components.train.optimize import optimize
+    from components.core.step import optimize
 
     (gen_a, gen_b), (dis_a, dis_b) = recipe.autoencoders, recipe.discriminators
     (c_a, _), (c_b, _) = gen_a.encode(x_a), gen_b.encode(x_b)
@@ -70,7 +70,7 @@ def plain_discriminator_step(recipe, x_a, x_b, s_a, s_b):
 
 
 def plain_autoencoder_step(recipe, x_a, x_b, s_a, s_b):
-    from components.train.optimize import optimize
+    from components.core.step import optimize
 
     (gen_a, gen_b), (dis_a, dis_b), weights = recipe.autoencoders, recipe.discriminators, recipe.settings.weights
     (c_a, own_a), (c_b, own_b) = gen_a.encode(x_a), gen_b.encode(x_b)
@@ -152,7 +152,7 @@ def held_by(recipe, step, batches):
 
 def bench_munit(ratio):
     """Time of a step at 32 and 64 px; memory at 256 px."""
-    from components.runtime import set_threads
+    from components.core.runtime import set_threads
 
     set_threads(1)
     for size, batch_size, model, width in ((32, 16, SMALL, 16), (64, 4, SMALL, 16), (64, 2, {}, 64)):

@@ -11,9 +11,9 @@ SIZE, ROWS = 28, 1
 
 def bench_pixelcnn(ratio):
     """Seconds for a batch of images, of both."""
-    from components.models.pixelcnn import PixelCNN
-    from components.models.pixelcnn_sampling import Definition, sample, uniform_draws
-    from components.runtime import set_threads
+    from components.core.runtime import set_threads
+    from components.families.pixelcnn.pixelcnn import PixelCNN
+    from components.families.pixelcnn.sampling import Definition, sample, uniform_draws
 
     set_threads(1)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ CALLS = {1: 10, 64: 1}  # batch -> calls of one turn
 
 def bench_rejecting(ratio):
     """Milliseconds a call of both, one thread, the fastest turn; the bar is 5 % more."""
-    from components.export.onnx_graph import open_session
+    from components.stages.export.onnx_graph import open_session
 
     with tempfile.TemporaryDirectory() as folder:
         sessions = [open_session(path, threads=1) for path in write_both(Path(folder))]
@@ -31,13 +31,13 @@ def bench_rejecting(ratio):
 
 def write_both(folder):
     """The paths of the graph without and with ViM, which is fitted on made-up features."""
+    from components.core.recipe import Graph
     from components.detectors.protocol import Head
     from components.detectors.vim import ViM
-    from components.export.detector import Detecting
-    from components.export.onnx_graph import write_graph
-    from components.models.resnet18 import ResNet18
-    from components.recipe import Graph
-    from components.recipes.classification import Classifier
+    from components.families.classification.recipe import Classifier
+    from components.networks.resnet18 import ResNet18
+    from components.stages.export.detector import Detecting
+    from components.stages.export.onnx_graph import write_graph
 
     torch.manual_seed(0)
     network = ResNet18(image_size=SIZE, channels=3, num_classes=CLASSES, width=WIDTH)

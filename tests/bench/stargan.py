@@ -18,7 +18,7 @@ DOMAINS, SCHEDULE, RATE, BETAS = 4, 5, 1e-4, (0.5, 0.999)
 
 def bench_stargan(ratio):
     """Seconds for the schedule of both, the fastest turn of each; the bar is 1.2."""
-    from components.runtime import set_threads
+    from components.core.runtime import set_threads
 
     set_threads(1)
     for name, (shape, options) in CASES.items():
@@ -29,10 +29,10 @@ def bench_stargan(ratio):
 def _schedules(shape, options):
     from types import SimpleNamespace
 
-    from components.batch import ViewFacts
-    from components.models.stargan import StarGAN
-    from components.recipes.stargan import StarGANRecipe
-    from components.recipes.stargan_settings import TrainSettings
+    from components.core.batch import ViewFacts
+    from components.families.stargan.networks import StarGAN
+    from components.families.stargan.recipe import StarGANRecipe
+    from components.families.stargan.settings import TrainSettings
 
     size, channels, count = shape
     torch.manual_seed(0)

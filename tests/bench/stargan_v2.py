@@ -18,7 +18,7 @@ RATE, SLOW_RATE, BETAS, DECAY, R1 = 1e-4, 1e-6, (0.0, 0.99), 1e-4, 1.0
 
 def bench_stargan_v2(ratio):
     """Seconds an iteration of both; the bar is 1.2."""
-    from components.runtime import set_threads
+    from components.core.runtime import set_threads
 
     set_threads(1)
     for name, (shape, options) in CASES.items():
@@ -31,7 +31,7 @@ def bench_stargan_v2(ratio):
 
 def _iterations(shape, options, every, steps):
     """``steps`` iterations of both; R1 is in every update of the plain one's discriminator, in one of ``every`` of ours."""
-    from components.models.stargan_v2 import StarGANv2
+    from components.families.stargan_v2.networks import StarGANv2
 
     size, channels, count, domains = shape
     torch.manual_seed(0)
@@ -56,9 +56,9 @@ def recipe_of(networks, size, channels, domains, **train):
     """The recipe on given networks, fit to take steps and no more."""
     from types import SimpleNamespace
 
-    from components.batch import ViewFacts
-    from components.recipes.stargan_v2 import StarGANv2Recipe
-    from components.recipes.stargan_v2_settings import TrainSettings
+    from components.core.batch import ViewFacts
+    from components.families.stargan_v2.recipe import StarGANv2Recipe
+    from components.families.stargan_v2.settings import TrainSettings
 
     names = tuple("abcdefgh"[:domains])
     view = ViewFacts("v", size, channels, {"domain": names}, (0.0,) * channels, (0.5,) * channels, {"train": 1}, "")

@@ -14,7 +14,7 @@ STEPS = 3
 
 def bench_training(ratio):
     """Milliseconds a step of both, ours in the precision that `auto` takes; the bar is 1, and 2 for ResNet-18 with AMX."""
-    from components.runtime import multiplies_bf16, set_threads
+    from components.core.runtime import multiplies_bf16, set_threads
 
     set_threads(1)
     native = multiplies_bf16(torch.device("cpu"))
@@ -29,12 +29,12 @@ def _loops(name, options, batch):
 
     from workbench import run_settings
 
-    from components.batch import ViewFacts
-    from components.models import MODELS
-    from components.recipes.classification import Classification
-    from components.runtime import resolve_precision
-    from components.strict import resolve
-    from components.train.loop import TrainingState, to_device
+    from components.core.batch import ViewFacts
+    from components.core.runtime import resolve_precision
+    from components.core.strict import resolve
+    from components.families.classification.recipe import Classification
+    from components.networks import MODELS
+    from components.stages.train.loop import TrainingState, to_device
 
     settings = run_settings(name, options, precision="auto", steps=1000, batch_size=batch)
     facts = ViewFacts("v", 32, 3, {"label": tuple("0123456789")}, (0.0,) * 3, (0.5,) * 3, {"train": 1}, "")

@@ -8,11 +8,11 @@ import pytest
 import torch
 from workbench import write_params, write_view
 
-from components.augment.views import open_view
-from components.detect import __main__ as detect
-from components.detect import outside, table
-from components.link.wire import wire
-from components.settings import Workspace
+from components.core.settings import Workspace
+from components.stages.augment.views import open_view
+from components.stages.detect import __main__ as detect
+from components.stages.detect import outside, table
+from components.stages.link.wire import wire
 
 PIXELS, IMAGES = 8, 60
 KNOWN = ("rows", "columns", "chequers")
@@ -119,7 +119,7 @@ def trained(tmp_path_factory):
 
 
 def train(folder):
-    from components.assemble import build_recipe
+    from components.stages.assemble import build_recipe
 
     workspace, own = Workspace(folder), open_view(folder / "outputs" / "views" / "known")
     recipe = build_recipe(workspace.run("known"), {"main": own}, {}).train()

@@ -12,13 +12,13 @@ from detect.conftest import OOD
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_info
 
-from components.augment.views import open_view
-from components.detect import features
-from components.detect.fitting import load_fitted
-from components.detect.network import exact_arithmetic, load_network
+from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures, threshold_at_tpr
-from components.strict import resolve
+from components.stages.augment.views import open_view
+from components.stages.detect import features
+from components.stages.detect.fitting import load_fitted
+from components.stages.detect.network import exact_arithmetic, load_network
 
 
 def answer(project, view, split):
@@ -171,7 +171,7 @@ def test_a_run_without_other_views_is_fitted_for_what_it_serves_alone(project):
 
 
 def test_a_recipe_that_is_no_classifier_cannot_be_asked(project, monkeypatch):
-    monkeypatch.setattr("components.recipes.classification.Classification.detects", False)
+    monkeypatch.setattr("components.families.classification.recipe.Classification.detects", False)
     with pytest.raises(ValueError, match=r"runs\.known: detection needs a classifier"):
         project.detect()
 

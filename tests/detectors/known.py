@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.protocol import Head
-from components.strict import resolve
 
 OPTIONS = {"knn": {"neighbours": 7}, "react": {"quantile": 0.83}}
 BY_FEATURES = sorted(set(DETECTORS) - {"odin"})  # odin scores images

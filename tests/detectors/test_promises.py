@@ -7,11 +7,11 @@ import torch
 from detectors.known import BY_FEATURES, Known, fitted, make_detector, make_known
 from safetensors.torch import load, save
 
+from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.odin import ODIN
 from components.detectors.protocol import Head
 from components.metrics.detection import auroc
-from components.strict import resolve
 
 
 @pytest.mark.parametrize("name", DETECTORS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.evaluate import latency
+from components.stages.evaluate import latency
 
 
 class Served:

@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from components.core.recipe import Exportable, Graph
+from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.protocol import Head
-from components.export.__main__ import compare, write_graphs, write_rest
-from components.export.detector import Detecting, check_rejections, with_detector
-from components.export.onnx_graph import open_session, write_graph
-from components.recipe import Exportable, Graph
-from components.recipes.served.classification import Served
-from components.strict import resolve
+from components.families.classification.served import Served
+from components.stages.export.__main__ import compare, write_graphs, write_rest
+from components.stages.export.detector import Detecting, check_rejections, with_detector
+from components.stages.export.onnx_graph import open_session, write_graph
 
 SERVABLE = sorted(set(DETECTORS) - {"odin"})
 OPTIONS = {"knn": {"neighbours": 3}}

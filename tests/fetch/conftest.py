@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.fetch import published, transfer
+from components.stages.fetch import published, transfer
 
 
 @pytest.fixture(autouse=True)

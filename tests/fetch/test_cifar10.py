@@ -8,10 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from components.fetch import cifar10
-from components.fetch.cifar10 import FOLDER, Cifar10
-from components.fetch.published import Published
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch import cifar10
+from components.stages.fetch.cifar10 import FOLDER, Cifar10
+from components.stages.fetch.published import Published
 
 MIRROR = os.environ.get("DATA_MIRROR")
 real = pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set")

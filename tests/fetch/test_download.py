@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from components.fetch import download, published, transfer
-from components.fetch.published import Published
+from components.stages.fetch import download, published, transfer
+from components.stages.fetch.published import Published
 
 BODY = random.Random(0).randbytes(600_000)
 MD5 = hashlib.md5(BODY).hexdigest()

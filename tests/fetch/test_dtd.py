@@ -7,10 +7,10 @@ import tarfile
 
 import pytest
 
-from components.fetch import dtd
-from components.fetch.dtd import IMAGES, REDUCED, Dtd, folder_sum
-from components.fetch.published import Published
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch import dtd
+from components.stages.fetch.dtd import IMAGES, REDUCED, Dtd, folder_sum
+from components.stages.fetch.published import Published
 
 MIRROR = os.environ.get("DATA_MIRROR")
 

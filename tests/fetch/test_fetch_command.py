@@ -1,4 +1,4 @@
-"""``python -m components.fetch`` as DVC runs it, and the folder that it leaves."""
+"""``python -m components.stages.fetch`` as DVC runs it, and the folder that it leaves."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from components.fetch import SOURCES
-from components.runtime import fresh_folder
-from components.settings import ROOT, DatasetSettings
-from components.strict import resolve
+from components.core.runtime import fresh_folder
+from components.core.settings import ROOT, DatasetSettings
+from components.core.strict import resolve
+from components.stages.fetch import SOURCES
 
 PARAMS = """\
 root: .
@@ -32,13 +32,13 @@ ood: {}
 def workspace(tmp_path):
     folder = tmp_path / "workspace"
     (folder / "images").mkdir(parents=True)
-    (folder / "params.yaml").write_text(PARAMS.replace("DIGITS", str(ROOT / "components/fetch/digits.py")))
+    (folder / "params.yaml").write_text(PARAMS.replace("DIGITS", str(ROOT / "components/stages/fetch/digits.py")))
     return folder
 
 
 def command(workspace, *arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", "components.fetch", *arguments]
+    line = [sys.executable, "-m", "components.stages.fetch", *arguments]
     return subprocess.run(line, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -72,7 +72,7 @@ def test_error_is_one_plain_line_and_leaves_nothing(workspace):
 
 def test_unknown_name_and_missing_argument(workspace):
     assert "did you mean 'digits'" in command(workspace, "digit").stderr
-    assert "usage: python -m components.fetch <dataset>" in command(workspace).stderr
+    assert "usage: python -m components.stages.fetch <dataset>" in command(workspace).stderr
 
 
 def test_fresh_folder_takes_the_place_only_when_all_went_well(tmp_path):

@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
-from components.fetch.folder import Folder
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch.folder import Folder
 
 
 def fill(root, *paths):

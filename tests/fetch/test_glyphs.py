@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 
-from components.fetch.glyphs import source as glyphs
-from components.fetch.glyphs.drawing import Pose, draw, draw_pose
-from components.fetch.glyphs.fonts import caption, require_characters
-from components.fetch.glyphs.source import Glyphs, draw_samples
-from components.settings import ROOT
-from components.strict import SettingsError, parse
+from components.core.settings import ROOT
+from components.core.strict import SettingsError, parse
+from components.stages.fetch.glyphs import source as glyphs
+from components.stages.fetch.glyphs.drawing import Pose, draw, draw_pose
+from components.stages.fetch.glyphs.fonts import caption, require_characters
+from components.stages.fetch.glyphs.source import Glyphs, draw_samples
 
 ALPHANUMERIC = string.digits + string.ascii_letters
 FONTS = (
@@ -74,7 +74,7 @@ def test_arrays_say_what_was_drawn(tmp_path):
 def test_another_process_draws_the_same_bytes(tmp_path):
     _, _, here = fetched(tmp_path / "here", seed=3)
     code = (
-        "import json, sys; from pathlib import Path; from components.fetch.glyphs.source import Glyphs; "
+        "import json, sys; from pathlib import Path; from components.stages.fetch.glyphs.source import Glyphs; "
         "out = Path(sys.argv[1]); out.mkdir(); Glyphs.fetch(Glyphs.Settings.model_validate_json(sys.argv[2]), out, 3, out)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "there"), settings().model_dump_json()], check=True, cwd=ROOT)

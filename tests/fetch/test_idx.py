@@ -9,8 +9,8 @@ import struct
 import numpy as np
 import pytest
 
-from components.fetch import SOURCES, idx
-from components.strict import SettingsError, parse, resolve
+from components.core.strict import SettingsError, parse, resolve
+from components.stages.fetch import SOURCES, idx
 
 MIRROR = os.environ.get("DATA_MIRROR")
 real = pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set")

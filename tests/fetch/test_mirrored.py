@@ -9,11 +9,11 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image
 
-from components.fetch.mirrored import fonts
-from components.fetch.mirrored.handwriting import Handwriting
-from components.fetch.mirrored.images import Mirrored
-from components.fetch.mirrored.ink import frame, read_ink
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch.mirrored import fonts
+from components.stages.fetch.mirrored.handwriting import Handwriting
+from components.stages.fetch.mirrored.images import Mirrored
+from components.stages.fetch.mirrored.ink import frame, read_ink
 
 FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"
 FONT = f"{FONTS}/DejaVuSans.ttf"

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from components.fetch.noise import Noise
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch.noise import Noise
 
 KINDS = ["uniform", "gaussian", "blobs", "constant"]
 

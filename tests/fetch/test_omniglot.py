@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.fetch import omniglot
-from components.fetch.omniglot import FOLDER, Omniglot
-from components.strict import SettingsError, parse
+from components.core.strict import SettingsError, parse
+from components.stages.fetch import omniglot
+from components.stages.fetch.omniglot import FOLDER, Omniglot
 
 MIRROR = os.environ.get("DATA_MIRROR")
 SETS = ["background_small1", "background_small2"]

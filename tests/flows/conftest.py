@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from components import settings
+from components.core import settings
 from flows.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,8 +211,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory, _quiet: None) -> Path:
         "data.txt": "data\n",
         ".gitignore": "outputs/\n.work/\n",
         "components/__init__.py": "",
-        "components/evaluate/__init__.py": "",
-        "components/evaluate/__main__.py": PUBLISH,
+        "components/stages/evaluate/__init__.py": "",
+        "components/stages/evaluate/__main__.py": PUBLISH,
     }.items():
         (folder / name).write_text(text)
     shutil.copy(ROOT / "requirements.lock", folder)

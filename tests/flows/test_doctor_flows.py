@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components import settings
+from components.core import settings
 from flows.doctor.examine import CHECKS, examine, mend
 from flows.doctor.slots import limit_name
 from flows.presence import folder, read

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from components import settings
+from components.core import settings
 from flows.gc.cache import unused_cache
 from flows.gc.collect import nobody_at_work
 from flows.gc.leftovers import leftovers

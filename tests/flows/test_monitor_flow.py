@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from components import settings
-from components.strict import SettingsError
+from components.core import settings
+from components.core.strict import SettingsError
 from flows.__main__ import main
 from flows.settings import monitors, schedules
 from flows.watch import NOTHING, untold, watched

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.strict import SettingsError
+from components.core.strict import SettingsError
 from flows.plan import Plan, make_plan
 from flows.report import describe
 

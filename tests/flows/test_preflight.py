@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from components.settings import ROOT
-from components.strict import SettingsError
+from components.core.settings import ROOT
+from components.core.strict import SettingsError
 from flows.plan import make_plan
 from flows.preflight import check_settings, check_versions
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components import settings
-from components.strict import SettingsError
+from components.core import settings
+from components.core.strict import SettingsError
 from flows.plan import Plan, make_plan
 from flows.processes import Processes
 from flows.report import describe

@@ -9,7 +9,7 @@ import pytest
 from flows.processes import Ended
 from flows.tries import Limit, Lost, MayPass, StageFailed, delays, failure, memory_kills, own_code
 
-DVC = "ERROR: failed to reproduce 'train@a': failed to run: python -m components.train \"$DVC_STAGE\", exited with "
+DVC = "ERROR: failed to reproduce 'train@a': failed to run: python -m components.stages.train \"$DVC_STAGE\", exited with "
 
 
 def ended(code: int, *tail: str, timed_out: bool = False) -> Ended:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.strict import SettingsError
+from components.core.strict import SettingsError
 from flows.plan import make_plan
 from flows.user_folders import check_user_folders
 

@@ -5,9 +5,9 @@ import onnxruntime
 import pytest
 import torch
 
-from components.export.onnx_graph import write_graph
-from components.models.caption_transformer import CaptionTransformer
-from components.recipe import Graph
+from components.core.recipe import Graph
+from components.networks.caption_transformer import CaptionTransformer
+from components.stages.export.onnx_graph import write_graph
 
 
 def transformer() -> CaptionTransformer:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.models import MODELS
-from components.settings import parse_model
-from components.strict import SettingsError, resolve
+from components.core.settings import parse_model
+from components.core.strict import SettingsError, resolve
+from components.networks import MODELS
 
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.models.inception import InceptionV3, features_of, resized
+from components.networks.inception import InceptionV3, features_of, resized
 
 CHAINS = {  # the branches of a block as the paper draws them: a chain | what sees its end
     "Mixed_5b": ["| branch1x1", "branch5x5_1 | branch5x5_2", "branch3x3dbl_1 branch3x3dbl_2 | branch3x3dbl_3"],

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from components.models.lpips import LPIPS, within_styles
+from components.networks.lpips import LPIPS, within_styles
 
 SHAPES = {"0": (64, 3, 11, 11), "3": (192, 64, 5, 5), "6": (384, 192, 3, 3), "8": (256, 384, 3, 3), "10": (256, 256, 3, 3)}
 

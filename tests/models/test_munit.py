@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.export.onnx_graph import write_graph
-from components.models.munit import MUNIT, Decoding, Encoding
-from components.models.munit_blocks import InstanceNorm, LayerNorm, adaptive_instance_norm, of_domain
-from components.models.munit_discriminator import MUNITDiscriminator, field
-from components.recipe import Graph
+from components.core.recipe import Graph
+from components.families.munit.networks import MUNIT, Decoding, Encoding
+from components.networks.multiscale_discriminator import MUNITDiscriminator, field
+from components.networks.translator_blocks import InstanceNorm, LayerNorm, adaptive_instance_norm, of_domain
+from components.stages.export.onnx_graph import write_graph
 
 TINY = {"image_size": 16, "channels": 2, "width": 4, "downsamplings": 2, "blocks": 2, "mlp_width": 6, "style_downsamplings": 3}
 

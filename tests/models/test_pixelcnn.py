@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from components.models.gated_pixelcnn import GatedPixelCNN
-from components.models.pixelcnn import PixelCNN
-from components.models.pixelcnn_cache import cache_of
-from components.models.pixelcnn_sampling import draw_level, sample, uniform_draws
+from components.families.pixelcnn.cache import cache_of
+from components.families.pixelcnn.gated_pixelcnn import GatedPixelCNN
+from components.families.pixelcnn.pixelcnn import PixelCNN
+from components.families.pixelcnn.sampling import draw_level, sample, uniform_draws
 
 VARIANTS = ["residual", "gated", "conditional"]
 LABEL = torch.tensor([2, 0, 1])

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.models.pp_lcnet import PPLCNet, downscale_dropout
-from components.settings import parse_model
+from components.core.settings import parse_model
+from components.networks.pp_lcnet import PPLCNet, downscale_dropout
 
 # 1000 classes, as PaddleClas counts them. At .35 the rule that a width loses at most a tenth makes the difference.
 PUBLISHED = {0.25: 1_521_184, 0.35: 1_643_090, 0.5: 1_879_576, 0.75: 2_357_008, 1.0: 2_952_520, 2.5: 9_017_560}

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.models.resnet18 import ResNet18
+from components.networks.resnet18 import ResNet18
 
 
 def build(**settings) -> ResNet18:

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.export.onnx_graph import write_graph
-from components.models.stargan import Discriminator, Generator, StarGAN, label_dim
-from components.recipe import Graph
+from components.core.recipe import Graph
+from components.families.stargan.networks import Discriminator, Generator, StarGAN, label_dim
+from components.stages.export.onnx_graph import write_graph
 
 SMALL = {"image_size": 16, "channels": 3, "num_labels": (2,)}
 FILE_WIDTH, FILE_BLOCKS = 4, 2

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.export.onnx_graph import write_graph
-from components.models.stargan_v2 import Generator, StarGANv2
-from components.models.stargan_v2_blocks import AdaIN
-from components.models.stargan_v2_domains import MappingNetwork
-from components.recipe import Graph
+from components.core.recipe import Graph
+from components.families.stargan_v2.blocks import AdaIN
+from components.families.stargan_v2.domains import MappingNetwork
+from components.families.stargan_v2.networks import Generator, StarGANv2
+from components.stages.export.onnx_graph import write_graph
 
 SMALL = {"image_size": 16, "channels": 3, "num_domains": 3, "width": 4, "max_width": 8, "bottleneck": 8}
 NARROW = {**SMALL, "latent_dim": 4, "style_dim": 6, "mapping_width": 8}

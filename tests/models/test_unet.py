@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.batch import Batch
-from components.export.onnx_graph import write_graph
-from components.models.unet import UNet
-from components.models.unet_blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
-from components.models.unet_classifier import AttentionPool, UNetClassifier
-from components.recipe import Graph
+from components.core.batch import Batch
+from components.core.recipe import Graph
+from components.networks.unet import UNet
+from components.networks.unet_blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
+from components.networks.unet_classifier import AttentionPool, UNetClassifier
+from components.stages.export.onnx_graph import write_graph
 
 # DDPM's CIFAR-10 network in ADM's code, improved-diffusion's, ADM's for 64 px, and a class-conditional one for digits.
 PUBLISHED = {

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.export.onnx_graph import write_graph
-from components.models.munit import MUNIT
-from components.models.munit_blocks import of_domain
-from components.models.unit import UNIT
-from components.recipe import Graph
+from components.core.recipe import Graph
+from components.families.munit.networks import MUNIT
+from components.families.unit.networks import UNIT
+from components.networks.translator_blocks import of_domain
+from components.stages.export.onnx_graph import write_graph
 
 TINY = {"image_size": 16, "channels": 2, "width": 4, "downsamplings": 2, "blocks": 2}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.models.vit import ViT, interpolate_positions, stochastic_depth
+from components.networks.vit import ViT, interpolate_positions, stochastic_depth
 
 PUBLISHED = {"Ti": 5_717_416, "S": 22_050_664, "B": 86_567_656, "L": 304_326_632}  # patch 16, 224 px, 1000 classes
 

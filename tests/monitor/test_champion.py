@@ -9,12 +9,12 @@ import pytest
 from monitor.conftest import MIDDLE, SIZE, put
 from PIL import Image
 
-from components import registry
-from components.monitor.__main__ import monitor
-from components.monitor.champion import find_champion, preparation
-from components.monitor.drift import Rule
-from components.monitor.report import home as monitor_home
-from components.tracking import connect, publish
+from components.registry import model_registry as registry
+from components.registry.monitor.__main__ import monitor
+from components.registry.monitor.champion import find_champion, preparation
+from components.registry.monitor.drift import Rule
+from components.registry.monitor.report import home as monitor_home
+from components.registry.tracking import connect, publish
 
 RULE = Rule(least=50, alarm=0.01, psi=0.1)
 NAME = "study.small"
@@ -139,7 +139,7 @@ def test_a_champion_without_detector_says_how_to_get_one(home):
 def test_the_command(office, environment, tmp_path):
     promote(office)
     put(tmp_path / "in", 60)
-    command = [sys.executable, "-m", "components.monitor", "small", "--folder", str(tmp_path / "in")]
+    command = [sys.executable, "-m", "components.registry.monitor", "small", "--folder", str(tmp_path / "in")]
     command += ["--least", "50", "--alarm", "0.01", "--psi", "0.1"]
     done = subprocess.run(command, cwd=office.folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from components.metrics.detection import threshold_at_tpr
-from components.monitor.drift import Rule, count, expected_index, judge, p_of_rejected, stability_index
+from components.registry.monitor.drift import Rule, count, expected_index, judge, p_of_rejected, stability_index
 
 REFERENCE = 400
 

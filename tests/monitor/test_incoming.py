@@ -11,11 +11,11 @@ import pytest
 from monitor.conftest import put
 from PIL import Image
 
-from components.monitor import scan
-from components.monitor.__main__ import monitor
-from components.monitor.drift import Rule
-from components.monitor.incoming import base_of, incoming, shown
-from components.monitor.report import home
+from components.registry.monitor import scan
+from components.registry.monitor.__main__ import monitor
+from components.registry.monitor.drift import Rule
+from components.registry.monitor.incoming import base_of, incoming, shown
+from components.registry.monitor.report import home
 
 RULE = Rule(least=20, alarm=0.01, psi=0.1)
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from monitor.conftest import put
 
-from components.monitor import report, scan
-from components.monitor.__main__ import monitor
-from components.monitor.drift import Rule
-from components.monitor.memory import Memory
-from components.monitor.report import home
+from components.registry.monitor import report, scan
+from components.registry.monitor.__main__ import monitor
+from components.registry.monitor.drift import Rule
+from components.registry.monitor.memory import Memory
+from components.registry.monitor.report import home
 
 RULE = Rule(least=20, alarm=0.01, psi=0.1)
 

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from components import settings
-from components.identity import identity, this_process
-from components.record.published import write_json
+from components.core import settings
+from components.core.identity import identity, this_process
+from components.registry.record.published import write_json
 from flows import running
 from flows.commands import down
 from flows.doctor.servers import servers

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from workbench import free_ports
 
-from components.settings import ROOT, Workspace
-from components.strict import SettingsError, read_yaml
+from components.core.settings import ROOT, Workspace
+from components.core.strict import SettingsError, read_yaml
 from flows.commands import serve
 from flows.project import Project
 from flows.services import Addresses, bind, mlflow_server, prefect_server

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import Counter
 
-from components.settings import ROOT
+from components.core.settings import ROOT
 
 SERVER = """
 import socket, sys
 import uvicorn
-from components.scoring import draining
+from components.registry.scoring import draining
 
 draining.DRAIN = 0.5
 

@@ -17,8 +17,8 @@ import pytest
 from operating import Home, alive, wait_for
 from workbench import run
 
-from components import settings
-from components.identity import is_gone
+from components.core import settings
+from components.core.identity import is_gone
 from flows.probe import answers
 from flows.running import State, read_state
 
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.slow
 
 # Another version with the same files: what a second training would register.
 AGAIN = """
-from components.tracking import connect
+from components.registry.tracking import connect
 client = connect()
 first = client.get_model_version("own", "1")
 print(client.create_model_version("own", first.source, run_id=first.run_id).version)
 """
 CHAMPION = """
 import sys
-from components import registry
-from components.tracking import connect
+from components.registry import model_registry as registry
+from components.registry.tracking import connect
 from flows.running import restart_scoring
 registry.set_alias(connect(), "own", "champion", int({version!r}))
 print(restart_scoring("own"))
@@ -171,7 +171,7 @@ def test_promotion_and_rollback_change_the_answering_version_without_a_gap(up: H
 
 def test_a_champion_that_does_not_load_leaves_the_old_one_answering(up: Home) -> None:
     broken = """
-from components.tracking import connect
+from components.registry.tracking import connect
 client = connect()
 print(client.create_model_version("own", "file:///no/such/model").version)
 """

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from tracking.conftest import Home, environment, fresh_store, home, template, work
 
-from components import registry
-from components.promotion.scores import Scores
-from components.record.dvc_lock import export_key
+from components.registry import model_registry as registry
+from components.registry.promotion.scores import Scores
+from components.registry.record.dvc_lock import export_key
 
 __all__ = ["environment", "fresh_store", "home", "template", "work"]
 NAME, DATA = "study.small", "d" * 32
@@ -91,7 +91,7 @@ class Office:
 @pytest.fixture
 def office(home: Home) -> Office:
     """A registry of MLflow's, with the model's name and no version."""
-    from components.tracking import connect
+    from components.registry.tracking import connect
 
     client = connect()
     client.create_registered_model(NAME)

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from components.promotion import CHAMPION_UNFIT, UNFIT, audit
-from components.promotion.journal import APPROVAL, MOVING, PROMOTION, NotDone
-from components.promotion.scores import write_scores
-from components.promotion.standing import standing
-from components.record.dvc_lock import export_key
-from components.strict import SettingsError
+from components.core.strict import SettingsError
+from components.registry.promotion import CHAMPION_UNFIT, UNFIT, audit
+from components.registry.promotion.journal import APPROVAL, MOVING, PROMOTION, NotDone
+from components.registry.promotion.scores import write_scores
+from components.registry.promotion.standing import standing
+from components.registry.record.dvc_lock import export_key
 from flows import decisions
 from flows.commands import deciding
 from flows.decisions import desk

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm, ttest_rel
 
-from components.promotion.intervals import paired_interval, tango_interval
+from components.registry.promotion.intervals import paired_interval, tango_interval
 
 CASES = [(0, 0, 360), (1, 0, 44), (0, 3, 360), (10, 3, 100), (5, 5, 50), (0, 20, 30), (30, 0, 30)]
 

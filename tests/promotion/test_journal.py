@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from components.promotion import audit, journal
-from components.promotion.audit import COMMENT, Entry
-from components.promotion.journal import MOVING, NotDone, complete, decide, deciding, decisions, pending
-from components.strict import SettingsError
+from components.core.strict import SettingsError
+from components.registry.promotion import audit, journal
+from components.registry.promotion.audit import COMMENT, Entry
+from components.registry.promotion.journal import MOVING, NotDone, complete, decide, deciding, decisions, pending
 
 
 class Killed(BaseException):

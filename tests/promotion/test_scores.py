@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.promotion.scores import read_scores, scores_file, write_scores
+from components.registry.promotion.scores import read_scores, scores_file, write_scores
 
 DATA = "d" * 32
 

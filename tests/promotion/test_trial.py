@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from components import registry
-from components.promotion.trial import Unfit, load_and_answer, must_be_outs
-from components.tracking import connect, publish
+from components.registry import model_registry as registry
+from components.registry.promotion.trial import Unfit, load_and_answer, must_be_outs
+from components.registry.tracking import connect, publish
 
 SERVED = """
 import numpy as np

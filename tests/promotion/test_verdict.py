@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from components.promotion.gates import Gates
-from components.promotion.verdict import judge
-from components.settings import Workspace
-from components.strict import SettingsError, parse
+from components.core.settings import Workspace
+from components.core.strict import SettingsError, parse
+from components.registry.promotion.gates import Gates
+from components.registry.promotion.verdict import judge
 
 ALL = {"metric": "accuracy", "floor": 0.9, "gain": -0.01, "margin": 0.03, "max_class_fall": 0.02, "latency_ms": 2.0}
 

@@ -6,17 +6,18 @@ import numpy as np
 import torch
 from workbench import write_view
 
-from components.augment.views import open_view
-from components.batch import ViewFacts, to_unit_range
-from components.detect.settings import DetectSettings
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.recipes import munit, unit
-from components.recipes.translation_settings import EvaluateSettings, NoSettings
+from components.core.batch import ViewFacts, to_unit_range
+from components.core.settings import RunSettings, parse_model
+from components.core.strict import parse
+from components.families.munit import recipe as munit
+from components.families.unit import recipe as unit
 from components.serving.loading import load_served
-from components.settings import RunSettings, parse_model
-from components.strict import parse
-from components.train import loop
-from components.train.loop import LoopSettings
+from components.stages.augment.views import open_view
+from components.stages.detect.settings import DetectSettings
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train import loop
+from components.stages.train.loop import LoopSettings
+from components.translation.settings import EvaluateSettings, NoSettings
 
 SIZE, DOMAINS = 16, ("dark", "light")
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("square",), "domain": DOMAINS}, (0.0,), (1.0,), {"train": 40}, "")

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from recipes.pairs import batch, build, scattered
 
-from components.train.optimize import processes
+from components.core.step import processes
 
 BATCH = 8
 

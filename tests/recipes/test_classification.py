@@ -7,11 +7,11 @@ import pytest
 import torch
 from workbench import run_settings
 
-from components.artifact import Artifact
-from components.batch import Split, ViewFacts, to_unit_range
-from components.models.vit import ViT
-from components.recipes.classification import Classification, standardisation
-from components.train.checkpoint import serialise
+from components.core.artifact import Artifact
+from components.core.batch import Split, ViewFacts, to_unit_range
+from components.families.classification.recipe import Classification, standardisation
+from components.networks.vit import ViT
+from components.stages.train.checkpoint import serialise
 
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
 FACTS = ViewFacts("v", 16, 3, {"label": ("a", "b", "c")}, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), {"train": 9}, "")

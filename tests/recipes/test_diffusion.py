@@ -10,22 +10,22 @@ import torch
 from recipes.test_noisy_classifier import NoisyClassifier
 from recipes.test_noisy_classifier import settings as noisy_settings
 
-from components.artifact import Artifact
-from components.batch import Split, ViewFacts, to_pixels, to_unit_range
-from components.detect.settings import DetectSettings
+from components.core.artifact import Artifact
+from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.settings import RunSettings, parse_model
+from components.core.strict import SettingsError, parse
 from components.diffusion.conditions import tokens_of
 from components.diffusion.noise import image_generators
 from components.diffusion.objective import draw_times, variational_bound
 from components.diffusion.sampling import Manner, draw_images
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.recipes.diffusion import Diffusion
-from components.recipes.diffusion_settings import EvaluateSettings, NoSettings, TrainSettings, check_run
+from components.families.diffusion.recipe import Diffusion
+from components.families.diffusion.settings import EvaluateSettings, NoSettings, TrainSettings, check_run
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
-from components.settings import RunSettings, parse_model
-from components.strict import SettingsError, parse
-from components.train.checkpoint import serialise
-from components.train.loop import LoopSettings
+from components.stages.detect.settings import DetectSettings
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train.checkpoint import serialise
+from components.stages.train.loop import LoopSettings
 
 SIZE = 8
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("dark", "grey", "light")}, (0.0,), (1.0,), {"train": 9}, "")
@@ -433,7 +433,7 @@ def test_inception_s_features_are_used_where_its_weights_are_linked(served, tmp_
         def forward(self, image):
             return None, image.mean(1)[:, :2].mean(-1)
 
-    monkeypatch.setattr("components.models.inception.InceptionV3", Brightness)
+    monkeypatch.setattr("components.networks.inception.InceptionV3", Brightness)
     torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "published.pth")
     links = {"inception": Artifact(tmp_path / "published.pth", "")}
     asked = {"bound_draws": 0, "samples": 12}

@@ -13,12 +13,12 @@ from bench.munit import plain_step
 from recipes.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings, trained, view_in, watch
 from workbench import ROOT, environment
 
-from components.artifact import Artifact
-from components.batch import to_pixels
-from components.recipes.munit import MUNITRecipe
-from components.recipes.translation_pairs import adam, load_side
+from components.core.artifact import Artifact
+from components.core.batch import to_pixels
+from components.families.munit.recipe import MUNITRecipe
 from components.serving.coding import CHUNK, cells
-from components.train.checkpoint import Checkpoints, serialise
+from components.stages.train.checkpoint import Checkpoints, serialise
+from components.translation.pairs import adam, load_side
 
 # ------------------------------------------------------------------------------------------------ training
 

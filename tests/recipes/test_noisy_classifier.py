@@ -5,13 +5,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from components.batch import Split, ViewFacts, to_pixels, to_unit_range
-from components.detect.settings import DetectSettings
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.recipes.noisy_classifier import EvaluateSettings, NoisyClassifier, NoSettings, TrainSettings
+from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.settings import RunSettings, parse_model
+from components.families.noisy_classifier.recipe import EvaluateSettings, NoisyClassifier, NoSettings, TrainSettings
 from components.serving.loading import load_served
-from components.settings import RunSettings, parse_model
-from components.train.loop import LoopSettings
+from components.stages.detect.settings import DetectSettings
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train.loop import LoopSettings
 
 SIZE = 8
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("dark", "grey", "light")}, (0.0,), (1.0,), {"train": 9}, "")

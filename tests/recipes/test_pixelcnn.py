@@ -8,16 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from components.artifact import Artifact
-from components.batch import Split, ViewFacts, to_pixels, to_unit_range
-from components.detect.settings import DetectSettings
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.models.pixelcnn_sampling import sample, uniform_draws
-from components.recipes.pixelcnn import EvaluateSettings, NoSettings, PixelCNNRecipe, TrainSettings
+from components.core.artifact import Artifact
+from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.settings import RunSettings, parse_model
+from components.families.pixelcnn.recipe import EvaluateSettings, NoSettings, PixelCNNRecipe, TrainSettings
+from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
-from components.settings import RunSettings, parse_model
-from components.train.checkpoint import serialise
-from components.train.loop import LoopSettings
+from components.stages.detect.settings import DetectSettings
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train.checkpoint import serialise
+from components.stages.train.loop import LoopSettings
 
 SIZE = 6
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("a", "b", "c")}, (0.0,), (1.0,), {"train": 9}, "")

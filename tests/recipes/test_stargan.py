@@ -10,18 +10,18 @@ import pytest
 import torch
 from workbench import ROOT, environment, free_ports
 
-from components.artifact import Artifact
-from components.batch import ViewFacts, to_pixels, to_unit_range
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.recipes import stargan
-from components.recipes.stargan import StarGANRecipe
-from components.recipes.stargan_settings import TrainSettings, check_run
-from components.recipes.translation_settings import EvaluateSettings
+from components.core.artifact import Artifact
+from components.core.batch import ViewFacts, to_pixels, to_unit_range
+from components.core.settings import ModelSettings, RunSettings, parse_model
+from components.core.strict import SettingsError, parse
+from components.families.stargan import recipe as stargan
+from components.families.stargan.recipe import StarGANRecipe
+from components.families.stargan.settings import TrainSettings, check_run
 from components.serving.loading import load_served
-from components.settings import ModelSettings, RunSettings, parse_model
-from components.strict import SettingsError, parse
-from components.train.checkpoint import Checkpoints, serialise
-from components.train.loop import LoopSettings, TrainingState
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train.checkpoint import Checkpoints, serialise
+from components.stages.train.loop import LoopSettings, TrainingState
+from components.translation.settings import EvaluateSettings
 
 SIZE, BATCH = 16, 6
 FACTS = ViewFacts("v", SIZE, 1, {"domain": ("dark", "light")}, (0.0,), (1.0,), {"train": 9}, "")
@@ -237,7 +237,7 @@ def test_two_data_sets_are_two_streams_that_hold_each_domain_equally_often():
 TRAINING = """
 import os, sys, torch
 from recipes.test_stargan import ten_steps
-from components.train.processes import joined, place_in
+from components.stages.train.processes import joined, place_in
 torch.set_num_threads(1)
 with joined(place_in(os.environ, 2, "runs.test.train"), torch.device("cpu")):
     torch.save(ten_steps(), sys.argv[1])

@@ -9,23 +9,23 @@ import torch
 from bench.stargan_v2 import Plain
 
 from components.adversarial.domains import of_domain
-from components.artifact import Artifact
-from components.augment.order import Balanced
-from components.batch import ViewFacts, to_pixels, to_unit_range
-from components.detect.settings import DetectSettings
-from components.export.__main__ import write_code, write_graphs, write_rest
-from components.recipes import stargan_v2
-from components.recipes.stargan_v2 import StarGANv2Recipe
-from components.recipes.stargan_v2_settings import TrainSettings, check_run
-from components.recipes.translation_settings import EvaluateSettings, NoSettings
+from components.core.artifact import Artifact
+from components.core.batch import ViewFacts, to_pixels, to_unit_range
+from components.core.settings import RunSettings, parse_model
+from components.core.strict import SettingsError, parse
+from components.families.stargan_v2 import recipe as stargan_v2
+from components.families.stargan_v2.recipe import StarGANv2Recipe
+from components.families.stargan_v2.settings import TrainSettings, check_run
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
-from components.settings import RunSettings, parse_model
-from components.strict import SettingsError, parse
-from components.train import optimize as updates
-from components.train.checkpoint import serialise
-from components.train.loop import LoopSettings, TrainingState
+from components.stages.augment.order import Balanced
+from components.stages.detect.settings import DetectSettings
+from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.train import optimize as updates
+from components.stages.train.checkpoint import serialise
+from components.stages.train.loop import LoopSettings, TrainingState
+from components.translation.settings import EvaluateSettings, NoSettings
 
 SIZE, FONTS = 8, ("bold", "plain", "serif")
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("a", "b"), "domain": FONTS}, (0.0,), (1.0,), {"train": 9}, "")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from models.test_lpips import files
 
-from components.artifact import Artifact
-from components.batch import Split, ViewFacts, to_unit_range
-from components.recipes.translation_report import report
-from components.recipes.translation_settings import EvaluateSettings
-from components.train.checkpoint import serialise
+from components.core.artifact import Artifact
+from components.core.batch import Split, ViewFacts, to_unit_range
+from components.stages.train.checkpoint import serialise
+from components.translation.report import report
+from components.translation.settings import EvaluateSettings
 
 SIZE, STEP = 4, 40
 DOMAINS, LETTERS = ("sans", "serif", "mono"), ("A", "B", "C")
@@ -258,7 +258,7 @@ def test_sheets_are_drawn_for_what_the_model_can_do(judges, width, sheets):
 
 def test_the_same_twice_and_whatever_is_asked_at_once(judges, monkeypatch):
     first = report(Perfect(1), split(), ASKED, judges)
-    monkeypatch.setattr("components.recipes.translation_real.CHUNK", 5)
+    monkeypatch.setattr("components.translation.real.CHUNK", 5)
     second = report(Perfect(1), split(), ASKED, judges)
     assert figures(first) == figures(second)
     assert first.tables == second.tables

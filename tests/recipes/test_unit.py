@@ -9,12 +9,12 @@ import pytest
 import torch
 from recipes.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings
 
-from components.artifact import Artifact
-from components.batch import to_pixels
-from components.recipes.translation_pairs import adam
-from components.recipes.unit import UNITRecipe
-from components.train.checkpoint import serialise
-from components.train.optimize import draw, optimize
+from components.core.artifact import Artifact
+from components.core.batch import to_pixels
+from components.core.step import draw, optimize
+from components.families.unit.recipe import UNITRecipe
+from components.stages.train.checkpoint import serialise
+from components.translation.pairs import adam
 
 
 def plain_step(recipe, batches, step):

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.augment.decode import decode_file
-from components.augment.layouts import read_dataset
-from components.augment.policies import ViewSettings
-from components.augment.table import decode_all
-from components.fetch import folder as folder_source
-from components.fetch.folder import Folder
-from components.strict import parse
+from components.core.strict import parse
+from components.stages.augment.decode import decode_file
+from components.stages.augment.layouts import read_dataset
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.table import decode_all
+from components.stages.fetch import folder as folder_source
+from components.stages.fetch.folder import Folder
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ViewSettings(dataset="d", image_size=16, channels=3)

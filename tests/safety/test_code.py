@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from components.record.serving_entry import ENTRY
+from components.registry.record.serving_entry import ENTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "skops"}

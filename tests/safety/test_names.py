@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from workbench import toy_params, write_params
 
-from components.runtime import block_name
-from components.settings import Workspace
-from components.strict import SettingsError
+from components.core.runtime import block_name
+from components.core.settings import Workspace
+from components.core.strict import SettingsError
 
 
 @pytest.mark.parametrize("root", [".; rm -rf x", "$(id)", "a b", "it's", "`id`", "a\nb", "", "..\\.."])

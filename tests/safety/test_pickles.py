@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.artifact import Artifact
-from components.train.checkpoint import Checkpoints
+from components.core.artifact import Artifact
+from components.stages.train.checkpoint import Checkpoints
 
 
 class Evil:
@@ -71,8 +71,8 @@ def test_as_weights_to_start_from(tmp_path: Path, trap: Path, suffix: str) -> No
 
 
 def test_as_arrays_of_a_dataset_and_of_a_view(tmp_path: Path, trap: Path) -> None:
-    from components.augment.layouts import read_dataset
-    from components.augment.views import open_view
+    from components.stages.augment.layouts import read_dataset
+    from components.stages.augment.views import open_view
 
     np.save(tmp_path / "all.image.npy", np.array([Evil(trap)], dtype=object))
     np.save(tmp_path / "all.label.npy", np.array([Evil(trap)], dtype=object))
@@ -91,7 +91,7 @@ def test_as_arrays_of_a_dataset_and_of_a_view(tmp_path: Path, trap: Path) -> Non
 
 def test_as_a_registered_model(tmp_path: Path, trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose code is pickled, as MLflow itself would write it; also where the user has allowed such models."""
-    from components.tracking import prepare_environment
+    from components.registry.tracking import prepare_environment
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     prepare_environment()

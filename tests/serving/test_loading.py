@@ -1,31 +1,28 @@
 """Served code and what is shipped beside it, loaded as packages that know nothing of each other."""
 
-import inspect
 import sys
-from pathlib import Path
 
 import pytest
 
-from components.export.__main__ import copy_linked
 from components.serving.loading import load_linked, load_served
+from components.stages.export.__main__ import copy_linked
 
 SERVED = """
-import importlib
-shipped = importlib.import_module(".serving.loading", __name__).shipped
 class Served:
     def __init__(self, folder):
         self.folder = folder
     def number(self):
-        return shipped(__name__, "models.number").NUMBER  # as torch's part is: when it is needed
+        from ...networks.number import NUMBER  # as torch's part is: when it is needed
+        return NUMBER
 """
 
 
 def export(folder, number):
     for path, text in {
-        "served.py": SERVED,
-        "code/models/number.py": "from ..other.base import BASE\nNUMBER = BASE + 1\n",
+        "served.py": "from .families.mine.served import Served",
+        "code/families/mine/served.py": SERVED,
+        "code/networks/number.py": "from ..other.base import BASE\nNUMBER = BASE + 1\n",
         "code/other/base.py": f"BASE = {number}\n",
-        "code/serving/loading.py": Path(inspect.getfile(load_served)).read_text(),
     }.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.batch import ViewFacts
-from components.recipes.translation_border import check_batch, domains_of, signature
+from components.core.batch import ViewFacts
 from components.serving.translating import asked, random_styles
+from components.translation.border import check_batch, domains_of, signature
 
 FACTS = {"image_size": 8, "channels": 1, "domains": ["plain", "slanted"], "style_width": 3}
 VIEW = ViewFacts("fonts", 8, 1, {"domain": ("plain", "slanted")}, (0.0,), (1.0,), {"train": 2}, "")

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from components.batch import Stream, to_pixels
-from components.models import MODELS
-from components.recipe import Exportable, Graph, Metric, Report
-from components.strict import Strict, resolve
-from components.train.optimize import draw, optimize
+from components.core.batch import Stream, to_pixels
+from components.core.recipe import Exportable, Graph, Metric, Report
+from components.core.step import draw, optimize
+from components.core.strict import Strict, resolve
+from components.networks import MODELS
 
 
 class TrainSettings(Strict):

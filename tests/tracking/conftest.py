@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components import settings
-from components.settings import ROOT, Workspace
+from components.core import settings
+from components.core.settings import ROOT, Workspace
+from components.stages.export.served_code import write_code
 
 SIZE, CLASSES = 4, ["zero", "one", "two"]
 
@@ -40,13 +41,13 @@ LOCK = """\
 schema: '2.0'
 stages:
   train@small:
-    cmd: env PYTHONPATH=../.. python -m components.train small
+    cmd: env PYTHONPATH=../.. python -m components.stages.train small
     outs:
     - path: outputs/train/small/weights.pt
       hash: md5
       md5: 0a
   export@small:
-    cmd: env PYTHONPATH=../.. python -m components.export small
+    cmd: env PYTHONPATH=../.. python -m components.stages.export small
     deps:
     - path: outputs/train/small/weights.pt
       hash: md5
@@ -122,7 +123,7 @@ def make_export(folder: Path) -> None:
         [helper.make_tensor("weights", TensorProto.FLOAT, weights.shape, weights.ravel())],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
-    shutil.copyfile(ROOT / "components/recipes/served/classification.py", folder / "served.py")
+    write_code("classification", folder)
     tensor = {"label": "int64", "probability": "float32", "class_name": "str"}
     signature = {
         "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, SIZE, SIZE, 1]}],
@@ -139,7 +140,7 @@ def make_export(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database: copying it takes milliseconds, making one takes seconds."""
-    from components.tracking import make_database, prepare_environment
+    from components.registry.tracking import make_database, prepare_environment
 
     prepare_environment()
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
@@ -159,7 +160,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def fresh_store(work: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Made a fresh state folder with a tracking database; call it for another. This process holds the old files open."""
-    from components.record.published import store
+    from components.registry.record.published import store
 
     def make() -> None:
         if work.exists():

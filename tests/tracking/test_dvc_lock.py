@@ -9,9 +9,17 @@ import threading
 import pytest
 import yaml
 
-from components.record.dvc_lock import content_key, export_key, lock_digest, stage_entry
-from components.record.published import Published, evaluation_key, marker, note_published, published, store, tracking_uri
-from components.strict import SettingsError
+from components.core.strict import SettingsError
+from components.registry.record.dvc_lock import content_key, export_key, lock_digest, stage_entry
+from components.registry.record.published import (
+    Published,
+    evaluation_key,
+    marker,
+    note_published,
+    published,
+    store,
+    tracking_uri,
+)
 
 
 def test_an_entry_is_what_a_whole_parse_of_the_file_gives(home):
@@ -99,8 +107,8 @@ def test_published_imports_no_mlflow_and_is_quick(home, environment):
     note_published(home.workspace, "small", record(home))
     code = (
         "import sys, time\n"
-        "from components.settings import Workspace\n"
-        "from components.tracking import live_curves, publish, published\n"
+        "from components.core.settings import Workspace\n"
+        "from components.registry.tracking import live_curves, publish, published\n"
         "workspace = Workspace('.'); workspace.params\n"
         "start = time.perf_counter(); found = published(workspace, 'small'); took = time.perf_counter() - start\n"
         "loaded = [name for name in ('mlflow', 'torch', 'pandas') if name in sys.modules]\n"

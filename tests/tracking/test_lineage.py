@@ -1,11 +1,12 @@
 """From a version back to what made it: kept at publish, shown by the commands."""
 
-from components import registry, settings
-from components.promotion.audit import Entry
-from components.promotion.journal import decide
-from components.record.lineage import chain, lineage, parse, registered_lineages
-from components.settings import ROOT, Workspace
-from components.tracking import connect, publish
+from components.core import settings
+from components.core.settings import ROOT, Workspace
+from components.registry import model_registry as registry
+from components.registry.promotion.audit import Entry
+from components.registry.promotion.journal import decide
+from components.registry.record.lineage import chain, lineage, parse, registered_lineages
+from components.registry.tracking import connect, publish
 from flows import dvc_entries
 from flows.commands.lineage import describe
 from flows.commands.status import standings

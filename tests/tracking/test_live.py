@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from components.identity import this_process
-from components.record import live
-from components.tracking import Server, live_curves, publish
+from components.core.identity import this_process
+from components.registry.record import live
+from components.registry.tracking import Server, live_curves, publish
 
 POINTS = {10: {"loss": 1.5}, 20: {"loss": 1 / 3, "accuracy": 0.75}}  # what curves.csv of the workspace holds, rounded
 
@@ -126,7 +126,7 @@ def test_a_training_that_goes_on_elsewhere_is_left_alone(home):
 
 def test_sigterm_ends_the_run_as_killed(home, environment):
     code = (
-        "import time; from components.settings import Workspace; from components.tracking import live_curves\n"
+        "import time; from components.core.settings import Workspace; from components.registry.tracking import live_curves\n"
         "with live_curves(Workspace('.'), 'small', 'f') as log:\n"
         "    log(10, {'loss': 1.5}); print('started', flush=True); time.sleep(60)\n"
     )

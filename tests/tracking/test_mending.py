@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from components import registry
-from components.identity import identity, this_process
-from components.promotion.audit import Entry
-from components.promotion.journal import MOVING
-from components.record.dead import PROCESS
-from components.record.published import database, marker
-from components.record.recording import FINGERPRINT, LIVE
-from components.tracking import Server, publish, published
+from components.core.identity import identity, this_process
+from components.registry import model_registry as registry
+from components.registry.promotion.audit import Entry
+from components.registry.promotion.journal import MOVING
+from components.registry.record.dead import PROCESS
+from components.registry.record.published import database, marker
+from components.registry.record.recording import FINGERPRINT, LIVE
+from components.registry.tracking import Server, publish, published
 from flows.doctor.examine import CHECKS, examine, mend
 from flows.doctor.finding import Finding
 from flows.gc.tracking import unreferenced

@@ -9,16 +9,17 @@ import time
 
 import pytest
 
-from components import registry, settings
-from components.record.dvc_lock import export_key
-from components.record.published import published, store
-from components.tracking import Server, TrackingUnavailable, publish
+from components.core import settings
+from components.registry import model_registry as registry
+from components.registry.record.dvc_lock import export_key
+from components.registry.record.published import published, store
+from components.registry.tracking import Server, TrackingUnavailable, publish
 
 # Publishes its arguments, each in a process of its own, all at the same moment.
 RACE = """
 import os, sys
-from components.settings import Workspace
-from components.tracking import prepare_environment, publish
+from components.core.settings import Workspace
+from components.registry.tracking import prepare_environment, publish
 prepare_environment()
 import mlflow.pyfunc
 
@@ -228,7 +229,7 @@ def test_latency_is_noted_for_its_own_export_only(home):
 
 
 def test_of_two_runs_with_the_key_the_oldest_counts(home):
-    from components.record.recording import KEY, NAME
+    from components.registry.record.recording import KEY, NAME
 
     name = {NAME: "study.small", KEY: export_key(home.workspace, "small")}
     first = server(home).client.create_run(server(home).experiment, start_time=1000, tags=name)

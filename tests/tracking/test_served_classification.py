@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.recipes.served.classification import Served
+from components.families.classification.served import Served
 from components.serving.loading import load_served
 
 
@@ -74,20 +74,6 @@ def test_other_inputs_and_parameters_are_refused(served: Served):
         served.predict({"picture": pixels(1)})
     with pytest.raises(ValueError, match="takes none, found guidance"):
         served.predict({"image": pixels(1)}, {"guidance": 2})
-
-
-def test_it_imports_nothing_but_numpy_and_onnxruntime():
-    import ast
-
-    import components.recipes.served.classification as module
-
-    tree = ast.parse(Path(module.__file__).read_text())
-    names = {
-        n.module if isinstance(n, ast.ImportFrom) else n.names[0].name
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Import | ast.ImportFrom)
-    }
-    assert names == {"__future__", "json", "os", "pathlib", "numpy", "onnxruntime"}
 
 
 def test_loading_leaves_nothing_in_the_folder(export: Path, monkeypatch: pytest.MonkeyPatch):

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import registry
-from components.recipes.served.classification import Served
-from components.record.published import tracking_uri
-from components.tracking import connect, publish
+from components.families.classification.served import Served
+from components.registry import model_registry as registry
+from components.registry.record.published import tracking_uri
+from components.registry.tracking import connect, publish
 
 IMAGE = np.random.default_rng(5).integers(0, 256, (3, 4, 4, 1), dtype=np.uint8)
 

@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from components import registry
-from components.promotion.trial import load_and_answer
-from components.recipes.served.classification import Served
-from components.tracking import connect, publish
+from components.families.classification.served import Served
+from components.registry import model_registry as registry
+from components.registry.promotion.trial import load_and_answer
+from components.registry.tracking import connect, publish
 
 IMAGE = np.random.default_rng(5).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
 

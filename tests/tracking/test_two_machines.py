@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from components import registry
-from components.record import recording
-from components.tracking import Server, publish
+from components.registry import model_registry as registry
+from components.registry.record import recording
+from components.registry.tracking import Server, publish
 
 
 def too_early(function: Callable[..., Any], nothing: Any) -> Callable[..., Any]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from workbench import ROOT, environment
 
-from components.runtime import exclusive_device, pick_device
-from components.train.launch import launch
+from components.core.runtime import exclusive_device, pick_device
+from components.stages.train.launch import launch
 
 CHILD = """
 import os, pathlib, signal, sys, time
@@ -82,7 +82,7 @@ def test_each_process_has_a_device_of_its_own(monkeypatch):
 
 
 def test_two_trainings_that_want_the_same_devices_do_not_wait_for_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr("components.runtime.WORK", tmp_path)
+    monkeypatch.setattr("components.core.runtime.WORK", tmp_path)
     first, second = torch.device("cuda:0"), torch.device("cuda:1")
     with exclusive_device(second, first, torch.device("cpu")):
         assert sorted(path.name for path in (tmp_path / "locks").iterdir()) == ["cuda0", "cuda1"]
@@ -100,9 +100,9 @@ def take_at_once(path):
 
 NCCL = """
 import os, torch
-from components.runtime import pick_device
-from components.train.optimize import gather, optimize
-from components.train.processes import anyone, joined, place_in
+from components.core.runtime import pick_device
+from components.core.step import gather, optimize
+from components.stages.train.processes import anyone, joined, place_in
 place = place_in(os.environ, 2, "runs.test.train")
 device = pick_device(place.local_rank)
 with joined(place, device):
@@ -118,7 +118,7 @@ with joined(place, device):
 def test_two_gpus_share_an_update():
     if torch.cuda.device_count() < 2:
         pytest.skip("fewer than two GPUs")
-    start = f"from components.train.launch import launch; raise SystemExit(launch(['-c', {NCCL!r}], 2))"
+    start = f"from components.stages.train.launch import launch; raise SystemExit(launch(['-c', {NCCL!r}], 2))"
     command = [sys.executable, "-c", start]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from workbench import run_settings, write_view
 
-from components.assemble import build_recipe
-from components.augment.views import open_view
-from components.runtime import multiplies_bf16, resolve_precision
-from components.train import loop
-from components.train.checkpoint import Checkpoints, serialise
-from components.train.optimize import NonFiniteLoss
+from components.core.runtime import multiplies_bf16, resolve_precision
+from components.core.step import NonFiniteLoss
+from components.stages.assemble import build_recipe
+from components.stages.augment.views import open_view
+from components.stages.train import loop
+from components.stages.train.checkpoint import Checkpoints, serialise
 
 MODELS = {
     "vit": {"patch": 4, "width": 16, "depth": 2, "heads": 2, "dropout": 0.1},
@@ -141,7 +141,7 @@ def test_a_full_disk_while_checkpointing_leaves_the_last_checkpoint_whole(view, 
 
 
 def test_a_split_that_is_not_there_is_noticed_before_training(view):
-    from components.train.__main__ import check_split
+    from components.stages.train.__main__ import check_split
 
     missing = replace(view.facts, counts={"train": 24})
     with pytest.raises(ValueError, match=r"runs\.test\.evaluate\.split: 'test' is not in view 'view'; it has: train"):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from components.train.average import Averages
-from components.train.curves import Curves
-from components.train.optimize import NonFiniteLoss, draw, optimize
-from components.train.schedule import learning_rate_scale
+from components.core.step import NonFiniteLoss, draw, optimize
+from components.stages.train.average import Averages
+from components.stages.train.curves import Curves
+from components.stages.train.schedule import learning_rate_scale
 
 
 def quadratic(weight):

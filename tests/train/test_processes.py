@@ -9,11 +9,11 @@ from ruamel.yaml import YAML
 from train.together import TOY_CODER, for_any_number
 from workbench import ROOT, environment, free_ports, write_params
 
-from components.models import MODELS
-from components.settings import Workspace
-from components.strict import SettingsError
-from components.train.optimize import draw
-from components.train.processes import MEETING, Place, place_in
+from components.core.settings import Workspace
+from components.core.step import draw
+from components.core.strict import SettingsError
+from components.networks import MODELS
+from components.stages.train.processes import MEETING, Place, place_in
 
 
 @pytest.fixture(scope="module")

@@ -56,10 +56,10 @@ def checkpoints(project):
 
 
 class Training:
-    """``python -m components.train toy`` up to its first checkpoint."""
+    """``python -m components.stages.train toy`` up to its first checkpoint."""
 
     def __init__(self, project, log):
-        command = [sys.executable, "-m", "components.train", "toy"]
+        command = [sys.executable, "-m", "components.stages.train", "toy"]
         self.project, self.log = project, log
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, cwd=project, env=environment(), stdout=file, stderr=file)
@@ -115,7 +115,7 @@ def alive(pid):
 
 
 def resumed(project):
-    done = run(sys.executable, "-m", "components.train", "toy", cwd=project)
+    done = run(sys.executable, "-m", "components.stages.train", "toy", cwd=project)
     assert "resuming from the checkpoint at step" in done.stderr
     return outs(project)
 
@@ -161,7 +161,7 @@ def test_two_machines_with_clones_of_their_own_share_a_training_by_torchruns_env
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     outside = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", "components.train", "toy"]
+    command = [sys.executable, "-m", "components.stages.train", "toy"]
     second = subprocess.Popen(command, cwd=other, env=environment(**outside, RANK="1"))
     try:
         run(*command, cwd=afresh, **outside, RANK="0")
@@ -174,7 +174,7 @@ def test_two_machines_with_clones_of_their_own_share_a_training_by_torchruns_env
 
 
 def test_an_error_of_training_stands_in_the_last_lines(afresh):
-    recipe = afresh / "components/recipes/toy.py"
+    recipe = afresh / "components/families/toy.py"
     before = recipe.read_text()
     recipe.write_text(before.replace("clean, real = ", 'assert step < 5, "too far"\n        clean, real = '))
     try:

@@ -15,14 +15,14 @@ from toy.recipe import Toy
 from toy.recipe import TrainSettings as ToyTrain
 from workbench import run_settings, write_view
 
-from components.assemble import build_recipe
-from components.augment.views import open_view
-from components.models import MODELS
-from components.settings import ModelSettings, RunSettings
-from components.train import loop
-from components.train.checkpoint import Checkpoints
-from components.train.optimize import draw, gather, optimize, processes
-from components.train.processes import ProcessLost, anyone, from_rank_0, joined, naming_lost, place_in, require_same
+from components.core.settings import ModelSettings, RunSettings
+from components.core.step import draw, gather, optimize, processes
+from components.networks import MODELS
+from components.stages.assemble import build_recipe
+from components.stages.augment.views import open_view
+from components.stages.train import loop
+from components.stages.train.checkpoint import Checkpoints
+from components.stages.train.processes import ProcessLost, anyone, from_rank_0, joined, naming_lost, place_in, require_same
 
 STEPS, BATCH = 20, 16
 TOY_CODER = "toy.model:Coder"  # its entry in MODELS, as "toy_coder"

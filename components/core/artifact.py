@@ -1,0 +1,109 @@
+"""Links: what another run exported, a view, or a file of weights, as a recipe receives it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.settings import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A linked file or folder; ``md5`` is that of its content when the link was made."""
+
+    path: Path
+    md5: str
+
+    @classmethod
+    def follow(cls, pointer: Path, workspace: Path) -> Artifact:
+        """The artifact behind a pointer file."""
+        fields = json.loads(pointer.read_text(encoding="utf-8"))
+        path = workspace / fields["path"]
+        if not path.exists():
+            linked = fields["path"]
+            raise FileNotFoundError(f"{pointer.name}: the linked {linked} is not here; `dvc pull {linked}` brings it")
+        return cls(path=path, md5=fields["md5"])
+
+    def is_view(self) -> bool:
+        """Whether the link leads to a view."""
+        return (self.path / "view.json").is_file()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The weights, by name: a torch file (weights only), safetensors, or npz; of a run, its ``weights.pt``."""
+        path = self.path / "weights.pt" if self.path.is_dir() else self.path
+        loaded = _LOADERS.get(path.suffix, _load_unknown)(path)
+        # The containers that published checkpoints wrap their weights in.
+        for key in ("state", "state_dict", "model"):
+            if isinstance(loaded.get(key), dict):
+                loaded = loaded[key]
+        return loaded
+
+
+def _load_torch(path: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever the reader meets in a file that is none of its own
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path}: not a torch file that holds weights only ({reason})") from None
+
+
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from None
+
+
+def _load_npz(path: Path) -> dict[str, Any]:
+    import zipfile
+
+    import numpy as np
+    import torch
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, TypeError) as error:  # ValueError: it would be unpickled
+        raise ValueError(f"{path}: not an npz file ({error})") from None
+
+
+def _load_unknown(path: Path) -> dict[str, Any]:
+    readable = ", ".join(sorted(_LOADERS))
+    raise ValueError(f"{path}: weights are read from {readable}; other formats hold pickled code and are not opened")
+
+
+_LOADERS = {
+    ".pt": _load_torch,
+    ".pth": _load_torch,
+    ".ckpt": _load_torch,
+    ".bin": _load_torch,
+    ".safetensors": _load_safetensors,
+    ".npz": _load_npz,
+}
+
+
+def follow_links(workspace: Workspace, run: str, stage: str) -> dict[str, Artifact]:
+    """role -> artifact for the run's links at ``stage``."""
+    return {role: Artifact.follow(pointer, workspace.folder) for role, pointer in workspace.links(run, stage).items()}
+
+
+def content_md5(path: Path) -> str:
+    """MD5 of a file, or of the sorted (relative name, MD5) lines of a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    files = sorted(child for child in path.rglob("*") if child.is_file())
+    lines = [f"{child.relative_to(path).as_posix()} {content_md5(child)}\n" for child in files]
+    return hashlib.md5("".join(lines).encode(), usedforsecurity=False).hexdigest()

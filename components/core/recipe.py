@@ -1,0 +1,145 @@
+"""The recipe: the smallest protocol that lets one loop, one exporter and one evaluator serve every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from components.core.batch import Batch, Split, Stream, ViewFacts
+from components.core.settings import RunSettings
+from components.core.strict import Strict
+
+if TYPE_CHECKING:
+    from components.core.artifact import Artifact
+    from components.detectors.protocol import Head
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX graph.
+
+    ``module`` in eval mode; ``inputs`` turns a batch of the main view into the graph's inputs, first axis N, and is used for
+    tracing and for the parity check on real validation images; ``bound`` is the largest absolute difference allowed between
+    ONNX Runtime and torch, ``bounds`` the same for outputs that have one of their own.
+    """
+
+    module: nn.Module
+    inputs: Callable[[Batch], dict[str, Tensor]]
+    outputs: tuple[str, ...]
+    bound: float = 1e-4
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """What leaves training: graphs by name, facts and signature (JSON) for the served code, an example of its input.
+
+    ``weights`` only where sampling needs torch. The served code is the family's
+    ``served.py``: it travels in ``code/`` with every file that it imports, by relative imports.
+    """
+
+    graphs: dict[str, Graph]
+    facts: dict[str, Any]
+    signature: dict[str, Any]
+    example: Callable[[Batch], dict[str, np.ndarray]]
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What out-of-distribution scores are made of.
+
+    ``network``, in eval mode: image [n, C, H, W] in [-1, 1] -> (logits [n, K], features [n, F]); ``head``: its last layer,
+    logits = features W^T + b.
+    """
+
+    network: nn.Module
+    head: Head
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure and the direction in which it is better."""
+
+    value: float
+    better: Literal["max", "min"]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """A matrix to be drawn: counts [R, C], ``classes`` names both axes."""
+
+    matrix: np.ndarray
+    classes: tuple[str, ...]
+    rows: str
+    columns: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found: metrics by name, tables (rows of columns), pictures (uint8 [H, W, 3] or a Heatmap).
+
+    ``items``: metric -> float [N], one value an image of the main view in the view's order, whose mean is the metric; a paired
+    comparison of two models needs them. ``groups``: int64 [N], the class of each image; ``group_names``: its names.
+    """
+
+    metrics: dict[str, Metric]
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    pictures: dict[str, np.ndarray | Heatmap] = field(default_factory=dict)
+    items: dict[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    group_names: tuple[str, ...] = ()
+
+
+class Served(Protocol):
+    """The served code, loaded from an export folder. It may have more methods; its recipe's evaluation knows them."""
+
+    def predict(self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]: ...
+
+
+class Recipe(Protocol):
+    """A family: networks + objective + optimizers + evaluation. Also an ``nn.Module``, for to, train, eval and state_dict.
+
+    ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
+    ``bf16_hurts``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
+    others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
+    ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
+
+    A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
+    work; ``linked``: stage -> role -> RunSettings of the run behind a link. ``build_network`` (settings, image_size, channels,
+    classes) makes the network for the same check, where its constructor needs more than these facts.
+    """
+
+    Roles: Mapping[str, tuple[str, ...]]
+    Train: type[Strict]
+    Export: type[Strict]
+    Evaluate: type[Strict]
+    optimizers: dict[str, Optimizer]
+    averaged: dict[str, nn.Module]
+    bf16_hurts: bool
+    detects: bool
+
+    @classmethod
+    def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Recipe:
+        """The recipe at step 0. ``views``: "main" and the roles of links to views. A link "init" is absent after training."""
+
+    def streams(self) -> dict[str, Stream]:
+        """role -> what the loop feeds to ``training_step`` under that role."""
+
+    def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        """Update the weights by ``optimize`` and return the scalars to log."""
+
+    def exportable(self) -> Exportable:
+        """What the export stage writes; called in eval mode with the final (averaged) weights."""
+
+    def detection(self) -> Detection:
+        """Network and last layer, with the final weights; called in eval mode."""
+
+    @staticmethod
+    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+        """Metrics of what is served; ``splits``: "main" and the roles of evaluate links to views."""

@@ -1,0 +1,109 @@
+"""Blocks of params.yaml that point at other blocks: links and out-of-distribution views. Every name must exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from components.core.strict import Name, SettingsError, Strict, must_exist
+
+if TYPE_CHECKING:
+    from components.core.settings import Params
+
+TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
+TAKEN_VIEWS = ("inside", "run", "near", "far")  # in outputs/ood/<run>: the own view's scores, the folder's file; rows of means
+
+
+class Link(Strict):
+    """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``.
+
+    At stage "export" the artifact travels with the export, in its ``linked/<role>``.
+    """
+
+    run: Name
+    stage: Literal["train", "export", "evaluate"]
+    role: Name
+    artifact: str = Field(alias="from", min_length=1)
+
+
+class Ood(Strict):
+    """A view that a classifier was not made for. ``kind``: "near" to its training data or "far" from it, for the averages.
+
+    ``split``: the images that are scored, of one split or all.
+    """
+
+    run: Name
+    view: Name
+    kind: Literal["near", "far"]
+    split: Literal["train", "validation", "test", "all"] = "all"
+
+
+def check_references(params: Params) -> None:
+    """Names that point at other blocks point at blocks that exist, and no two claim one place in ``outputs/``."""
+    for index, run in enumerate(params.pipeline.runs):
+        must_exist(run, params.runs, f"pipeline.runs.{index}")
+    for name, view in params.views.items():
+        must_exist(str(view.get("dataset")), params.datasets, f"views.{name}.dataset")
+    for name, block in params.runs.items():
+        must_exist(block.view, params.views, f"runs.{name}.view")
+    _check_links(params)
+    _check_ood(params)
+
+
+def _check_links(params: Params) -> None:
+    seen: dict[tuple[str, str, str], str] = {}
+    for name, link in params.links.items():
+        must_exist(link.run, params.runs, f"links.{name}.run")
+        _exists_artifact(link.artifact, params, f"links.{name}.from")
+        if link.role in TAKEN_ROLES:
+            raise SettingsError(f"links.{name}.role: {link.role!r} is not allowed: the pipeline uses this name itself")
+        target = (link.run, link.stage, link.role)
+        if target in seen:
+            raise SettingsError(f"links.{name}: the role {link.role!r} of run {link.run!r} is taken by links.{seen[target]}")
+        seen[target] = name
+
+
+def _check_ood(params: Params) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for name, entry in params.ood.items():
+        must_exist(entry.run, params.runs, f"ood.{name}.run")
+        must_exist(entry.view, params.views, f"ood.{name}.view")
+        if entry.view in TAKEN_VIEWS:
+            raise SettingsError(f"ood.{name}.view: {entry.view!r} is not allowed: the pipeline uses this name itself")
+        target = (entry.run, entry.view)
+        if target in seen:
+            raise SettingsError(f"ood.{name}: the view {entry.view!r} of run {entry.run!r} is taken by ood.{seen[target]}")
+        seen[target] = name
+        if entry.view == params.runs[entry.run].view and entry.split in ("train", "all"):
+            raise SettingsError(f"ood.{name}.view: {entry.view!r} is what run {entry.run!r} is trained on")
+
+
+def _exists_artifact(path: str, params: Params, key: str) -> None:
+    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file: ``check_links``."""
+    match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
+    if match is None:
+        return
+    kinds: dict[str, Any] = {"views": params.views, "train": params.runs, "export": params.runs}
+    must_exist(match[1], kinds, f"{key} (outputs/<kind>)")
+    must_exist(match[2], kinds[match[1]], key)
+
+
+def check_links(params: Params, folder: Path, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
+    """Each link of the run leads to a view, or has a role that its recipe takes at that stage; a user's file exists."""
+    for name, link in params.links.items():
+        if link.run != run:
+            continue
+        allowed = roles.get(link.stage, ())
+        if not link.artifact.startswith("outputs/views/") and link.role not in allowed:
+            fault = f"links.{name}.role: {link.role!r} is not allowed: a {params.runs[run].recipe} run"
+            takes = f"takes {', '.join(allowed)} and views" if allowed else "takes views alone"
+            raise SettingsError(f"{fault} {takes} at stage {link.stage}")
+        if not link.artifact.startswith("outputs/") and not (folder / link.artifact).exists():
+            raise SettingsError(f"links.{name}.from: {link.artifact!r} does not exist in {folder}")
+        if link.role == "init" and link.artifact.startswith("outputs/export/"):
+            trained = link.artifact.replace("/export/", "/train/")
+            raise SettingsError(f"links.{name}.from: {link.artifact!r} holds no weights to start from; {trained!r} does")

@@ -1,0 +1,287 @@
+"""params.yaml -> frozen, strict settings.
+
+The file is read as DVC reads it (YAML 1.2: ``1e-3`` is a number). Its shape is checked here; each block's class stands in the
+file that reads the block and is imported only when that block is asked for, so that naming a run costs no torch import.
+Every error names the key's full path, the value and what is allowed.
+
+``python -m components.core.settings`` validates everything and prints the resolved runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, create_model
+
+from components.core.references import Link, Ood, check_references
+from components.core.strict import Name, SettingsError, Strict, named, parse, read_yaml, resolve
+
+if TYPE_CHECKING:
+    from components.registry.promotion.gates import Gates
+    from components.stages.detect.settings import DetectSettings
+
+ROOT = Path(__file__).resolve().parents[2]  # where the code lies
+WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
+PARAMS = "params.yaml"
+UNHASHED = ("size", "nfiles")
+StageKind = Literal[
+    "fetch", "augment", "wire", "link", "train", "detect", "export", "evaluate", "ood", "ood_table", "publish"
+]  # fmt: skip
+
+
+class DatasetSettings(Strict):
+    """What every dataset block has; a source adds its own keys.
+
+    ``path`` is where the data come in and a DVC dependency: the user's folder, or the source's own file for the built-in ones.
+    """
+
+    source: str
+    path: str
+
+
+class Pipeline(Strict):
+    """``runs``: what ``make run`` runs when none is named; ``remote``: the DVC remote by which clones share results, or none.
+
+    ``stage_timeout``: seconds until a stage counts as hanging, ``stage_timeouts``: the same for stages of one kind;
+    ``retries``: further tries after a failure that can pass (network, lock), the first one after ``retry_delay`` seconds, each
+    later one after twice as many.
+    """
+
+    runs: tuple[Name, ...]
+    stage_timeout: float = Field(default=86400.0, gt=0)
+    stage_timeouts: dict[StageKind, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    retries: int = Field(default=4, ge=0, le=20)
+    retry_delay: float = Field(default=10.0, gt=0, le=3600)
+    remote: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+class Run(Strict):
+    """A run as it stands in params.yaml; blocks are still plain mappings."""
+
+    recipe: str
+    view: Name
+    model: dict[str, Any]
+    train: dict[str, Any]
+    detect: dict[str, Any]
+    export: dict[str, Any]
+    evaluate: dict[str, Any]
+    promote: dict[str, Any]
+
+
+class Params(Strict):
+    """The shape of params.yaml. From ``schedules`` on all is the flows' (``flows.settings``)."""
+
+    root: str = Field(pattern=r"^[A-Za-z0-9_./-]+$")  # it stands in dvc.yaml's commands
+    seed: int = Field(ge=0, lt=2**31)
+    pipeline: Pipeline
+    datasets: dict[Name, dict[str, Any]]
+    views: dict[Name, dict[str, Any]]
+    runs: dict[Name, Run]
+    links: dict[Name, Link]
+    ood: dict[Name, Ood]
+    schedules: dict[str, Any] = Field(default_factory=dict)
+    servers: dict[str, Any] = Field(default_factory=dict)
+    notify: dict[str, Any] = Field(default_factory=dict)
+    monitor: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The ``model`` block: the network's name in ``MODELS`` and its constructor's options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """A run whose blocks are parsed: ``train`` holds the loop's keys and the recipe's, the others the recipe's alone."""
+
+    name: str
+    recipe: str
+    view: str
+    model: ModelSettings
+    train: Any
+    detect: DetectSettings
+    export: Any
+    evaluate: Any
+
+
+class Workspace:
+    """A folder with a params.yaml: the root of the repository, or a study below ``experiments/``."""
+
+    def __init__(self, folder: Path | str = "."):
+        self.folder = Path(folder).resolve()
+
+    @cached_property
+    def params(self) -> Params:
+        """params.yaml, its shape and its cross references checked; blocks are parsed by the methods below."""
+        raw = read_yaml(self.folder / PARAMS)
+        if not isinstance(raw, dict):
+            raise SettingsError(f"{self.folder / PARAMS}: a mapping is expected, found {type(raw).__name__}")
+        _refuse_unhashed(raw, "")
+        params = parse(Params, raw, "")
+        self._check_root(params.root)
+        self._check_study()
+        check_references(params)
+        return params
+
+    def _check_root(self, root: str) -> None:
+        """``root`` leads from this folder to the repository, where DVC's commands find the code."""
+        inside = self.folder == ROOT or ROOT in self.folder.parents
+        if inside and (self.folder / root).resolve() != ROOT:
+            raise SettingsError(f"root: {root!r} is not allowed: the code lies in {os.path.relpath(ROOT, self.folder)!r}")
+
+    def _check_study(self) -> None:
+        """The folder's name becomes part of registered names, of MLflow's queries and of file names."""
+        if self.study is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.study):
+            raise SettingsError(f"{self.folder}: a study's folder is named with letters, digits, '_', '-' and '.', up to 100")
+
+    @property
+    def study(self) -> str | None:
+        """The study's name, or None at the root."""
+        return None if self.folder == ROOT else self.folder.name
+
+    def registered_name(self, run: str) -> str:
+        """``<run>`` at the root, ``<study>.<run>`` in a study: unique in the registry and below ``.work/``."""
+        return run if self.study is None else f"{self.study}.{run}"
+
+    def checkpoints(self, run: str) -> Path:
+        """Where the checkpoints of the run's training stand: outside DVC's outs, which DVC deletes before it runs a stage."""
+        return WORK / "checkpoints" / f"train@{self.registered_name(run)}"
+
+    def dataset(self, name: str) -> DatasetSettings:
+        """The dataset's block as its source's settings class."""
+        from components.stages.fetch import SOURCES
+
+        block = named(self.params.datasets, name, "datasets")
+        source = resolve(SOURCES, str(block.get("source")), f"datasets.{name}.source")
+        settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
+        path = (self.folder / settings.path).resolve()
+        if not path.exists():
+            raise SettingsError(f"datasets.{name}.path: {settings.path!r} does not exist in {self.folder}")
+        if not getattr(source, "reads_path", False) and path != _source_code(source):
+            own = os.path.relpath(_source_code(source), self.folder)
+            fault = f"datasets.{name}.path: {settings.path!r} is not allowed"
+            raise SettingsError(f"{fault}: the source {settings.source!r} comes from {own!r}")
+        return settings
+
+    def view(self, name: str) -> Any:
+        """The view's block (``components.stages.augment.policies.ViewSettings``)."""
+        from components.stages.augment.policies import ViewSettings
+
+        return parse(ViewSettings, named(self.params.views, name, "views"), f"views.{name}")
+
+    def gates(self, run: str) -> Gates:
+        """The run's ``promote`` block."""
+        from components.registry.promotion.gates import Gates
+
+        return parse(Gates, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
+
+    def run(self, name: str) -> RunSettings:
+        """The run with every block parsed by the class that reads it."""
+        from components.families import RECIPES
+        from components.stages.detect.settings import DetectSettings
+        from components.stages.train.loop import LoopSettings
+
+        run = named(self.params.runs, name, "runs")
+        key = f"runs.{name}"
+        recipe = resolve(RECIPES, run.recipe, f"{key}.recipe")
+        train_class = create_model("Train", __base__=(LoopSettings, recipe.Train))
+        train = parse(train_class, run.train, f"{key}.train")
+        _check_shares(train, f"{key}.train")
+        return RunSettings(
+            name=name,
+            recipe=run.recipe,
+            view=run.view,
+            model=parse_model(run.model, f"{key}.model"),
+            train=train,
+            detect=parse(DetectSettings, run.detect, f"{key}.detect"),
+            export=parse(recipe.Export, run.export, f"{key}.export"),
+            evaluate=parse(recipe.Evaluate, run.evaluate, f"{key}.evaluate"),
+        )
+
+    def links(self, run: str, stage: str) -> dict[str, Path]:
+        """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
+        found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
+        return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+
+    def linked_runs(self, run: str, stage: str) -> dict[str, RunSettings]:
+        """role -> settings of the run whose weights or export the link leads to."""
+        links = [link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)]
+        found = {link.role: link.artifact.split("/") for link in links}
+        return {
+            role: self.run(path[2]) for role, path in found.items() if path[0] == "outputs" and path[1] in ("train", "export")
+        }
+
+    def ood(self, run: str) -> dict[str, Ood]:
+        """View -> entry of ``ood``, of the run."""
+        found = {entry.view: entry for entry in self.params.ood.values() if entry.run == run}
+        return {view: found[view] for view in sorted(found)}
+
+
+def _check_shares(train: Any, key: str) -> None:
+    """A batch can be cut into equal shares; streams of other sizes are checked when they are opened, before the first step."""
+    size = getattr(train, "batch_size", 0)
+    if size % train.processes:
+        fault = f"{key}.batch_size: {size} is not allowed: not a multiple of {key}.processes, {train.processes}"
+        raise SettingsError(f"{fault}; the next is {size + -size % train.processes}")
+
+
+def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
+    """The ``model`` block against the constructor of the network that it names.
+
+    A network's settings are the keyword-only parameters of its constructor that have a default; what follows from the data
+    (``image_size``, ``channels``, ``num_classes``) has none and is not a setting. The network raises ValueError for values
+    that do not fit each other; that happens when it is built.
+    """
+    from components.networks import MODELS
+
+    options = dict(block)
+    name = options.pop("name", None)
+    network = resolve(MODELS, str(name), f"{key}.name")
+    fields = {
+        parameter.name: (parameter.annotation, parameter.default)
+        for parameter in inspect.signature(network, eval_str=True).parameters.values()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    options_class: type[Strict] = create_model("Model", __base__=Strict, **fields)  # type: ignore[call-overload]
+    parsed = parse(options_class, options, key)
+    return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
+
+
+def _source_code(source: Any) -> Path:
+    """The file (or package) below components/stages/fetch that a built-in source consists of: its dataset depends on it."""
+    name = source.__module__.removeprefix("components.stages.fetch.").split(".")[0]
+    path = ROOT / "components" / "stages" / "fetch" / name
+    return path if path.is_dir() else path.with_suffix(".py")
+
+
+def _refuse_unhashed(block: Any, path: str) -> None:
+    """SettingsError for a key that DVC's run cache leaves out of its hash, at any depth (dvc/stage/cache.py of 3.67.1).
+
+    Two values of such a key would share one cache entry: after a change the results of the old value would come back.
+    """
+    for key, value in block.items() if isinstance(block, dict) else enumerate(block if isinstance(block, list) else ()):
+        here = f"{path}.{key}".lstrip(".")
+        if key in UNHASHED:
+            hint = "a view's and a glyph's is image_size, and a transform's is the view's when it is left out"
+            raise SettingsError(f"{here}: a key of this name is not allowed: DVC's run cache passes over it; {hint}")
+        _refuse_unhashed(value, here)
+
+
+if __name__ == "__main__":
+    from components.stages.checks import describe
+
+    try:
+        print(describe(Workspace()))
+    except SettingsError as error:
+        print(f"{PARAMS}: {error}", file=sys.stderr)
+        sys.exit(2)

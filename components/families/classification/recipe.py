@@ -1,0 +1,215 @@
+"""Image classification by any network with ``features`` and ``head``: cross-entropy, AdamW or SGD (Nesterov)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from components.core.batch import Batch, Split, Stream, ViewFacts, to_pixels
+from components.core.recipe import Detection, Exportable, Graph, Heatmap, Metric, Report
+from components.core.settings import RunSettings
+from components.core.step import optimize
+from components.core.strict import Strict, resolve
+from components.networks import MODELS
+
+if TYPE_CHECKING:
+    from components.core.artifact import Artifact
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
+
+
+class TrainSettings(Strict):
+    """The recipe's part of the ``train`` block."""
+
+    batch_size: int = Field(ge=1)
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: float = Field(gt=0, description="at the top of the schedule, for the whole batch")
+    weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD with Nesterov's momentum, or AdamW's beta_1")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    standardise: Literal["view", "half", "imagenet"] = Field(
+        default="view", description="mean and std: of the training images; 0.5 and 0.5 in [0, 1]; ImageNet's"
+    )
+
+
+class ExportSettings(Strict):
+    """One graph, ``model``; ``detector``: the out-of-distribution score that becomes a part of it, null for none."""
+
+    detector: str | None = None
+
+
+class EvaluateSettings(Strict):
+    """``split``: which images of the views are scored. ``calibration_bins``: of the expected calibration error."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    calibration_bins: int = Field(default=15, ge=1, le=100)
+
+
+class Classifier(nn.Module):
+    """image [N, C, H, W] in [-1, 1] -> (logits [N, K], features [N, F]); standardises inside, so that the graph is whole."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: Iterable[float], std: Iterable[float]):
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits, features = self.network((image - self.mean) / self.std)
+        return logits, features
+
+
+class Classification(nn.Module):
+    """The recipe."""
+
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
+    Train, Export, Evaluate = TrainSettings, ExportSettings, EvaluateSettings
+    detects = True
+    optimizers: dict[str, Optimizer]
+    averaged: dict[str, nn.Module]
+    bf16_hurts: bool
+
+    def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module):
+        super().__init__()
+        self.settings: TrainSettings = settings.train
+        self.view = view
+        self.classifier = Classifier(network, *standardisation(settings.train.standardise, view))
+        self.optimizers = {"network": make_optimizer(network, settings.train)}
+        self.averaged = {"classifier": self.classifier}
+        self.bf16_hurts = bool(getattr(network, "bf16_hurts", False))
+
+    @classmethod
+    def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:
+        """The classifier of the view's classes, from published or own weights where a link ``init`` is."""
+        view = views["main"]
+        classes = view.classes.get("label", ())
+        if len(classes) < 2:
+            raise ValueError(f"view {view.name!r} has {len(classes)} class(es) {list(classes)}; a classifier needs at least 2")
+        network = resolve(MODELS, settings.model.name, "model.name")(
+            image_size=view.image_size, channels=view.channels, num_classes=len(classes), **settings.model.options
+        )
+        recipe = cls(settings, view, network)
+        if "init" in links:
+            start_from(network, links["init"])
+        return recipe
+
+    def streams(self) -> dict[str, Stream]:
+        return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler=self.settings.sampler)}
+
+    def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        batch = batches["train"]
+        logits, _ = self.classifier(batch["image"])
+        loss = F.cross_entropy(logits.float(), batch["label"], label_smoothing=self.settings.label_smoothing)
+        optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
+        return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
+
+    def exportable(self) -> Exportable:
+        size, channels = self.view.image_size, self.view.channels
+        return Exportable(
+            graphs={"model": Graph(self.classifier, lambda batch: {"image": batch["image"]}, ("logits", "features"))},
+            facts={"image_size": size, "channels": channels, "classes": list(self.view.classes["label"])},
+            signature={
+                "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, size, size, channels]}],
+                "outputs": [
+                    {"name": "label", "dtype": "int64", "shape": [-1]},
+                    {"name": "probability", "dtype": "float32", "shape": [-1]},
+                    {"name": "class_name", "dtype": "str", "shape": [-1]},
+                ],
+                "params": [],
+            },
+            example=lambda batch: {"image": to_pixels(batch["image"])},
+        )
+
+    def detection(self) -> Detection:
+        from components.detectors.protocol import Head
+
+        layer: Any = self.classifier.network.head
+        return Detection(self.classifier, Head(layer.weight, layer.bias))
+
+    @staticmethod
+    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+        """Figures of the main view by their names, of a linked view as ``<role>.<name>``."""
+        from components.metrics.classification import summarise
+
+        metrics: dict[str, Metric] = {}
+        tables: dict[str, list[dict[str, Any]]] = {}
+        pictures: dict[str, np.ndarray | Heatmap] = {}
+        classes = tuple(served.facts["classes"])
+        for role, split in splits.items():
+            index = class_index(split.facts, classes)
+            logits, labels = score(served, split)
+            truth = index[labels]
+            found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
+            if role == "main":
+                items, groups = found.items, truth
+            prefix = "" if role == "main" else f"{role}."
+            better = {"calibration_error": "min", "negative_log_likelihood": "min"}
+            metrics |= {prefix + name: Metric(value, better.get(name, "max")) for name, value in found.figures.items()}  # type: ignore[arg-type]
+            per_class = zip(classes, found.support, found.per_class, strict=True)
+            tables[prefix + "per_class"] = [{"class": c, "images": int(n), "accuracy": float(a)} for c, n, a in per_class]
+            pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
+        return Report(metrics, tables, pictures, items, groups, classes)
+
+
+def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) a channel in the units of [-1, 1]."""
+    if which == "half":
+        return (0.0,) * view.channels, (1.0,) * view.channels
+    if which == "imagenet":
+        if view.channels != 3:
+            raise ValueError(f"train.standardise: imagenet is of RGB images, view {view.name!r} has {view.channels} channel(s)")
+        return tuple(2 * m - 1 for m in IMAGENET_MEAN), tuple(2 * s for s in IMAGENET_STD)
+    return view.mean, view.std
+
+
+def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
+    """The optimizer; decay for matrices and kernels alone, as is usual for both (biases, norms, tokens, positions: none)."""
+    decayed = [p for name, p in network.named_parameters() if p.dim() > 1 and not name.endswith(("pos_embed", "cls_token"))]
+    chosen = {id(p) for p in decayed}
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    if settings.optimizer == "sgd":
+        nesterov = settings.momentum > 0
+        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
+    return AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999), fused=True)
+
+
+def start_from(network: Any, artifact: Artifact) -> None:
+    """Load the linked weights: a published checkpoint of this network, or another run of this recipe."""
+    state = artifact.state_dict()
+    own = {name.removeprefix("classifier.network."): w for name, w in state.items() if name.startswith("classifier.network.")}
+    try:
+        for note in network.load_published(own or state):
+            print(f"init: {note}")  # noqa: T201
+    except ValueError as error:
+        raise ValueError(f"link init ({artifact.path}): {error}") from None
+
+
+def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
+    """int64 [classes of the view] -> the classifier's class of the same name; ValueError where it has none."""
+    names = view.classes.get("label", ())
+    if strange := [name for name in names if name not in classes]:
+        listed = ", ".join(strange[:8]) + (", ..." if len(strange) > 8 else "")
+        raise ValueError(f"view {view.name!r} has classes that the classifier was not trained on: {listed}")
+    return np.array([classes.index(name) for name in names], dtype=np.int64)
+
+
+def score(served: Any, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+    """(logits [N, K], labels [N]) of all batches, through the served code."""
+    logits, labels = [], []
+    for batch in batches:
+        logits.append(served.scores(to_pixels(batch["image"]))["logits"])
+        labels.append(batch["label"].numpy())
+    return np.concatenate(logits), np.concatenate(labels)

@@ -1,0 +1,1 @@
+"""Diffusion models with classifier and classifier-free guidance."""

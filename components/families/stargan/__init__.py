@@ -1,0 +1,1 @@
+"""StarGAN (Choi et al. 2018)."""

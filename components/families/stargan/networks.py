@@ -1,0 +1,212 @@
+"""StarGAN (Choi et al. 2018, arXiv 1711.09020, Tables 4 and 5): one generator for all domains and data sets.
+
+Layers are named as in the authors' files. Convolutions pad with zeros on purpose: the label enters as constant maps, and what a
+constant adds inside an image is taken away again by the instance norm; the zeros at the border are what it can be told by.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ...networks.published import load_fitting
+
+SMALLEST = 16  # pixels: a bottleneck of 4 x 4, patches of half an image
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def label_dim(num_labels: tuple[int, ...]) -> int:
+    """Length of the vector that tells the target: all labels and, for more than one data set, the mask (section 3.2, eq. 7)."""
+    return sum(num_labels) + (len(num_labels) if len(num_labels) > 1 else 0)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions and the identity, no activation behind their sum: [N, C, H, W] -> [N, C, H, W]."""
+
+    def __init__(self, width: int, running: bool):
+        super().__init__()
+        convolutions = [nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2)]
+        first, second = (nn.InstanceNorm2d(width, affine=True, track_running_stats=running) for _ in range(2))
+        self.main = nn.Sequential(convolutions[0], first, nn.ReLU(), convolutions[1], second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.main(x)
+
+
+class Generator(nn.Module):
+    """An image and the domain it shall have -> that image. 8,430,528 parameters for 3 channels and 5 labels.
+
+    ``num_labels``: of each data set; ``blocks``: residual blocks. ``running_statistics``: the norms count averages over images
+    and use them in eval mode, where the network is then another than in training; without, they use each image's own always.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        num_labels: tuple[int, ...],
+        width: int = 64,
+        blocks: int = 6,
+        running_statistics: bool = False,
+    ):
+        super().__init__()
+        check_size(image_size)
+        assert channels >= 1
+        check_labels(num_labels)
+        check_at_least_1(width=width, blocks=blocks)
+        self.channels, self.running_statistics = channels, running_statistics
+
+        def normed(convolution: nn.Module, width: int) -> list[nn.Module]:
+            return [convolution, nn.InstanceNorm2d(width, affine=True, track_running_stats=running_statistics), nn.ReLU()]
+
+        layers = normed(nn.Conv2d(channels + label_dim(num_labels), width, 7, padding=3, bias=False), width)
+        for wide in (width, 2 * width):
+            layers += normed(nn.Conv2d(wide, 2 * wide, 4, stride=2, padding=1, bias=False), 2 * wide)
+        layers += [ResidualBlock(4 * width, running_statistics) for _ in range(blocks)]
+        for wide in (4 * width, 2 * width):
+            layers += normed(nn.ConvTranspose2d(wide, wide // 2, 4, stride=2, padding=1, bias=False), wide // 2)
+        self.main = nn.Sequential(*layers, nn.Conv2d(width, channels, 7, padding=3, bias=False), nn.Tanh())
+
+    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+        """float32 [N, C, H, W] in [-1, 1], label float32 [N, label_dim] -> [N, C, H, W] in [-1, 1]."""
+        maps = label[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        return self.main(torch.cat([image, maps.to(image.dtype)], dim=1))
+
+    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+        """Load the authors' ``G`` file; returns notes on what was not taken as it stands.
+
+        Its running statistics are left out without ``running_statistics``: the authors always translate in training mode, with
+        each image's own. Weights of another number of labels start fresh. ValueError lists what does not fit; nothing is
+        changed then.
+        """
+        state, own, notes = dict(state), self.state_dict(), []
+        if self.running_statistics:  # files of PyTorch before 0.4.1 do not count
+            state = {**{key: value for key, value in own.items() if key.endswith(STATISTICS[2])}, **state}
+        elif any(key.endswith(STATISTICS) for key in state):
+            state = {key: value for key, value in state.items() if not key.endswith(STATISTICS)}
+            notes.append("running statistics: left out, each image's own are used, as in training")
+        key = "main.0.weight"
+        if key in state and own[key].shape[1] != state[key].shape[1] > self.channels:
+            found, meant = (weight.shape[1] - self.channels for weight in (state[key], own[key]))
+            state[key] = torch.cat([state[key][:, : self.channels], own[key][:, self.channels :]], dim=1)
+            notes.append(f"{key}: the file has {found} numbers of label and mask, here are {meant}: theirs start fresh")
+        load_fitting(self, state)
+        return notes
+
+
+class Discriminator(nn.Module):
+    """An image -> is it real, patch by patch, and what are its labels. 44,762,048 parameters at 128 px, 3 channels, 5 labels.
+
+    ``depth`` (None: the published 6, fewer for small images, so that 2 or 3 pixels are left): halvings; the width doubles.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        num_labels: tuple[int, ...],
+        width: int = 64,
+        depth: int | None = None,
+    ):
+        super().__init__()
+        check_size(image_size)
+        assert channels >= 1
+        check_labels(num_labels)
+        check_at_least_1(width=width)
+        deepest = image_size.bit_length() - 1  # one pixel left
+        depth = min(6, deepest - 1) if depth is None else depth
+        if not 1 <= depth <= deepest:
+            raise ValueError(f"depth: {depth} is not allowed: from 1 to {deepest} for images of {image_size} pixels")
+        widths = [channels, *(width << step for step in range(depth))]
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.01)]
+        self.main = nn.Sequential(*layers)
+        self.conv1 = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(widths[-1], sum(num_labels), image_size >> depth, bias=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [N, C, H, W] in [-1, 1] -> (realness of patches [N, 1, h, w], label logits [N, sum of num_labels])."""
+        h = self.main(image)
+        return self.conv1(h), self.conv2(h).flatten(1)
+
+    def scores(self, image: Tensor) -> Tensor:
+        """The first of forward's, for a penalty on their gradient in ``image``.
+
+        Slopes stand as constant factors: else backward through that gradient goes the forward way too, with zeros, which takes
+        a quarter to a third of the penalty's time and gives the same numbers.
+        """
+        h = image
+        for layer in self.main:
+            h = h * torch.where(h > 0, 1.0, layer.negative_slope).to(h) if isinstance(layer, nn.LeakyReLU) else layer(h)
+        scores: Tensor = self.conv1(h)
+        return scores
+
+    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+        """Load the authors' ``D`` file, as the generator its; another number of labels starts fresh."""
+        state, own, notes = dict(state), self.state_dict(), []
+        key = "conv2.weight"
+        if key in state and state[key].shape[0] != own[key].shape[0]:
+            notes.append(f"{key}: the file has {state[key].shape[0]} labels, here are {own[key].shape[0]}: starts fresh")
+            state[key] = own[key]
+        load_fitting(self, state)
+        return notes
+
+
+class StarGAN(nn.Module):
+    """Both networks. ``num_labels``: number of labels of each data set, in the order of the label vector."""
+
+    bf16_hurts: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        num_labels: tuple[int, ...],
+        width: int = 64,
+        blocks: int = 6,
+        running_statistics: bool = False,
+        discriminator_width: int = 64,
+        depth: int | None = None,
+    ):
+        super().__init__()
+        check_at_least_1(discriminator_width=discriminator_width)
+        self.generator = Generator(
+            image_size=image_size,
+            channels=channels,
+            num_labels=num_labels,
+            width=width,
+            blocks=blocks,
+            running_statistics=running_statistics,
+        )
+        self.discriminator = Discriminator(
+            image_size=image_size, channels=channels, num_labels=num_labels, width=discriminator_width, depth=depth
+        )
+
+    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+        """Load one of the authors' two files, told by its names; the other network keeps its weights, and a note says so."""
+        if "conv1.weight" in state:
+            return [*self.discriminator.load_published(state), "generator: not in the file, starts fresh"]
+        return [*self.generator.load_published(state), "discriminator: not in the file, starts fresh"]
+
+
+def check_size(image_size: int) -> None:
+    if image_size < SMALLEST or image_size % 4:
+        raise ValueError(f"image_size: {image_size} is not allowed: a multiple of 4 pixels, at least {SMALLEST}")
+
+
+def check_labels(num_labels: tuple[int, ...]) -> None:
+    if not num_labels or min(num_labels) < 1:
+        raise ValueError(f"num_labels: {list(num_labels)} is not allowed: one number a data set, each at least 1")
+
+
+def check_at_least_1(**options: int) -> None:
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"{name}: {value} is not allowed: at least 1")

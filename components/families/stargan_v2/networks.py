@@ -1,0 +1,222 @@
+"""StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): images of several domains, each in any style.
+
+Here the generator (table "Generator architecture" of the appendix), and all four networks as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...networks.published import load_fitting
+from .blocks import SLOPE, DownBlock, UpBlock, he_initialised, ladder
+from .domains import Discriminator, MappingNetwork, StyleEncoder, fit_domains
+
+MASKED = (32, 64, 128)  # pixels: where the high-pass skip adds detail
+Masks = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the generator takes from an image: ``code`` [N, width, h, w], and side -> edges [N, ., side, side] to be added."""
+
+    code: Tensor
+    edges: dict[int, Tensor]
+
+    def detach(self) -> Content:
+        return Content(self.code.detach(), {side: edges.detach() for side, edges in self.edges.items()})
+
+
+class HighPass(nn.Module):
+    """8 times each pixel less its eight neighbours, divided by ``strength``: [N, C, H, W] -> [N, C, H, W]."""
+
+    filter: Tensor
+
+    def __init__(self, strength: float):
+        super().__init__()
+        kernel = torch.tensor([[-1.0, -1.0, -1.0], [-1.0, 8.0, -1.0], [-1.0, -1.0, -1.0]])
+        self.register_buffer("filter", kernel / strength)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.filter.to(x.dtype).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+
+class Generator(nn.Module):
+    """An image and a style -> the image in that style. 43,467,395 parameters at 256 px with ``high_pass``, 33,892,995 without.
+
+    ``width``, ``max_width``: see ``ladder``. ``bottleneck``: sides are halved while they stay at least as many pixels.
+    ``high_pass`` (0: none), the paper's generator of faces: one halving more, no way round the decoder's blocks, and a skip
+    of edges, divided by this number, where ``forward`` gets masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        style_dim: int = 64,
+        width: int | None = None,
+        max_width: int = 512,
+        bottleneck: int = 16,
+        high_pass: float = 0.0,
+    ):
+        super().__init__()
+        assert channels >= 1
+        halvings = _halvings(image_size, bottleneck, high_pass)
+        widths = ladder(image_size, width, max_width, halvings)
+        steps, last = list(pairwise(widths)), widths[-1]
+        self.from_rgb = nn.Conv2d(channels, widths[0], 3, padding=1)
+        down = [DownBlock(wide, wider, halve=True, norm=True) for wide, wider in steps]
+        self.encode = nn.ModuleList([*down, *(DownBlock(last, last, halve=False, norm=True) for _ in range(2))])
+        residual = high_pass == 0
+        level = [UpBlock(last, last, style_dim, enlarge=False, residual=residual) for _ in range(2)]
+        up = [UpBlock(wider, wide, style_dim, enlarge=True, residual=residual) for wide, wider in reversed(steps)]
+        self.decode = nn.ModuleList([*level, *up])
+        norm = nn.InstanceNorm2d(widths[0], affine=True)
+        self.to_rgb = nn.Sequential(norm, nn.LeakyReLU(SLOPE), nn.Conv2d(widths[0], channels, 1))
+        self.hpf = HighPass(high_pass) if high_pass > 0 else None
+        self.apply(he_initialised)
+
+    def forward(self, image: Tensor, style: Tensor, masks: Masks | None = None) -> Tensor:
+        """float32 [N, C, H, W] in [-1, 1], style [N, style_dim] -> [N, C, H, W], about [-1, 1], not bounded.
+
+        ``masks`` [N, 1, h, w] of any size, only with ``high_pass``: how much of the input's edges to add where the decoder is
+        at 32 pixels, and at 64 and 128. The authors make them of a face's landmarks.
+        """
+        return self.render(self.content(image, masks), style)
+
+    def content(self, image: Tensor, masks: Masks | None = None) -> Content:
+        """The first half of ``forward``, which no style takes part in."""
+        if masks is not None and self.hpf is None:
+            raise ValueError("masks: given, but this generator was built without high_pass")
+        x, edges = self.from_rgb(image), {}
+        for block in self.encode:
+            if masks is not None and x.shape[2] in MASKED:
+                assert self.hpf is not None
+                mask = F.interpolate(masks[0 if x.shape[2] == MASKED[0] else 1], size=x.shape[2:], mode="bilinear")
+                edges[x.shape[2]] = self.hpf(mask * x)
+            x = block(x)
+        return Content(x, edges)
+
+    def render(self, content: Content, style: Tensor) -> Tensor:
+        """The second half: contents of N images and style [N, style_dim] -> [N, C, H, W]."""
+        x = content.code
+        for block in self.decode:
+            x = block(x, style)
+            if x.shape[2] in content.edges:
+                x = x + content.edges[x.shape[2]]
+        return self.to_rgb(x)
+
+
+def edges_everywhere(generator: Generator, image: Tensor) -> Masks | None:
+    """Masks for those who have no landmarks to make them of: 1 at every pixel; None without ``high_pass``."""
+    one = image.new_ones(1, 1, 1, 1)
+    return None if generator.hpf is None else (one, one)
+
+
+class StarGANv2(nn.Module):
+    """The four networks, with the styles and widths in common. Those of the averages are all but ``discriminator``.
+
+    ``mapping_width``: of the mapping network's hidden layers; the rest: see the networks.
+    """
+
+    bf16_hurts: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        num_domains: int,
+        latent_dim: int = 16,
+        style_dim: int = 64,
+        width: int | None = None,
+        max_width: int = 512,
+        mapping_width: int = 512,
+        bottleneck: int = 16,
+        high_pass: float = 0.0,
+    ):
+        super().__init__()
+        for name, value in {"latent_dim": latent_dim, "style_dim": style_dim, "mapping_width": mapping_width}.items():
+            if value < 1:
+                raise ValueError(f"{name}: {value} is not allowed: at least 1")
+        if num_domains < 2:
+            raise ValueError(f"num_domains: {num_domains} is not allowed: at least 2 to translate between")
+        self.generator = Generator(
+            image_size=image_size,
+            channels=channels,
+            style_dim=style_dim,
+            width=width,
+            max_width=max_width,
+            bottleneck=bottleneck,
+            high_pass=high_pass,
+        )
+        self.mapping_network = MappingNetwork(
+            num_domains=num_domains, latent_dim=latent_dim, style_dim=style_dim, width=mapping_width
+        )
+        self.style_encoder = StyleEncoder(
+            image_size=image_size,
+            channels=channels,
+            num_domains=num_domains,
+            style_dim=style_dim,
+            width=width,
+            max_width=max_width,
+        )
+        self.discriminator = Discriminator(
+            image_size=image_size, channels=channels, num_domains=num_domains, width=width, max_width=max_width
+        )
+
+    @staticmethod
+    def from_published(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+        """A file of ``nets`` or ``nets_ema``, nested or flat -> network -> its tensors; DataParallel's ``module.`` goes."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            nested = isinstance(value, Mapping)
+            for key, tensor in ((f"{name}.{key}", value[key]) for key in value) if nested else [(name, value)]:
+                network, _, rest = key.removeprefix("module.").partition(".")
+                parts.setdefault(network, {})[rest.removeprefix("module.")] = tensor
+        return parts
+
+    def load_published(self, state: Mapping[str, Any]) -> list[str]:
+        """Load the authors' file; returns notes on what was not taken as it stands.
+
+        ``fan``, which finds landmarks, is left out. Networks that the file lacks and heads of another number of domains start
+        fresh. ValueError lists what does not fit; nothing is changed then.
+        """
+        parts, notes = self.from_published(state), []
+        if parts.pop("fan", None):
+            notes.append("fan: finds landmarks in faces, no part of the model: left out")
+        if not any(name in parts for name, _ in self.named_children()):
+            names = ", ".join(name for name, _ in self.named_children())
+            raise ValueError(f"the published weights hold none of StarGAN v2's networks: {names}")
+        for name, network in self.named_children():
+            if name not in parts:
+                notes.append(f"{name}: not in the file: starts fresh")
+                parts[name] = network.state_dict()
+            elif isinstance(network, MappingNetwork | StyleEncoder | Discriminator):
+                parts[name], told = fit_domains(network.state_dict(), parts[name], network.heads)
+                notes += [f"{name}.{note}" for note in told]
+        load_fitting(self, {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()})
+        return notes
+
+
+def _halvings(image_size: int, bottleneck: int, high_pass: float) -> int:
+    """How often the generator halves the sides: ValueError where it cannot."""
+    if bottleneck < 4:
+        raise ValueError(f"bottleneck: {bottleneck} is not allowed: at least 4 pixels")
+    if image_size < bottleneck:
+        raise ValueError(f"image_size: {image_size} is not allowed: at least the bottleneck, {bottleneck} pixels")
+    if high_pass < 0:
+        raise ValueError(f"high_pass: {high_pass} is not allowed: 0 for none, or more")
+    left, halvings = image_size, 0
+    while left % 2 == 0 and left // 2 >= bottleneck:
+        left, halvings = left // 2, halvings + 1
+    if high_pass > 0 and left % 2:
+        raise ValueError(f"image_size: {image_size} is not allowed: with high_pass its {left} pixels are halved once more")
+    return halvings + (high_pass > 0)

@@ -1,0 +1,15 @@
+"""Networks that several families use: tensors in, tensors out. ``MODELS`` is the catalogue of all that a run can name."""
+
+MODELS: dict[str, str] = {
+    "vit": "components.networks.vit:ViT",
+    "pp_lcnet": "components.networks.pp_lcnet:PPLCNet",
+    "resnet18": "components.networks.resnet18:ResNet18",
+    "pixelcnn": "components.families.pixelcnn.pixelcnn:PixelCNN",
+    "gated_pixelcnn": "components.families.pixelcnn.gated_pixelcnn:GatedPixelCNN",
+    "unet": "components.networks.unet:UNet",
+    "unet_classifier": "components.networks.unet_classifier:UNetClassifier",
+    "munit": "components.families.munit.networks:MUNIT",
+    "unit": "components.families.unit.networks:UNIT",
+    "stargan": "components.families.stargan.networks:StarGAN",
+    "stargan_v2": "components.families.stargan_v2.networks:StarGANv2",
+}

@@ -1,0 +1,264 @@
+"""MLflow models and aliases: what was exported becomes a registered version that any MLflow server can load."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.registry.record.serving_entry import ENTRY
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.models import ModelSignature
+
+KEY = "darkroom.key"  # tag of runs, models and versions: the hash of the export's dvc.lock entry
+
+# The dtypes of a parameter in signature.json, as MLflow names them.
+PARAM_TYPES = {"bool": "boolean", "int64": "long", "int32": "integer", "float32": "float", "float64": "double", "str": "string"}
+
+# ---------------------------------------------------------------------------------------------------- versions and aliases
+
+
+def versions(client: MlflowClient, name: str, key: str | None = None) -> list[ModelVersion]:
+    """The versions of a registered model, oldest first; those of one export where ``key`` is given."""
+    wanted = f"name = '{name}'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
+    found: list[ModelVersion] = []
+    page = client.search_model_versions(wanted)
+    found += page
+    while page.token:
+        page = client.search_model_versions(wanted, page_token=page.token)
+        found += page
+    return sorted(found, key=lambda entry: int(entry.version))
+
+
+def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that ``alias`` ("candidate", "champion", "previous") stands at, or None."""
+    number = aliases(client, name).get(alias)
+    return None if number is None else client.get_model_version(name, str(number))
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, int]:
+    """alias -> version number; empty for a model that is not registered."""
+    found = find_model(client, name)
+    return {alias: int(number) for alias, number in found.aliases.items()} if found else {}
+
+
+def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
+    """The tags of the registered model; empty where there is none."""
+    found = find_model(client, name)
+    return dict(found.tags) if found else {}
+
+
+def find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    """The registered model, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def registered_models(client: MlflowClient) -> list[RegisteredModel]:
+    """Every registered model, by name."""
+    page = client.search_registered_models()
+    found: list[RegisteredModel] = list(page)
+    while page.token:
+        page = client.search_registered_models(page_token=page.token)
+        found += page
+    return sorted(found, key=lambda model: str(model.name))
+
+
+def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
+    """The run, or None where it is gone for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run_id) if run_id else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
+    """Whether the run is there and holds the file."""
+    there = find_run(client, run_id) is not None
+    return there and any(file.path == path for file in client.list_artifacts(run_id, path.rpartition("/")[0]))
+
+
+def set_alias(client: MlflowClient, name: str, alias: str, number: int) -> None:
+    """Move ``alias`` to the version, unless it stands there. MLflow has no compare-and-swap: hold a lock around a decision."""
+    if aliases(client, name).get(alias) != number:
+        client.set_registered_model_alias(name, alias, str(number))
+
+
+def model_id(version: ModelVersion) -> str:
+    """The id of the version's model, from its source: ``version.model_id`` is empty when a version is read again."""
+    return str(version.source).removeprefix("models:/")
+
+
+def set_version_tags(client: MlflowClient, version: ModelVersion, tags: dict[str, str]) -> None:
+    """Set the tags that differ."""
+    for name, value in tags.items():
+        if version.tags.get(name) != value:
+            client.set_model_version_tag(version.name, version.version, name, value)
+
+
+def load(client: MlflowClient, name: str, number: int) -> Any:
+    """The version as MLflow serves it: a pyfunc model with a signature. ``client`` is one that ``connect`` made."""
+    import mlflow.pyfunc
+
+    return mlflow.pyfunc.load_model(f"models:/{name}/{client.get_model_version(name, str(number)).version}")
+
+
+def scoring_app(client: MlflowClient, name: str, number: int) -> Any:
+    """The version behind MLflow's own HTTP interface, that of ``mlflow models serve``: a FastAPI app."""
+    from mlflow.pyfunc import scoring_server
+
+    return scoring_server.init(load(client, name, number))
+
+
+def export_folder(client: MlflowClient, name: str, number: int) -> Path:
+    """The export folder that the version shipped with (``served.py``, graphs), on this machine."""
+    import mlflow.artifacts
+
+    uri = f"models:/{name}/{client.get_model_version(name, str(number)).version}"
+    (served,) = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri)).glob("artifacts/*/served.py")
+    return served.parent
+
+
+# ------------------------------------------------------------------------------------------------------------- registering
+
+
+def register(client: MlflowClient, name: str, key: str, run_id: str, export: Path) -> ModelVersion:
+    """The version of ``name`` with ``key``, made from the folder ``export`` where there is none.
+
+    The oldest wins. Every step finds what an interrupted call left: a model without files, a model without a version.
+    """
+    if found := versions(client, name, key):
+        return found[0]
+    made = _create_version(client, name, key, _logged_model(client, name, key, run_id, export))
+    first = versions(client, name, key)[0]
+    if first.version != made.version:  # another machine registered it meanwhile, and a lock reaches no further than this one
+        client.delete_model_version(name, str(made.version))
+    return first
+
+
+def _create_version(client: MlflowClient, name: str, key: str, model: LoggedModel) -> ModelVersion:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"models:/{model.model_id}"
+    return client.create_model_version(name, source, run_id=model.source_run_id, tags={KEY: key}, model_id=model.model_id)
+
+
+def _logged_model(client: MlflowClient, name: str, key: str, run_id: str, export: Path) -> LoggedModel:
+    run = client.get_run(run_id)
+    place = run.info.experiment_id
+    found = client.search_logged_models([place], f"tags.`{KEY}` = '{key}'", order_by=[{"field_name": "creation_time"}])
+    model = found[0] if found else client.create_logged_model(place, name.rpartition(".")[2], run_id, tags={KEY: key})
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if all(output.model_id != model.model_id for output in outputs):
+        _link(client, run_id, model.model_id)
+    if str(model.status) == "READY":
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder) / "model", model, export)
+        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+    return client.finalize_logged_model(model.model_id, "READY")
+
+
+def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
+    from mlflow.entities import LoggedModelOutput
+
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
+def write_model(folder: Path, model: LoggedModel, export: Path) -> None:
+    """The MLflow model of an export in ``folder``: a pyfunc from code, with the export as its one artifact."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    entry = folder.parent / "entry.py"
+    entry.write_text(ENTRY, encoding="utf-8")
+    with np.load(export / "example.npz", allow_pickle=False) as arrays:
+        example = dict(arrays)
+    mlflow.pyfunc.save_model(
+        folder,
+        mlflow_model=Model(
+            model.artifact_location, run_id=model.source_run_id, model_uuid=model.model_id, model_id=model.model_id
+        ),
+        python_model=str(entry),
+        artifacts={"export": str(export)},
+        signature=read_signature(export / "signature.json"),
+        input_example=example,
+        pip_requirements=requirements(export),  # given, since inferring them starts a process and takes long
+    )
+
+
+def read_signature(path: Path) -> ModelSignature:
+    """signature.json as MLflow's signature: tensors in and out, parameters with their defaults."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    tensors = {
+        side: Schema([TensorSpec(np.dtype(t["dtype"]), tuple(t["shape"]), t["name"]) for t in content[side]])
+        for side in ("inputs", "outputs")
+    }
+    params = [
+        ParamSpec(p["name"], DataType[PARAM_TYPES[p["dtype"]]], p["default"], tuple(p["shape"]) if "shape" in p else None)
+        for p in content["params"]
+    ]
+    return ModelSignature(**tensors, params=ParamSchema(params) if params else None)  # type: ignore[arg-type]
+
+
+def requirements(export: Path) -> list[str]:
+    """What serving needs, pinned to what is installed here; torch only where weights are shipped."""
+    names = ["mlflow", "numpy", *(["torch", "safetensors"] if (export / "weights.safetensors").exists() else [])]
+    # A local label such as +cpu is on no public index.
+    return [f"{name}=={version(name).partition('+')[0]}" for name in (*names, _runtime())]
+
+
+def _runtime() -> str:
+    try:
+        version("onnxruntime")
+    except PackageNotFoundError:
+        return "onnxruntime-gpu"
+    return "onnxruntime"
+
+
+# ---------------------------------------------------------------------------------------------------------------- clearing
+
+
+def all_runs(client: MlflowClient, experiments: list[str]) -> list[Run]:
+    """Every run of the experiments, the deleted too."""
+    from mlflow.entities import ViewType
+
+    page = client.search_runs(experiments, "", ViewType.ALL) if experiments else None
+    found: list[Run] = list(page or [])
+    while page and page.token:
+        page = client.search_runs(experiments, "", ViewType.ALL, page_token=page.token)
+        found += page
+    return found
+
+
+def delete_files(uri: str) -> None:
+    """Everything below an artifact address."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(uri).delete_artifacts()

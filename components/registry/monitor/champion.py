@@ -1,0 +1,102 @@
+"""The run's champion with its detector: served code, threshold and reference as it shipped, images prepared as it learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.core.settings import Workspace
+from components.core.strict import parse
+from components.registry import model_registry as registry
+from components.registry.record.lineage import lineage
+from components.registry.tracking import connect, reachable
+from components.serving.loading import load_served
+from components.stages.augment.policies import ViewSettings
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+PREPARES = ("image_size", "channels", "fit", "pad_value")  # of a view's settings: what becomes of one picture
+
+
+@dataclass(frozen=True)
+class Champion:
+    """``reference``: float32 [m], scores of the validation images; ``threshold``: an image that scores less is rejected.
+
+    ``view``: how a picture is prepared, ``prepared_by``: how that is known. ``served``: the version's own code.
+    """
+
+    name: str
+    version: int
+    key: str
+    detector: str
+    threshold: float
+    reference: np.ndarray
+    view: ViewSettings
+    prepared_by: str
+    served: Any
+
+    @property
+    def model(self) -> str:
+        """What the scores of an image depend on. A rebuilt registry gives the numbers of its versions again."""
+        return " ".join([str(self.version), self.key, *(f"{key}={getattr(self.view, key)}" for key in PREPARES)])
+
+
+def find_champion(workspace: Workspace, run: str) -> Champion:
+    """The champion of the run; ValueError where it has none, or one without a detector, says how to get one."""
+    name = workspace.registered_name(run)
+    with reachable():
+        client = connect()
+        version = registry.aliased(client, name, "champion")
+        if version is None:
+            raise ValueError(f"{name} has no champion yet: `python -m flows promote {run}` makes its candidate one")
+        folder, entries = registry.export_folder(client, name, int(version.version)), lineage(client, version)
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    detector = facts.get("detector")
+    if not detector:
+        how = f"`export: {{detector: vim}}` in runs.{run}, `python -m flows run --runs {run}`, `python -m flows promote {run}`"
+        raise ValueError(f"{name}: its champion, version {version.version}, ships no detector of strange images; {how}")
+    view, prepared_by = preparation(workspace, run, entries)
+    _check_pixels(name, version, facts, view, prepared_by)
+    return Champion(
+        name=name,
+        version=int(version.version),
+        key=str(version.tags.get(registry.KEY, "")),
+        detector=detector["name"],
+        threshold=float(np.float32(detector["threshold"])),  # the graph compares in float32
+        reference=_reference(folder / "reference.npz"),
+        view=view,
+        prepared_by=prepared_by,
+        served=load_served(folder),
+    )
+
+
+def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) -> tuple[ViewSettings, str]:
+    """The view that the version was trained on, by its lineage; today's where there is none. And which of the two, in words."""
+    try:
+        assert entries is not None
+        view = entries[f"train@{run}"]["params"]["params.yaml"][f"runs.{run}.view"]
+        block, words = entries[f"augment@{view}"]["params"]["params.yaml"][f"views.{view}"], f"view {view}, as in its lineage"
+    except (AssertionError, KeyError, TypeError):
+        view = workspace.params.runs[run].view
+        block, words = workspace.params.views[view], f"view {view} as it is today: the version has no lineage"
+    used = {key: block[key] for key in PREPARES if key in block}
+    return parse(ViewSettings, {"dataset": "incoming", **used}, f"views.{view}"), words
+
+
+def _check_pixels(name: str, version: ModelVersion, facts: dict[str, Any], view: ViewSettings, prepared_by: str) -> None:
+    wanted, found = (facts["image_size"], facts["channels"]), (view.image_size, view.channels)
+    if wanted != found:
+        sizes = "{0} x {0} pixels with {1} channel(s)"
+        told = f"{name}: version {version.version} takes {sizes.format(*wanted)}"
+        other = f"{prepared_by} makes {sizes.format(*found)}"
+        raise ValueError(f"{told}, but {other}; promote a version that was trained on it")
+
+
+def _reference(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        return np.asarray(arrays["ood_score"])

@@ -1,0 +1,120 @@
+"""New images are read, prepared and scored, a batch at a time; what cannot be read is counted and named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from components.registry.monitor.champion import Champion
+from components.registry.monitor.incoming import Unreadable, read, shown, stamp_of
+from components.registry.monitor.memory import Image, Memory
+from components.stages.augment.decode import decode_file
+
+BATCH, BUDGET = 256, 2**24  # images and pixel values of a batch, at most: memory does not grow with the folder
+NAMED = 20  # broken images that are named
+
+Batch = dict[bytes, tuple[Image, np.ndarray]]  # digest -> image, uint8 [H, W, C]
+
+
+@dataclass
+class Tally:
+    """What a look at the incoming images found: files ``found``; images ``scored`` now, or ``seen`` before (by content).
+
+    ``broken``: no readable image, the first ``NAMED`` of them named with the reason; ``missing``: gone before it could be read.
+    """
+
+    found: int = 0
+    scored: int = 0
+    seen: int = 0
+    broken: int = 0
+    missing: int = 0
+    broken_names: list[str] = field(default_factory=list)
+
+    def add_broken(self, name: str, fault: str) -> None:
+        """Count it, and name it if it is one of the first."""
+        self.broken += 1
+        if self.broken <= NAMED:
+            self.broken_names.append(f"{name}: {fault}")
+
+
+@dataclass
+class Scan:
+    """One look at the incoming images by the champion; ``base``: the folder that names are shown relative to."""
+
+    champion: Champion
+    memory: Memory
+    base: bytes
+    tally: Tally = field(default_factory=Tally)
+
+    def take_in(self, paths: Iterable[bytes]) -> Tally:
+        """Score what is new, and again what a former champion has scored and nobody has judged."""
+        self._each(self.memory.outdated())
+        self.tally = Tally(scored=self.tally.scored)  # they are met again, or lie elsewhere
+        self._each(paths)
+        self.tally.missing += self.memory.forget_outdated()
+        self.memory.commit()
+        return self.tally
+
+    def _each(self, paths: Iterable[bytes]) -> None:
+        size = self.champion.view.image_size**2 * self.champion.view.channels
+        batch: Batch = {}
+        for path in paths:
+            self.tally.found += 1
+            self._look(path, batch)
+            if len(batch) == max(1, min(BATCH, BUDGET // size)):
+                self._score(batch)
+        self._score(batch)
+
+    def _look(self, path: bytes, batch: Batch) -> None:
+        """Add the file to the batch if it is a new image, else count what it is."""
+        try:
+            stamp = stamp_of(path)
+            if known := self.memory.at(path, stamp):
+                return self._count(known, path)
+            data = read(path)
+        except FileNotFoundError:
+            self.tally.missing += 1
+            return None
+        except Unreadable as error:
+            return self.tally.add_broken(shown(path, self.base), str(error))
+        digest = hashlib.sha256(data).digest()
+        if known := self.memory.of(digest):
+            self.memory.move(digest, path, stamp)
+            return self._count(known, path)
+        if digest in batch:
+            self.tally.seen += 1
+            return None
+        image = Image(digest, path, stamp, self.champion.model)
+        try:
+            batch[digest] = image, decode_file(data, self.champion.view)
+        except ValueError as error:
+            self._break(image, str(error))
+        return None
+
+    def _count(self, known: Image, path: bytes) -> None:
+        if known.fault is None:
+            self.tally.seen += 1
+        else:
+            self.tally.add_broken(shown(path, self.base), known.fault)
+
+    def _break(self, image: Image, fault: str) -> None:
+        self.memory.add([replace(image, fault=fault)])
+        self.tally.add_broken(shown(image.path, self.base), fault)
+
+    def _score(self, batch: Batch) -> None:
+        """Score the batch, remember it durably, empty it."""
+        if batch:
+            images, pixels = zip(*batch.values(), strict=True)
+            said = self.champion.served.predict({"image": np.stack(pixels)})
+            columns = [said[name].tolist() for name in ("ood_score", "is_ood", "class_name", "probability")]
+            for image, score, *rest in zip(images, *columns, strict=True):
+                if not np.isfinite(score):
+                    self._break(image, f"the champion scores it {score}")
+                    continue
+                self.memory.add([replace(image, score=score, rejected=rest[0], class_name=rest[1], probability=rest[2])])
+                self.tally.scored += 1
+        self.memory.commit()
+        batch.clear()

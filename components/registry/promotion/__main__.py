@@ -1,0 +1,76 @@
+"""``python -m components.registry.promotion check|score <run> <version>``: test a registered version for a promotion.
+
+``check``: it loads as MLflow serves it and answers its example. ``score``: also scores it on today's evaluation data, and the
+version ``--against`` too where its score for this data is not kept. Exit codes: 4 the version is unfit, 5 the one against it.
+"""
+
+import argparse
+import sys
+
+from components.core.runtime import run_command, set_threads
+from components.core.settings import Workspace
+from components.registry import model_registry as registry
+from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
+from components.registry.promotion.scores import data_key, read_scores
+from components.registry.promotion.trial import Unfit, load_and_answer, must_be_outs, score_version
+from components.registry.tracking import connect
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m components.registry.promotion", description=__doc__)
+    parser.add_argument("what", choices=("check", "score"))
+    parser.add_argument("run")
+    parser.add_argument("version", type=int)
+    parser.add_argument("--against", type=int, metavar="VERSION")
+    given = parser.parse_args()
+    workspace = Workspace()
+    if given.what == "check":
+        check(workspace, given.run, given.version)
+    else:
+        compare(workspace, given.run, given.version, given.against)
+
+
+def check(workspace: Workspace, run: str, version: int) -> None:
+    """Exit code 4 where the version does not load or answer."""
+    try:
+        load_and_answer(connect(), workspace.registered_name(run), version)
+    except Unfit as error:
+        _end(error, UNFIT)
+    print(f"version {version} loads and answers its example")
+
+
+def compare(workspace: Workspace, run: str, version: int, against: int | None) -> None:
+    """Score the version, and the one against it where its score is not kept."""
+    client = connect()
+    set_threads(workspace.run(run).train.threads)
+    try:
+        must_be_outs(client, workspace, run, version)
+        score_and_tell(workspace, run, version)
+    except Unfit as error:
+        _end(error, UNFIT)
+    if against is None:
+        return
+    name, data = workspace.registered_name(run), data_key(workspace, run)
+    model = str(client.get_model_version(name, str(against)).tags.get(registry.KEY, ""))
+    if read_scores(name, against, data, model) is not None:
+        print(f"version {against}: scored on this data before")
+        return
+    try:
+        score_and_tell(workspace, run, against)
+    except Unfit as error:
+        _end(error, CHAMPION_UNFIT)
+
+
+def score_and_tell(workspace: Workspace, run: str, version: int) -> None:
+    """Score the version, and say the figures."""
+    found = score_version(connect(), workspace, run, version)
+    print(f"version {version}: " + ", ".join(f"{name} {value:.4f}" for name, value in found.metrics.items()), flush=True)
+
+
+def _end(error: Unfit, code: int) -> None:
+    print(f"{UNFIT_WORD}{error}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    run_command(main)

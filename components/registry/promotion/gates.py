@@ -1,0 +1,49 @@
+"""The ``promote`` block of a run: what a candidate must show before it becomes the champion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.core.strict import SettingsError, Strict
+
+EXAMPLE = "promote: {metric: accuracy, floor: 0.9, margin: 0.02}"
+
+
+class Gates(Strict):
+    """The ``promote`` block. Without a ``metric`` the run is not promoted.
+
+    The first model of a run meets the floor and the latency alone; a later one also what compares it with the champion.
+    """
+
+    metric: str | None = Field(default=None, min_length=1, description="of metrics.json, the figure that decides")
+    better: Literal["max", "min"] | None = Field(default=None, description="a check: the report's own direction must be this")
+    floor: float | None = Field(default=None, description="the metric must be at least this (at most, where smaller is better)")
+    gain: float | None = Field(default=None, description="least improvement over the champion, in the metric's units")
+    margin: float | None = Field(
+        default=None, ge=0, description="non-inferiority: the confidence interval of the paired difference lies above -margin"
+    )
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the two-sided interval")
+    max_class_fall: float | None = Field(default=None, ge=0, description="no class may lose more of the metric than this")
+    latency_ms: float | None = Field(
+        default=None, gt=0, description="ceiling of the median latency of one input, measured here"
+    )
+    approval: bool = Field(default=False, description="a person decides after the gates")
+    approval_hours: float = Field(default=168.0, gt=0, description="until a request for approval expires")
+
+    @model_validator(mode="after")
+    def _can_refuse(self) -> Gates:
+        rules = (self.floor, self.gain, self.margin)
+        given = sorted(self.model_fields_set - {"metric"})
+        if self.metric is None and given:
+            raise ValueError(f"{', '.join(given)} without a metric: which figure decides?")
+        if self.metric is not None and all(rule is None for rule in rules):
+            raise ValueError("a metric alone refuses nothing: add a floor, a gain or a margin")
+        return self
+
+    def must_decide(self, key: str) -> str:
+        """The metric; SettingsError where the block names none, with ``key`` as its place and what to add."""
+        if self.metric is None:
+            raise SettingsError(f"{key}: nothing says what a candidate must reach; add for example\n  {EXAMPLE}")
+        return self.metric

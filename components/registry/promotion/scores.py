@@ -1,0 +1,94 @@
+"""The scores of one model version on today's evaluation data, kept until the data or the metric code change."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core import settings
+from components.core.runtime import write_atomically
+from components.core.settings import Workspace
+from components.core.strict import SettingsError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found of a version. ``model``: the key of its export; ``data``: ``data_key`` of the evaluation.
+
+    ``better``: metric -> "max" or "min". ``items``: metric -> float [N], whose mean is the metric. ``groups``: int64 [N].
+    ``latency``: milliseconds and images a second on this machine, of the run's served code.
+    """
+
+    version: int
+    model: str
+    data: str
+    metrics: dict[str, float]
+    better: dict[str, str]
+    latency: dict[str, float] = field(default_factory=dict)
+    group_names: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
+    items: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def data_key(workspace: Workspace, run: str) -> str:
+    """What the run's models are measured by, as one hash: DVC's own of all that its evaluate stage reads but the export.
+
+    The view, the linked views, the metric code, the settings: as they lie here now, not as they were when the stage last ran.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    export = f"outputs/export/{run}"
+    try:
+        with Repo(str(workspace.folder)) as repo:
+            stage = repo.stage.load_one(path="dvc.yaml", name=f"evaluate@{run}")
+            deps = [dep for dep in stage.deps if Path(dep.def_path).as_posix() != export]
+            for dep in deps:
+                dep.save()
+            found = [dep.dumpd() for dep in deps]
+    except DvcException as error:
+        wanted = f"`python -m flows run --runs {run}` makes it, and a candidate"
+        raise SettingsError(f"what {run} is evaluated on is not all here: {error}; {wanted}") from None
+    text = json.dumps(found, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def scores_file(name: str, version: int, data: str) -> Path:
+    """Where the scores of the registered model's version stand."""
+    return settings.WORK / "scores" / name / f"{version}-{data}.npz"
+
+
+def write_scores(name: str, scores: Scores) -> None:
+    """Keep ``scores``, whole or not at all: one file, arrays beside a JSON text."""
+    plain = {key: value for key, value in asdict(scores).items() if key not in ("groups", "items")}
+    arrays: dict[str, Any] = {f"items.{metric}": values for metric, values in scores.items.items()}
+    if scores.groups is not None:
+        arrays["groups"] = scores.groups
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, text=np.array(json.dumps(plain, sort_keys=True)), **arrays)
+    path = scores_file(name, scores.version, scores.data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_scores(name: str, version: int, data: str, model: str) -> Scores | None:
+    """What ``write_scores`` kept of this version with this export; None where there is nothing, or nothing readable."""
+    try:
+        with np.load(scores_file(name, version, data), allow_pickle=False) as file:
+            arrays = dict(file)
+        plain = json.loads(str(arrays.pop("text")))
+        plain["group_names"] = tuple(plain["group_names"])
+        groups = arrays.pop("groups", None)
+        items = {key.removeprefix("items."): values for key, values in arrays.items()}
+        found = Scores(**plain, groups=groups, items=items)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+    # A rebuilt registry gives the numbers of its versions again.
+    return found if (found.version, found.data, found.model) == (version, data, model) else None

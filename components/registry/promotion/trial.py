@@ -1,0 +1,112 @@
+"""A registered version put to the test: it loads, answers its example, is scored with the code it shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.core.artifact import content_md5
+from components.core.errors import is_passing
+from components.core.settings import Workspace
+from components.registry import model_registry as registry
+from components.registry.promotion.scores import Scores, data_key, write_scores
+from components.registry.tracking import reachable
+from components.serving.loading import load_served
+from components.stages.evaluate.latency import measure_latency
+from components.stages.evaluate.score import score
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+LENGTH = 300  # characters of a reason
+
+
+class Unfit(Exception):
+    """The version does not load, does not answer, or cannot be scored; the message says why."""
+
+
+def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
+    """Load the version, let it answer the example that it shipped with, check the answer; its export folder. Or Unfit."""
+    model, folder = _attempt(f"version {number} does not load", lambda: _load(client, name, number))
+    signature = model.metadata.signature
+    if signature is None or signature.inputs is None or signature.outputs is None:
+        raise Unfit(f"version {number} has no signature")
+    example = _attempt(f"version {number} has no readable example", lambda: _arrays(folder / "example.npz"))
+    found = _attempt(f"version {number} does not answer its example", lambda: model.predict(example))
+    _check_answer(f"version {number}", found, signature.outputs.inputs, len(next(iter(example.values()))))
+    return folder
+
+
+def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> Scores:
+    """Load, score and time the version, and keep its scores; Unfit where that is not possible."""
+    name = workspace.registered_name(run)
+    folder, data = load_and_answer(client, name, number), data_key(workspace, run)
+    report = _attempt(f"version {number} cannot be scored on today's data", lambda: score(workspace, run, folder), (OSError,))
+    tags = client.get_model_version(name, str(number)).tags
+    found = Scores(
+        version=number,
+        model=str(tags.get(registry.KEY, "")),
+        data=data,
+        metrics={metric: float(entry.value) for metric, entry in report.metrics.items()},
+        better={metric: entry.better for metric, entry in report.metrics.items()},
+        latency=measure_latency(load_served(folder), _arrays(folder / "example.npz")),
+        group_names=report.group_names,
+        groups=report.groups,
+        items=report.items,
+    )
+    if data_key(workspace, run) != data:
+        raise ValueError(f"{run}: the evaluation data or code changed while version {number} was scored; try again")
+    write_scores(name, found)
+    return found
+
+
+def must_be_outs(client: MlflowClient, workspace: Workspace, run: str, number: int) -> None:
+    """Unfit unless the version ships, byte by byte, what the run's export out holds."""
+    own = workspace.folder / "outputs" / "export" / run
+    with reachable():
+        shipped = registry.export_folder(client, workspace.registered_name(run), number)
+    if content_md5(shipped) != content_md5(own):
+        raise Unfit(f"version {number} does not ship what outputs/export/{run} holds")
+
+
+def _load(client: MlflowClient, name: str, number: int) -> tuple[Any, Path]:
+    with reachable():
+        return registry.load(client, name, number), registry.export_folder(client, name, number)
+
+
+def _attempt(what: str, action: Callable[[], Any], blameless: tuple[type[Exception], ...] = ()) -> Any:
+    """What the shipped code and files may do to us, in one line; what may pass next time is no fault of the version."""
+    try:
+        return action()
+    except Exception as error:
+        if is_passing(error) or isinstance(error, blameless):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        # An error of MLflow's may quote all pixels in its middle.
+        short = reason if len(reason) <= LENGTH else f"{reason[: LENGTH // 2]} ... {reason[-LENGTH // 2 :]}"
+        raise Unfit(f"{what}: {short}") from error
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _check_answer(who: str, found: Any, wanted: list[Any], number: int) -> None:
+    """The declared outputs: names, kinds, one row an input, finite numbers."""
+    names = [entry.name for entry in wanted]
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        answered = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+        raise Unfit(f"{who} answers with {answered} instead of {', '.join(names)}")
+    for entry in wanted:
+        array, kind = np.asarray(found[entry.name]), np.dtype(entry.type).kind
+        if array.dtype.kind not in {"U": "UO", "O": "UO"}.get(kind, kind):
+            raise Unfit(f"{who} answers {entry.name} as {array.dtype}, its signature says {entry.type}")
+        rows = (number, *entry.shape[1:])
+        if array.ndim != len(entry.shape) or any(w not in (-1, g) for w, g in zip(rows, array.shape, strict=True)):
+            raise Unfit(f"{who} answers {entry.name} of shape {list(array.shape)}, its signature says {list(entry.shape)}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise Unfit(f"{who} answers {entry.name} with numbers that are not finite")

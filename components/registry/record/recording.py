@@ -1,0 +1,173 @@
+"""The steps of ``publish`` at a tracking server: the run, and the evaluation as its child. Each is safe to repeat."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from components.core.identity import this_process
+from components.registry.model_registry import KEY, model_id, set_version_tags
+from components.registry.record.dead import PROCESS, dead_runs, end
+from components.registry.record.dvc_lock import content_key
+from components.registry.record.lineage import ARTIFACT, chain
+from components.registry.record.outs import (
+    Outs,
+    Point,
+    belongs,
+    curve_points,
+    ended_fingerprint,
+    flatten,
+    latency,
+    parameters,
+    read_json,
+    tags,
+)
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+    from components.registry.tracking import Server
+
+NAME = "darkroom.name"  # tag: the registered name
+FINGERPRINT = "darkroom.fingerprint"  # tag: the training that made the weights
+LIVE = "darkroom.live"  # tag: "true" on a run of live logging, "adopted" once it is published
+EVALUATION = "darkroom.evaluation"  # tag of a child run: the hash of metrics and evaluation settings
+DETECTION = "darkroom.detection"  # tag of a child run: the hash of the table of out-of-distribution views
+WHOLE = "darkroom.whole"  # tag: every step of the recording is done
+LINEAGE = "darkroom.lineage"  # tag: the hash of the artifact lineage/dvc.lock, once that is there
+PARENT = "mlflow.parentRunId"
+
+
+def record_run(server: Server, outs: Outs) -> str:
+    """The id of the run with the export's key: found, adopted from live logging, or made; and completed."""
+    curves = curve_points(outs.train)
+    ended = ended_fingerprint(outs, curves)
+    live = [run for run in server.runs({NAME: outs.name, LIVE: "true"}) if KEY not in run.data.tags]
+    record = _keyed(server, outs) or _adopted(server, outs, live, curves, ended)
+    record = record or _created(server, outs)
+    if WHOLE not in record.data.tags:
+        _complete(server, record, outs, curves, ended)
+    if LINEAGE not in record.data.tags:
+        _add_lineage(server, str(record.info.run_id), outs)
+    _delete_surplus(server, record, live, ended)
+    return str(record.info.run_id)
+
+
+def _keyed(server: Server, outs: Outs) -> Run | None:
+    """The run with the key; the oldest, if two machines made one each."""
+    found = server.runs({KEY: outs.key, NAME: outs.name})
+    return found[0] if found else None
+
+
+def _created(server: Server, outs: Outs) -> Run:
+    """A new run with the key, unless another machine made one meanwhile: a lock reaches no further than this one."""
+    made = server.create(outs.run, {KEY: outs.key, NAME: outs.name, PROCESS: this_process()})
+    first = _keyed(server, outs)
+    if first is None or first.info.run_id == made.info.run_id:
+        return made
+    server.client.delete_run(made.info.run_id)
+    return first
+
+
+def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
+    """The live run of this very training, from now on the run with the key."""
+    for run in live:
+        # One that still goes on elsewhere is that machine's, even while its curve is the beginning of ours.
+        over = run.info.status != "RUNNING" or run.data.tags[FINGERPRINT] == ended
+        if over and belongs(server.points(run), curves):
+            server.add_tags(run.info.run_id, {KEY: outs.key, LIVE: "adopted"})
+            return server.client.get_run(run.info.run_id)
+    return None
+
+
+def sweep(server: Server) -> None:
+    """End the experiment's runs that say RUNNING though their process on this machine is gone."""
+    for run in dead_runs(server.client, [server.experiment]):
+        end(server.client, run)
+
+
+def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float], ended: str | None) -> None:
+    """Everything about the training, from the outs; only what the run lacks."""
+    run_id = record.info.run_id
+    digest, parity = read_json(outs.view / "view.json")["digest"], read_json(outs.export / "parity.json")
+    server.add_tags(run_id, {PROCESS: this_process()})
+    server.add_params(record, parameters(outs))
+    worst = {(f"parity.{graph}.max_abs_difference", 0): float(entry["max_abs_difference"]) for graph, entry in parity.items()}
+    known = server.points(record)
+    missing = {point: value for point, value in (curves | worst).items() if point not in known}
+    server.add_points(run_id, missing, record.info.start_time)
+    server.add_view(record, outs.block.view, digest, "training")
+    files = {"view": outs.view / "contact.png", "train": outs.train / "curves.csv", "export": outs.export / "parity.json"}
+    for place, path in files.items():
+        if path.is_file():
+            server.client.log_artifact(run_id, str(path), place)
+    server.client.set_terminated(run_id, "FINISHED")
+    fingerprint = {FINGERPRINT: ended} if ended else {}
+    server.add_tags(run_id, {**tags(outs), "darkroom.view_digest": digest, **fingerprint, WHOLE: "yes"})
+
+
+def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
+    """What leads to the export, as dvc.lock has it today: with the export's key still the same, that made these bytes."""
+    text = chain(outs.workspace, outs.run)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PurePosixPath(ARTIFACT).name
+        path.write_text(text, encoding="utf-8")
+        server.client.log_artifact(run_id, str(path), str(PurePosixPath(ARTIFACT).parent))
+    server.add_tags(run_id, {LINEAGE: content_key(text)})
+
+
+def _delete_surplus(server: Server, record: Run, live: list[Run], ended: str | None) -> None:
+    """Delete the live runs of a training that was recorded before: it was repeated, and came out the same."""
+    for run in live:
+        if run.info.run_id != record.info.run_id and run.data.tags[FINGERPRINT] == ended:
+            server.client.delete_run(run.info.run_id)
+
+
+def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVersion) -> None:
+    """The child run of this evaluation: metrics (also on the model), directions, tables, pictures, latency."""
+    wanted = {PARENT: parent, EVALUATION: outs.evaluation}
+    found = server.runs(wanted)
+    child = found[0] if found else server.create(f"{outs.run} evaluation", wanted | {PROCESS: this_process()})
+    metrics = {(name, 0): float(value) for name, value in read_json(outs.evaluate / "metrics.json").items()}
+    if WHOLE not in child.data.tags:
+        _complete_evaluation(server, child, outs, metrics, model_id(version))
+    figures = {(name, 0): value for name, value in latency(outs).items() if child.data.metrics.get(name) != value}
+    server.add_points(child.info.run_id, figures, int(time.time() * 1000))
+    set_version_tags(server.client, version, {f"metric.{name}": f"{value:.6g}" for (name, _), value in metrics.items()})
+
+
+def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[Point, float], model: str) -> None:
+    run_id = child.info.run_id
+    server.add_tags(run_id, {PROCESS: this_process()})
+    server.add_params(child, flatten({"evaluate": outs.block.evaluate}))
+    server.add_points(run_id, metrics, child.info.start_time, model)
+    for folder in ("report", "plots"):
+        if (outs.evaluate / folder).is_dir():
+            server.client.log_artifacts(run_id, str(outs.evaluate / folder), folder)
+    server.client.set_terminated(run_id, "FINISHED")
+    server.add_tags(run_id, {**_directions(outs.evaluate), WHOLE: "yes"})
+
+
+def record_detection(server: Server, outs: Outs, parent: str, key: str) -> None:
+    """The child run of the table of out-of-distribution views: figures a detector, tables, pictures."""
+    wanted = {PARENT: parent, DETECTION: key}
+    found = server.runs(wanted)
+    child = found[0] if found else server.create(f"{outs.run} out-of-distribution", wanted | {PROCESS: this_process()})
+    if WHOLE in child.data.tags:
+        return
+    run_id, figures = child.info.run_id, read_json(outs.ood_table / "metrics.json")
+    server.add_tags(run_id, {PROCESS: this_process()})
+    server.add_params(child, flatten({"detect": outs.block.detect}))
+    points = {(f"{detector}.{name}", 0): float(value) for detector, row in figures.items() for name, value in row.items()}
+    server.add_points(run_id, points, child.info.start_time)
+    server.client.log_artifacts(run_id, str(outs.ood_table / "report"), "report")
+    server.client.set_terminated(run_id, "FINISHED")
+    server.add_tags(run_id, {WHOLE: "yes"})
+
+
+def _directions(evaluate: Path) -> dict[str, str]:
+    report: dict[str, Any] = read_json(evaluate / "report" / "report.json", default={})
+    return {f"better.{name}": direction for name, direction in report.get("directions", {}).items()}

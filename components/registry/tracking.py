@@ -1,0 +1,224 @@
+"""MLflow runs: the tracking server, and ``publish``, which records what DVC made and registers its model, once.
+
+Everything is rebuilt from the outs, dvc.lock and params.yaml, and every run is found by a key, so that a call that was killed
+between any two steps is completed by the next, here or on another machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core import settings
+from components.core.errors import Unavailable
+from components.core.redact import redacted
+from components.core.runtime import locked
+from components.core.settings import Workspace
+from components.registry import model_registry as registry
+from components.registry.record.live import live_curves
+from components.registry.record.outs import Outs, Point
+from components.registry.record.published import (
+    Published,
+    database,
+    detection_key,
+    note_published,
+    published,
+    shown_uri,
+    tracking_uri,
+)
+from components.registry.record.recording import record_detection, record_evaluation, record_run, sweep
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+__all__ = ["Published", "Server", "TrackingUnavailable", "connect", "live_curves", "publish", "published"]
+
+ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # it would put the current folder's uv.lock into every model
+}
+REFUSED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+UNAVAILABLE = {"TEMPORARILY_UNAVAILABLE", *REFUSED}
+POINTS_A_REQUEST, PARAMS_A_REQUEST = 1000, 100  # MLflow's limits
+
+
+class TrackingUnavailable(Unavailable):
+    """The tracking server does not answer, or does not let us in."""
+
+
+class TrackingRefused(TrackingUnavailable):
+    """It does not let us in, and will not next time."""
+
+    passing = False
+
+
+def publish(workspace: Workspace, run: str, detection: bool = True) -> Published:
+    """Record the run and its evaluation in MLflow and register its model; what exists already is found, not made again.
+
+    ``detection``: also its table of out-of-distribution views; the evaluate stage comes before today's table is made.
+    The alias ``candidate`` moves to the version that fits today's export. Raises SettingsError where outs or their entries
+    in dvc.lock are missing, TrackingUnavailable where the server does not answer.
+    """
+    outs = Outs.of(workspace, run)
+    # MLflow has no find-or-create: without the lock two calls at once make two runs.
+    with locked(settings.WORK / "locks" / f"publish-{outs.name}"), reachable():
+        server = Server.of(workspace)
+        run_id = record_run(server, outs)
+        version = registry.register(server.client, outs.name, outs.key, run_id, outs.export)
+        record_evaluation(server, outs, run_id, version)
+        table = detection_key(workspace, run) if detection else ""
+        if table:
+            record_detection(server, outs, run_id, table)
+        registry.set_alias(server.client, outs.name, "candidate", int(version.version))
+        sweep(server)
+        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
+        note_published(workspace, run, found)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------------- connecting
+
+
+def connect() -> MlflowClient:
+    """A client of today's tracking server; the own database is made on first use."""
+    prepare_environment()
+    uri, given, own = tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"), database()
+    if own:
+        make_database(own)
+    import mlflow
+
+    # Registering and loading look at the global address. MLflow also puts it into the environment, where it would outlive us.
+    mlflow.set_tracking_uri(uri)
+    if given is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return mlflow.MlflowClient(tracking_uri=uri)
+
+
+def prepare_environment() -> None:
+    """No telemetry, few words, and quick to give up: MLflow reads these on import. What the user set stays."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # whatever the user set: a pickle runs what its maker wishes
+
+
+def make_database(path: Path) -> None:
+    """Make the database where there is none; under a lock, since several processes that migrate a fresh file all fail."""
+    if path.is_file():
+        return
+    with locked(path.parent / "lock"):
+        if path.is_file():
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        SqlAlchemyStore(f"sqlite:///{part}", str(path.parent / "artifacts")).engine.dispose()
+        part.replace(path)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Failures to reach the server as TrackingUnavailable."""
+    prepare_environment()
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except (MlflowException, RequestException, OperationalError) as error:
+        refused = not isinstance(error, MlflowException) or error.error_code in UNAVAILABLE
+        if not refused and not str(error).startswith("API request to"):
+            raise
+        reason = redacted(" ".join(str(error).rpartition("Caused by ")[2].split()))[:300]
+        kind = TrackingRefused if getattr(error, "error_code", "") in REFUSED else TrackingUnavailable
+        raise kind(f"tracking server {shown_uri()} is not available: {reason}") from error
+
+
+@dataclass(frozen=True)
+class Server:
+    """One experiment of the tracking server, in the few words that recording needs."""
+
+    client: MlflowClient
+    experiment: str
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Server:
+        """The workspace's experiment: "darkroom", in a study "darkroom/<study>"."""
+        client = connect()
+        name = f"darkroom/{workspace.study}" if workspace.study else "darkroom"
+        return cls(client, _experiment(client, name))
+
+    def runs(self, tags: Mapping[str, str]) -> list[Run]:
+        """The runs that have all of ``tags``, oldest first."""
+        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found = self.client.search_runs([self.experiment], wanted, order_by=["attributes.start_time ASC"], max_results=1000)
+        return list(found)
+
+    def create(self, name: str, tags: Mapping[str, str]) -> Run:
+        """A new run, with its tags from the first moment."""
+        return self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
+
+    def points(self, run: Run) -> dict[Point, float]:
+        """Every point of every metric."""
+        names = run.data.metrics
+        return {(n, m.step): m.value for n in names for m in self.client.get_metric_history(run.info.run_id, n)}
+
+    def add_points(self, run_id: str, points: Mapping[Point, float], time: int, model: str | None = None) -> None:
+        """Log points, all at ``time`` (milliseconds): with one time for all calls, MLflow drops a repeated point."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, time, step, model_id=model) for (name, step), value in points.items()]
+        for start in range(0, len(metrics), POINTS_A_REQUEST):
+            self.client.log_batch(run_id, metrics=metrics[start : start + POINTS_A_REQUEST], synchronous=True)
+
+    def add_params(self, run: Run, params: Mapping[str, str]) -> None:
+        """Log the params that the run lacks; MLflow never lets one change."""
+        from mlflow.entities import Param
+
+        missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
+        for start in range(0, len(missing), PARAMS_A_REQUEST):
+            self.client.log_batch(run.info.run_id, params=missing[start : start + PARAMS_A_REQUEST], synchronous=True)
+
+    def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags, all or none."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(*pair) for pair in tags.items()], synchronous=True)
+
+    def add_view(self, run: Run, name: str, digest: str, context: str) -> None:
+        """Note the view as the run's dataset, under our digest, which MLflow cuts at 36 characters."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        noted = run.inputs.dataset_inputs if run.inputs else []
+        if any(entry.dataset.digest == digest[:36] for entry in noted):
+            return
+        dataset = Dataset(name, digest[:36], source_type="dvc", source=f"outputs/views/{name}")
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(run.info.run_id, [DatasetInput(dataset, tags)])
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    own = database()
+    place = str(own.parent / "artifacts" / name.replace("/", "-")) if own else None
+    if found := client.get_experiment_by_name(name):
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:  # another process was quicker
+        if found := client.get_experiment_by_name(name):
+            return str(found.experiment_id)
+        raise

@@ -1,0 +1,1 @@
+"""The stages of the graph; ``python -m components STAGE NAME`` runs one."""

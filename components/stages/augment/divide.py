@@ -1,0 +1,68 @@
+"""The table of all images, divided into splits that share no image and miss no class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.split import Rows, find_leaks, make_splits
+from components.stages.augment.table import NAMED, Classes, Table
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A dataset's images, and which split each row is in; ``leaked``: split -> rows left out because another split has them."""
+
+    table: Table
+    classes: Classes
+    splits: dict[str, Rows]
+    leaked: dict[str, int]
+
+    @property
+    def primary(self) -> str:
+        """The column whose classes are balanced and complete."""
+        return primary(self.classes)
+
+
+def primary(classes: Classes) -> str:
+    """``label``, or ``domain`` where there is nothing else."""
+    return "label" if "label" in classes else "domain"
+
+
+def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str) -> Divided:
+    """Make the missing splits, then look for leaks and for classes without training images. ``key``: the view's."""
+    splits = make_splits(
+        table.published,
+        settings.split,
+        digests=table.digests,
+        columns={column: (indices, classes[column]) for column, indices in table.columns.items()},
+        primary=primary(classes),
+        seed=seed,
+        key=f"{key}.split",
+    )
+    leaks = find_leaks(splits, table.digests)
+    if leaks and settings.leakage == "error":
+        raise ValueError(f"{key}: {'; '.join(_describe(split, found, table) for split, found in leaks.items())}")
+    splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
+    for column in sorted({primary(classes), "domain"} & set(classes)):
+        what = "domains" if column == "domain" else "classes"
+        _check_complete(splits, table.columns[column], classes[column], what, key)
+    return Divided(table, classes, splits, {split: len(found) for split, found in leaks.items()})
+
+
+def _describe(split: str, found: dict[int, int], table: Table) -> str:
+    pairs = [f"{table.names[row]} = {table.names[other]}" for row, other in list(found.items())[:NAMED]]
+    return f"{len(found)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
+
+
+def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[str, ...], what: str, key: str) -> None:
+    for split, rows in splits.items():
+        if len(rows) == 0:
+            raise ValueError(
+                f"{key}: the {split} split has no images; its fraction may be too small, or its classes too few images"
+            )
+    missing = np.setdiff1d(np.arange(len(names)), labels[splits["train"]]) if "train" in splits else ()
+    if len(missing):
+        raise ValueError(f"{key}: {len(missing)} {what} have no training image: {', '.join(names[m] for m in missing[:NAMED])}")

@@ -1,0 +1,154 @@
+"""A dataset as fetched -> its splits, each a stream of pictures not yet decoded. Four layouts; lengths are checked."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.stages.augment.binary import read_cifar10, read_idx
+
+SPLITS = ("all", "train", "validation", "test")
+
+Classes = dict[str, tuple[str, ...]]  # column -> names in index order
+Pictures = Callable[[], Iterator[np.ndarray | bytes]]
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """``columns``: int64 [N]; ``texts``: N captions or None; ``name(i)``: what to call picture i in an error.
+
+    ``pictures()`` yields the N pictures in order: uint8 [H, W] or [H, W, C], or the bytes of an image file.
+    """
+
+    columns: dict[str, np.ndarray]
+    texts: list[str] | None
+    name: Callable[[int], str]
+    pictures: Pictures
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+
+def read_dataset(folder: Path) -> tuple[dict[str, RawSplit], Classes]:
+    """(split -> its pictures and columns, column -> class names). ValueError names the file that is not as it should be."""
+    index = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    readers: dict[str, Callable[[Path, Any, Classes], RawSplit]] = {
+        "arrays": _read_arrays,
+        "idx": _read_idx,
+        "cifar10": _read_cifar10,
+        "files": _read_files,
+    }
+    if index["layout"] not in readers:
+        raise ValueError(f"{folder}/dataset.json: unknown layout {index['layout']!r}; allowed: {', '.join(readers)}")
+    classes = {column: tuple(names) for column, names in index["classes"].items()}
+    splits = {split: readers[index["layout"]](folder, entry, classes) for split, entry in index["splits"].items()}
+    if unknown := set(splits) - set(SPLITS):
+        raise ValueError(f"{folder}/dataset.json: unknown splits {sorted(unknown)}; allowed: {', '.join(SPLITS)}")
+    if len({raw.texts is None for raw in splits.values()}) > 1:
+        raise ValueError(f"{folder}/dataset.json: some splits have texts and some have none")
+    for split, raw in splits.items():
+        _check_columns(raw, classes, f"{folder}, split {split}")
+    return splits, classes
+
+
+def _check_columns(raw: RawSplit, classes: Classes, where: str) -> None:
+    if len(raw) == 0:
+        raise ValueError(f"{where}: no images")
+    if raw.texts is not None and len(raw.texts) != len(raw):
+        raise ValueError(f"{where}: {len(raw.texts)} texts for {len(raw)} images")
+    if set(raw.columns) != set(classes):
+        raise ValueError(f"{where}: columns {sorted(raw.columns)}, but class names for {sorted(classes)}")
+    for column, indices in raw.columns.items():
+        if indices.min() < 0 or indices.max() >= len(classes[column]):
+            raise ValueError(
+                f"{where}: column {column!r} holds {indices.min()}..{indices.max()}, it has {len(classes[column])} classes"
+            )
+
+
+def _read_arrays(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
+    images = _load(folder / entry["image"], np.uint8)
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise ValueError(f"{folder / entry['image']}: shape {images.shape}, expected [N, H, W] or [N, H, W, 1 or 3]")
+    columns = {column: _load(folder / file, np.int64) for column, file in entry.items() if column not in ("image", "text")}
+    for column, indices in columns.items():
+        _same_length(images, indices, folder / entry["image"], folder / entry[column])
+    texts = json.loads((folder / entry["text"]).read_text(encoding="utf-8")) if "text" in entry else None
+    return RawSplit(columns, texts, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
+
+
+def _load(path: Path, dtype: type) -> Any:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a whole .npy file: {error}") from None
+    if array.dtype != dtype:
+        raise ValueError(f"{path}: {array.dtype}, expected {np.dtype(dtype)}")
+    return np.asarray(array)  # still memory mapped, but a plain array to index
+
+
+def _same_length(images: Any, labels: Any, images_path: Path, labels_path: Path) -> None:
+    if len(images) != len(labels):
+        raise ValueError(f"{images_path.name} has {len(images)} images, {labels_path.name} {len(labels)} labels")
+
+
+def _read_idx(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
+    images, labels = read_idx(folder / entry["image"], 3), read_idx(folder / entry["label"], 1)
+    _same_length(images, labels, folder / entry["image"], folder / entry["label"])
+    return RawSplit({"label": labels.astype(np.int64)}, None, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
+
+
+def _read_cifar10(folder: Path, entry: dict[str, list[str]], classes: Classes) -> RawSplit:
+    records = [read_cifar10(folder / name) for name in entry["batches"]]
+    labels = np.concatenate([batch[:, 0] for batch in records]).astype(np.int64)
+    names = [(name, len(batch)) for name, batch in zip(entry["batches"], records, strict=True)]
+
+    def pictures() -> Iterator[np.ndarray]:
+        return (record[1:].reshape(3, 32, 32).transpose(1, 2, 0) for batch in records for record in batch)
+
+    return RawSplit({"label": labels}, None, lambda i: _place(names, i), pictures)
+
+
+def _place(files: Sequence[tuple[str, int]], index: int) -> str:
+    for name, count in files:
+        if index < count:
+            return f"{name}[{index}]"
+        index -= count
+    raise AssertionError(index)
+
+
+def _read_files(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
+    path, column = folder / entry["archive"], entry["column"]
+    members = _members(path)
+    indices = {name: index for index, name in enumerate(classes[column])}
+    folders = [member.name.split("/")[0] for member in members]
+    if unknown := set(folders) - set(indices):
+        raise ValueError(f"{path}: folders that are no class: {', '.join(sorted(unknown)[:5])}")
+    labels = np.array([indices[name] for name in folders], dtype=np.int64)
+    return RawSplit({column: labels}, None, lambda i: members[i].name, lambda: _contents(path, members))
+
+
+def _members(path: Path) -> list[tarfile.TarInfo]:
+    data_end = path.stat().st_size - 1024
+    try:
+        with path.open("rb") as file:  # tarfile takes an archive that breaks off between members for a whole one
+            whole = data_end >= 0 and file.seek(data_end) == data_end and not any(file.read())
+        with tarfile.open(path, "r:") as archive:
+            members = [member for member in archive if member.isfile()]
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: not a readable tar archive: {error}") from None
+    if not whole:
+        raise ValueError(f"{path}: the archive is cut off")
+    return members
+
+
+def _contents(path: Path, members: list[tarfile.TarInfo]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for member in members:
+            file.seek(member.offset_data)
+            yield file.read(member.size)

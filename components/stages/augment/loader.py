@@ -1,0 +1,138 @@
+"""Training batches: the same bytes for any number of workers, any resume point and any number of processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from components.core.batch import KEYS, Batch, Stream
+from components.core.runtime import pick_device
+from components.stages.augment.draws import Augmenter, Draws, load_policy
+from components.stages.augment.order import Balanced, Shuffle
+
+if TYPE_CHECKING:
+    from components.stages.augment.views import Arrays, View
+
+
+def training_batches(
+    view: View,
+    stream: Stream,
+    *,
+    role: str,
+    seed: int,
+    start_step: int,
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """The batches of steps ``start_step`` to ``steps`` - 1, augmented by the view's policy. Close it to end its workers.
+
+    A batch holds ``image`` uint8 [n, H, W, C] (floats are made on the device) and the view's ``label`` and ``domain``, with
+    n = batch_size / world: process ``rank``'s slice of the global batch, which is a function of (seed, role, step) alone.
+    Tensors are pinned where there is CUDA. ValueError for a split or column that the view does not have.
+    """
+    if stream.batch_size % world:
+        raise ValueError(f"stream {role!r}: batch_size {stream.batch_size} is not a multiple of {world} processes")
+    share = stream.batch_size // world
+    batches = StepBatches(view, stream, (seed, role), slice(rank * share, (rank + 1) * share))
+    pin = pick_device().type == "cuda"
+    steps_to_do = range(start_step, steps)
+    return _in_process(batches, steps_to_do, pin) if workers == 0 else _in_workers(batches, steps_to_do, pin, workers)
+
+
+def _in_process(batches: StepBatches, steps: range, pin: bool) -> Iterator[Batch]:
+    for step in steps:
+        batch = batches[step]
+        yield {name: tensor.pin_memory() for name, tensor in batch.items()} if pin else batch
+
+
+def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> Iterator[Batch]:
+    """A worker makes a whole batch; they come back in the order of the steps.
+
+    The fork server, not fork: this process has threads (OpenMP, CUDA, progress bar) whose locks a fork would copy. The loader's
+    own generator keeps it from drawing a number from torch's global one, on which recipes may depend.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "components.stages.augment.loader"])
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=min(workers, max(1, len(steps))),
+        multiprocessing_context=context,
+        worker_init_fn=_obey_trainer,
+        generator=torch.Generator(),
+        pin_memory=pin,
+    )
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    finally:
+        del iterator  # ends the workers
+
+
+def _obey_trainer(_: int) -> None:
+    """End with the trainer and not before: a signal to the whole group must let it finish its step and write a checkpoint.
+
+    The fork server is this worker's parent, and outlives a killed trainer as long as a worker lives: watch the trainer itself.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+
+    def watch() -> None:
+        trainer.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class StepBatches(Dataset[Batch]):
+    """step -> this process's batch. Arrays and policy are opened on first use, in the process that uses them."""
+
+    def __init__(self, view: View, stream: Stream, key: tuple[int, str], mine: slice):
+        """``key``: seed and role; ``mine``: this process's rows of a global batch."""
+        self._view, self._stream, self._key, self._mine = view, stream, key, mine
+        columns = self._arrays.columns  # opened here as well, so that a missing split is an error before the first step
+        if stream.sampler == "balanced" and stream.by not in columns:
+            raise ValueError(
+                f"stream {key[1]!r}: view {view.facts.name!r} has no column {stream.by!r}; it has {', '.join(columns)}"
+            )
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_arrays", "_order", "_augmenter")}
+
+    @cached_property
+    def _arrays(self) -> Arrays:
+        return self._view.split(self._stream.split)
+
+    @cached_property
+    def _order(self) -> Shuffle | Balanced:
+        if self._stream.sampler == "balanced":
+            return Balanced(self._arrays.columns[self._stream.by], *self._key)
+        return Shuffle(len(self._arrays), *self._key)
+
+    @cached_property
+    def _augmenter(self) -> Augmenter | None:
+        policy = self._view.policy
+        return Augmenter(load_policy(policy)) if policy else None
+
+    def __getitem__(self, step: int) -> Batch:
+        size = self._stream.batch_size
+        rows = self._order(np.arange(step * size, (step + 1) * size))[self._mine]
+        images = self._arrays.images[rows]
+        if self._augmenter is not None:
+            images = self._augmenter(images, Draws.make(size, *self._key, "augment", step)[self._mine])
+        columns = {name: column[rows] for name, column in self._arrays.columns.items() if name in KEYS}
+        return {name: torch.from_numpy(array) for name, array in {"image": images, **columns}.items()}

@@ -1,0 +1,91 @@
+"""YAML -> albumentations transforms, with every doubt an error that names the key (albumentations itself only warns)."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.core.strict import SettingsError
+from components.stages.augment.draws import albumentations
+
+COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # these take a list ``transforms`` of the same form
+NOT_USERS = ("strict", "transforms")  # arguments that are ours to give
+
+
+def build_transforms(items: Sequence[Any], key: str, side: int) -> list[Any]:
+    """The transforms of a list ``[{Name: {argument: value}}, ...]``; SettingsError names ``<key>.<index>.<Name>``.
+
+    An argument ``size`` is given as (``side``, ``side``), since a policy keeps the image's size.
+    """
+    return [_build(item, f"{key}.{index}", side) for index, item in enumerate(items)]
+
+
+def _build(item: Any, key: str, side: int) -> Any:
+    if not isinstance(item, dict) or len(item) != 1 or not isinstance(next(iter(item.values())), dict | None):
+        raise SettingsError(f"{key}: {item!r} is not allowed: write one transform an entry, Name: {{argument: value}}")
+    name, block = next(iter(item.items()))
+    cls = _transform_class(name, key)
+    key, arguments = f"{key}.{name}", dict(block or {})
+    children = arguments.pop("transforms", None) if name in COMPOSITIONS else None
+    _check_arguments(cls, arguments, key)
+    if name in COMPOSITIONS:
+        if not isinstance(children, list) or not children:
+            raise SettingsError(f"{key}.transforms: {children!r} is not allowed: a list of transforms is expected")
+        arguments["transforms"] = build_transforms(children, f"{key}.transforms", side)
+    elif "size" in inspect.signature(cls).parameters:
+        arguments["size"] = (side, side)
+    return _construct(cls, arguments, key)
+
+
+def _transform_class(name: str, key: str) -> Any:
+    """The class of that name: a composition of ours, or a transform that is not a base class (nor Lambda, which takes code)."""
+    library = albumentations()
+    unusable = (library.BasicTransform, library.DualTransform, library.ImageOnlyTransform, library.Transform3D, library.Lambda)
+    classes = {n: c for n, c in vars(library).items() if inspect.isclass(c) and issubclass(c, library.BasicTransform)}
+    known = {n for n, c in classes.items() if c not in unusable} | set(COMPOSITIONS)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        raise SettingsError(f"{key}: albumentations has no transform {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
+    return getattr(library, name)
+
+
+def _check_arguments(cls: Any, arguments: dict[str, Any], key: str) -> None:
+    allowed = sorted(set(inspect.signature(cls).parameters) - set(NOT_USERS))
+    for argument in arguments:
+        if argument not in allowed:
+            near = difflib.get_close_matches(argument, allowed, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise SettingsError(f"{key}: unknown argument {argument!r}; allowed: {', '.join(allowed)}{hint}")
+    probability = arguments.get("p", 1)  # compositions do not check theirs
+    if isinstance(probability, bool) or not isinstance(probability, int | float) or not 0 <= probability <= 1:
+        raise SettingsError(f"{key}.p: {probability!r} is not allowed: a probability from 0 to 1 is expected")
+
+
+def _construct(cls: Any, arguments: dict[str, Any], key: str) -> Any:
+    """The transform. A warning is an error: albumentations goes on with default values after some of them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            return cls(**arguments)
+    except Exception as error:  # whatever a constructor makes of a wrong value: ValueError, TypeError, ZeroDivisionError ...
+        raise SettingsError(f"{key}: {one_line(error)}") from None
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message; pydantic's faults as ``argument: value is not allowed: why``."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        return "; ".join(dict.fromkeys(_fault(fault) for fault in cause.errors()))
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _fault(fault: Any) -> str:
+    if not fault["loc"]:
+        return str(fault["msg"])
+    argument, missing = fault["loc"][0], fault["type"] == "missing"
+    return f"{argument}: missing" if missing else f"{argument}: {fault['input']!r} is not allowed: {fault['msg']}"

@@ -1,0 +1,170 @@
+"""What can be said of params.yaml's blocks before any work: that they fit each other, the view, and the networks they name.
+
+No stage needs this file; the flow's preflight and ``python -m components.core.settings`` do.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from components.core.references import check_links
+from components.core.settings import ModelSettings, RunSettings, Workspace
+from components.core.strict import SettingsError, Strict, resolve
+from components.stages.link.wire import STAGES
+
+CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
+JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
+LEAST = 8  # channels of a 1 x 1 convolution with a stride
+LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
+
+
+def check_view(workspace: Workspace, name: str) -> None:
+    """Parse the view's block and build its augmentation policy, as the augment stage will."""
+    from components.stages.augment.policies import validate_policy
+
+    validate_policy(name, workspace.view(name))
+
+
+def check_run(workspace: Workspace, name: str) -> None:
+    """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
+    from components.families import RECIPES
+
+    run = workspace.run(name)
+    recipe = resolve(RECIPES, run.recipe, f"runs.{name}.recipe")
+    check_links(workspace.params, workspace.folder, name, recipe.Roles)
+    check_detection(workspace, run, recipe.detects)
+    workspace.gates(name)
+    if "init" not in workspace.links(name, "train"):
+        check_average(run)
+    check_judges(workspace, run)
+    check_recipe(workspace, run, recipe)
+
+
+def check_detection(workspace: Workspace, run: RunSettings, detects: bool) -> None:
+    """The detectors can be made, and the one that is to be served is among them. Views of ``ood`` need a classifier."""
+    from components.stages.detect.settings import check_servable, make_detectors
+
+    name, params, served = run.name, workspace.params, getattr(run.export, "detector", None)
+    entries = {entry: ood for entry, ood in params.ood.items() if ood.run == name}
+    if not detects and (params.runs[name].detect or entries):
+        key = f"runs.{name}.detect" if params.runs[name].detect else f"ood.{next(iter(entries))}.run"
+        raise SettingsError(f"{key}: detection needs a classifier, and a {run.recipe} run is none")
+    make_detectors(run.detect, f"runs.{name}.detect")
+    for entry, ood in entries.items():
+        check_fits(f"ood.{entry}.view", workspace.view(ood.view), workspace.view(run.view))
+    if served is not None:
+        check_servable(served, f"runs.{name}.export.detector")
+        if served not in run.detect.names():
+            raise SettingsError(f"runs.{name}.export.detector: {served!r} is not among runs.{name}.detect.detectors")
+
+
+def check_fits(key: str, view: Any, own: Any) -> None:
+    """The network takes images of the view."""
+    found, wanted = (f"{v.image_size} x {v.image_size} x {v.channels}" for v in (view, own))
+    if found != wanted:
+        raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
+
+
+def check_average(run: RunSettings) -> None:
+    """What is exported is the moving average: at its end hardly anything of the random start is left in it."""
+    decay, steps = run.train.average_decay, run.train.steps
+    if decay is not None and decay**steps > LEFT_OF_THE_START:
+        fault = f"runs.{run.name}.train.average_decay: {decay} is not allowed: after {steps} steps {decay**steps:.0%}"
+        most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
+        raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
+
+
+def check_judges(workspace: Workspace, run: RunSettings) -> None:
+    """Who judges a run's images is a classifier of images of their shape. That it knows their classes is seen at evaluation."""
+    linked = workspace.linked_runs(run.name, "evaluate")
+    for name, link in workspace.params.links.items():
+        judge = linked.get(link.role) if (link.run, link.stage) == (run.name, "evaluate") else None
+        if judge is None or link.role not in JUDGES:
+            continue
+        if judge.recipe not in CLASSIFIERS or not link.artifact.startswith("outputs/export/"):
+            allowed = f"the export of a run of {' or '.join(CLASSIFIERS)}"
+            raise SettingsError(f"links.{name}.from: {link.artifact!r} is not allowed: a judge is {allowed}")
+        check_fits(f"links.{name}.from", workspace.view(judge.view), workspace.view(run.view))
+
+
+def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
+    """What the recipe itself has to say of its settings and of the runs that it is linked to, and its network's options."""
+    view, key = workspace.view(run.view), f"runs.{run.name}"
+    if hasattr(recipe, "check"):
+        linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
+        try:
+            recipe.check(run, view, linked)
+        except ValueError as error:
+            raise SettingsError(f"{key}.{error}") from None
+    if hasattr(recipe, "build_network"):
+        without_memory(lambda: recipe.build_network(run, view.image_size, view.channels, 2), f"{key}.model")
+    else:
+        build_without_memory(run.model, view, f"{key}.model")
+
+
+def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
+    """Build the network with two classes: SettingsError where its options do not fit each other."""
+    from components.networks import MODELS
+
+    network = resolve(MODELS, model.name, key)
+    facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
+    known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
+    without_memory(lambda: network(**known, **model.options), key)
+
+
+def without_memory(build: Callable[[], Any], key: str) -> None:
+    """Call ``build`` on torch's meta device: SettingsError below ``key`` for its ValueError, or for what torch cannot train."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network = build()
+    except ValueError as error:
+        raise SettingsError(f"{key}.{error}") from None
+    check_convolutions(network, key)
+
+
+def check_convolutions(network: Any, key: str) -> None:
+    """SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
+
+    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of its weights' gradient (found by glibc's
+    checks of the heap; 8 channels and more, no stride, other memory formats and CPUs with AVX-512 are free of it).
+    """
+    from torch import nn
+
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < LEAST:
+            fault = (
+                f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
+            )
+            raise SettingsError(f"{key}: {fault} on every CPU; at least {LEAST} channels are needed: make the network wider")
+
+
+def describe(workspace: Workspace) -> str:
+    """Every block of the workspace, parsed, as YAML-like text: what the stages will really read."""
+    params = workspace.params
+    lines = [f"datasets.{name}: {_flat(workspace.dataset(name))}" for name in params.datasets]
+    for name in params.views:
+        check_view(workspace, name)
+        lines.append(f"views.{name}: {_flat(workspace.view(name))}")
+    for name in params.runs:
+        check_run(workspace, name)
+        run = workspace.run(name)
+        lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
+        lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
+        blocks = {
+            "train": run.train,
+            "detect": run.detect,
+            "export": run.export,
+            "evaluate": run.evaluate,
+            "promote": workspace.gates(name),
+        }
+        lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
+    lines += [f"ood.{name}: {_flat(entry)}" for name, entry in params.ood.items()]
+    return "\n".join(lines)
+
+
+def _flat(settings: Strict) -> str:
+    return " ".join(f"{key}={value}" for key, value in settings.model_dump().items())

@@ -1,0 +1,1 @@
+"""Stage ``code``: digests of what each stage runs through."""

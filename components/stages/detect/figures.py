@@ -1,0 +1,107 @@
+"""The rows of the table: how well each detector tells the run's own images from those of each other view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.detectors import DETECTORS
+from components.metrics.detection import detection_figures
+from components.stages.detect.files import read_arrays, read_json
+
+FIGURES = ("auroc", "aupr_in", "aupr_out", "fpr95_in_positive", "fpr95_out_positive", "rejected")
+KINDS = ("near", "far")
+MEASURED = ("auroc", "fpr95_in_positive")  # what becomes a metric, as a mean over the views of a kind
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Another view: "near" or "far", and detector -> scores float64 [n]."""
+
+    kind: str
+    scores: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of a run. ``inside``: detector -> float64 [n]; ``views``: by name; ``unfitted``: detector -> reason."""
+
+    inside: dict[str, np.ndarray]
+    thresholds: dict[str, float]
+    views: dict[str, Outside]
+    unfitted: dict[str, str]
+    tpr: float
+
+    def detectors(self) -> list[str]:
+        """The fitted ones, in the order of the catalogue."""
+        return [name for name in DETECTORS if name in self.inside]
+
+
+def read_scores(folder: Path) -> Scores:
+    """From ``outputs/ood/<run>``; its other views are those that ``views.json`` names, near ones first."""
+    facts = read_json(folder / "inside" / "facts.json")
+    views = {name: _read_view(folder / name) for name in read_json(folder / "views.json")}
+    ordered = {name: views[name] for kind in KINDS for name in views if views[name].kind == kind}
+    inside = read_arrays(folder / "inside" / "inside.npz")
+    return Scores(inside, facts["thresholds"], ordered, facts["unfitted"], facts["tpr"])
+
+
+def _read_view(folder: Path) -> Outside:
+    return Outside(read_json(folder / "facts.json")["kind"], read_arrays(folder / "scores.npz"))
+
+
+def table_rows(scores: Scores) -> list[Row]:
+    """A row a detector and view, then one a detector and kind: the mean over the kind's views, as OpenOOD reports."""
+    rows = []
+    for detector in scores.detectors():
+        own = [_row(scores, detector, name) for name in scores.views]
+        rows += own + [_mean(kind, [row for row in own if row["kind"] == kind]) for kind in _kinds(scores)]
+    return rows
+
+
+def _kinds(scores: Scores) -> list[str]:
+    found = {view.kind for view in scores.views.values()}
+    return [kind for kind in KINDS if kind in found]
+
+
+def _row(scores: Scores, detector: str, name: str) -> Row:
+    view = scores.views[name]
+    inside, outside = scores.inside[detector], view.scores[detector]
+    rejected = float(np.mean(outside < scores.thresholds[detector]))
+    head = {"detector": detector, "view": name, "kind": view.kind, "images": len(outside)}
+    return head | detection_figures(inside, outside) | {"rejected": rejected}
+
+
+def _mean(kind: str, rows: list[Row]) -> Row:
+    head = {"detector": rows[0]["detector"], "view": kind, "kind": kind, "images": sum(row["images"] for row in rows)}
+    return head | {figure: float(np.mean([row[figure] for row in rows])) for figure in FIGURES}
+
+
+def compact_rows(rows: list[Row]) -> list[Row]:
+    """A row a detector, its AUROC by view, then the means: from ``table_rows``, in which each view comes once a detector."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found.setdefault(row["detector"], {"detector": row["detector"]})[row["view"]] = row["auroc"]
+    return list(found.values())
+
+
+def metrics(rows: list[Row]) -> dict[str, dict[str, float]]:
+    """Detector -> means by ``<kind>_<figure>``."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row["view"] == row["kind"]:
+            found.setdefault(row["detector"], {}).update({f"{row['kind']}_{name}": row[name] for name in MEASURED})
+    return found
+
+
+def aligned(rows: list[Row]) -> str:
+    """Plain text: names to the left, figures with four digits to the right."""
+    cells = [list(rows[0])] + [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [[first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells]
+    return "\n".join("  ".join(line) for line in lines)

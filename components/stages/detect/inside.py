@@ -1,0 +1,35 @@
+"""The scores of the run's own view: images that give the thresholds, and images that stand in the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.core.settings import RunSettings
+from components.metrics.detection import threshold_at_tpr
+from components.stages.augment.views import View
+from components.stages.detect.network import Network
+from components.stages.detect.scoring import score_view
+from components.stages.detect.splits import demand, validation_split
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Detector -> scores float64 [n] of the images of two splits, and the threshold of the first."""
+
+    validation: dict[str, np.ndarray]
+    inside: dict[str, np.ndarray]
+    validation_split: str
+    inside_split: str
+    thresholds: dict[str, float]
+
+
+def score_inside(network: Network, settings: RunSettings, view: View, detectors: dict[str, Any]) -> Inside:
+    """One pass a split; a threshold lets a share ``detect.tpr`` of the validation images pass."""
+    size, validation = settings.detect.batch_size, validation_split(view.facts)
+    inside = demand(view.facts, settings.detect.split, f"runs.{settings.name}.detect.split")
+    scores = {split: score_view(network, detectors, view, (split,), size) for split in dict.fromkeys((validation, inside))}
+    thresholds = {name: threshold_at_tpr(values, settings.detect.tpr) for name, values in scores[validation].items()}
+    return Inside(scores[validation], scores[inside], validation, inside, thresholds)

@@ -1,0 +1,71 @@
+"""The trained network of a run, as the detectors ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from components.core.artifact import Artifact, follow_links
+from components.core.recipe import Detection
+from components.core.runtime import set_threads
+from components.core.settings import RunSettings, Workspace
+from components.detectors.protocol import Head
+from components.stages.assemble import build_recipe
+from components.stages.augment.views import View, open_view
+
+
+@dataclass(frozen=True)
+class Network:
+    """``module``: image [n, C, H, W] in [-1, 1] -> (logits [n, K], features [n, F]), in eval mode; ``head``: its last layer."""
+
+    module: nn.Module
+    head: Head
+    device: torch.device
+
+    def logits(self, image: Tensor) -> Tensor:
+        """[n, K] of images on the device, with a gradient where one is wanted."""
+        logits: Tensor = self.module(image)[0]
+        return logits
+
+    @torch.no_grad()
+    def answer(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(features [n, F], logits [n, K]) of images on the device, float32."""
+        logits, features = self.module(image)
+        return features.float(), logits.float()
+
+
+def load_network(workspace: Workspace, settings: RunSettings, view: View, device: torch.device) -> Network:
+    """The run's network with its final weights. ``view``: the run's own, of which the facts alone are read.
+
+    ValueError where the weights of the last layer are not finite.
+    """
+    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if role != "init"}
+    views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
+    recipe = build_recipe(settings, views, links)
+    recipe.load_state_dict(Artifact(workspace.folder / "outputs" / "train" / settings.name / "weights.pt", md5="").state_dict())
+    recipe.to(device).eval().requires_grad_(False)
+    try:
+        detection: Detection = recipe.detection()
+    except ValueError as error:
+        raise ValueError(f"runs.{settings.name}: {error}") from error
+    return Network(detection.network, detection.head, device)
+
+
+@contextmanager
+def exact_arithmetic(threads: int) -> Iterator[None]:
+    """Arithmetic that repeats its bits: ``threads`` also in NumPy's BLAS, whose sums depend on them.
+
+    On CUDA: convolutions in full float32 (by default they round to 10 bits), by algorithms that repeat their bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    set_threads(threads)
+    with (
+        threadpool_limits(threads, user_api="blas"),
+        torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
+    ):
+        yield

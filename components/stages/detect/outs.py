@@ -1,0 +1,67 @@
+"""What ``detect@<run>`` leaves in its three outs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core.settings import ROOT, RunSettings
+from components.stages.augment.views import View
+from components.stages.detect.files import write_arrays, write_json
+from components.stages.detect.fitting import save_fitted
+from components.stages.detect.inside import Inside
+from components.stages.detect.places import Outs
+
+
+def write_fitted(folder: Path, settings: RunSettings, view: View, detectors: dict[str, Any], unfitted: dict[str, str]) -> None:
+    """The detectors, and the facts of the run's view, which DVC's stage of a pair cannot name."""
+    save_fitted(folder, detectors, settings.detect.options, unfitted, settings.detect.batch_size)
+    shutil.copyfile(view.folder / "view.json", folder / "view.json")
+
+
+def write_inside(folder: Path, settings: RunSettings, found: Inside, unfitted: dict[str, str]) -> None:
+    """Scores, thresholds, and where they come from."""
+    write_arrays(folder / "validation.npz", found.validation)
+    write_arrays(folder / "inside.npz", found.inside)
+    images = {"validation": _count(found.validation), "inside": _count(found.inside)}
+    facts = {"tpr": settings.detect.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
+    splits = {"validation_split": found.validation_split, "inside_split": found.inside_split}
+    write_json(folder / "facts.json", facts | splits)
+
+
+def _count(scores: dict[str, np.ndarray]) -> int:
+    return len(next(iter(scores.values()), ()))
+
+
+def write_served(outs: Outs, settings: RunSettings, found: Inside) -> None:
+    """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
+
+    A detector that keeps nothing of the training images has no file here either.
+    """
+    name, folder = served_detector(settings), outs.served
+    if name is None:
+        write_json(folder / "served.json", {})
+        return
+    state = outs.fitted / f"{name}.safetensors"
+    if state.is_file():
+        shutil.copyfile(state, folder / "detector.safetensors")
+    write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
+    facts = {"detector": name, "options": settings.detect.options.get(name, {}), "threshold": found.thresholds[name]}
+    more = {"tpr": settings.detect.tpr, "split": found.validation_split, "code": _detectors_digest()}
+    write_json(folder / "served.json", facts | more)
+
+
+def _detectors_digest() -> str:
+    """Of the detectors' code: what an export that holds one depends on, and an export without one does not."""
+    files = sorted((ROOT / "components" / "detectors").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def served_detector(settings: RunSettings) -> str | None:
+    """``export.detector``; None for recipes whose exports have none."""
+    name: str | None = getattr(settings.export, "detector", None)
+    return name

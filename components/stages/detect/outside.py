@@ -1,0 +1,54 @@
+"""``python -m components.stages.detect.outside <entry>``: score a view that a run was not made for, an entry of ``ood``."""
+
+import numpy as np
+
+from components.core.batch import ViewFacts
+from components.core.runtime import argument, exclusive_device, fresh_folder, pick_device, run_command
+from components.core.settings import RunSettings, Workspace
+from components.core.strict import named
+from components.stages.augment.views import View, open_view
+from components.stages.detect.files import write_arrays, write_json
+from components.stages.detect.fitting import load_fitted
+from components.stages.detect.network import exact_arithmetic, load_network
+from components.stages.detect.scoring import score_view, to_score
+from components.stages.detect.splits import chosen_splits
+
+
+def main() -> None:
+    entry = argument("python -m components.stages.detect.outside <entry>")
+    workspace = Workspace()
+    ood = named(workspace.params.ood, entry, "ood")
+    settings = workspace.run(ood.run)
+    view = open_view(workspace.folder / "outputs" / "views" / ood.view)
+    splits = chosen_splits(view.facts, ood.split, f"ood.{entry}.split")
+    scores = score(workspace, settings, view, splits, f"ood.{entry}.view")
+    images = sum(view.facts.counts[split] for split in splits)
+    with fresh_folder(workspace.folder / "outputs" / "ood" / ood.run / ood.view) as folder:
+        write_arrays(folder / "scores.npz", scores)
+        write_json(folder / "facts.json", {"view": ood.view, "kind": ood.kind, "split": ood.split, "images": images})
+    print(f"{ood.run}: {images} images of {ood.view} ({ood.kind}) scored by {len(scores)} detectors")
+
+
+def score(workspace: Workspace, settings: RunSettings, view: View, splits: tuple[str, ...], key: str) -> dict[str, np.ndarray]:
+    """Detector -> float64 [n], by what ``detect@<run>`` has fitted."""
+    fitted = workspace.folder / "outputs" / "detect" / settings.name / "fitted"
+    own, device = open_view(fitted), pick_device()  # the facts of the run's own view; its images may lie on another machine
+    check_fits(view.facts, own.facts, key)
+    detectors, batch_size = load_fitted(fitted)
+    with exclusive_device(device), exact_arithmetic(settings.train.threads):
+        network = load_network(workspace, settings, own, device)
+        return score_view(network, to_score(detectors, device), view, splits, batch_size)
+
+
+def check_fits(view: ViewFacts, own: ViewFacts, key: str) -> None:
+    """ValueError where the network cannot take the view's images."""
+    wanted, found = ((facts.image_size, facts.channels) for facts in (own, view))
+    if found != wanted:
+        raise ValueError(
+            f"{key}: view {view.name!r} has image_size {found[0]} and channels {found[1]}; the network was trained on view "
+            f"{own.name!r} with image_size {wanted[0]} and channels {wanted[1]}: make a view of these"
+        )
+
+
+if __name__ == "__main__":
+    run_command(main)

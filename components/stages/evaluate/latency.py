@@ -1,0 +1,65 @@
+"""How fast the served code answers. Never part of a DVC out: the figures differ from run to run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.core.runtime import write_atomically
+from components.core.settings import WORK, Workspace
+
+CALLS, WARM_UP, THROUGHPUT_CALLS, THROUGHPUT_BATCH = 200, 20, 5, 64
+LEAST, PATIENCE = 3, 5.0  # calls; seconds of each of the two measurements: a diffusion model takes seconds for an answer
+
+
+def measure_latency(served: Any, example: dict[str, np.ndarray]) -> dict[str, float]:
+    """p50 and p99 in milliseconds of ``predict`` on one input, and inputs a second at a batch of 64.
+
+    Of 200 calls and of 5, or of as many as there is patience for.
+    """
+    one = {name: array[:1] for name, array in example.items()}
+    many = {name: np.resize(array, (THROUGHPUT_BATCH, *array.shape[1:])) for name, array in example.items()}
+    times = np.array(_times(served, one, WARM_UP + CALLS))
+    times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times[1:]
+    batch = min(_times(served, many, THROUGHPUT_CALLS))
+    return {
+        "latency_p50_ms": round(float(np.percentile(times, 50)) * 1e3, 4),
+        "latency_p99_ms": round(float(np.percentile(times, 99)) * 1e3, 4),
+        "throughput_images_per_s": round(THROUGHPUT_BATCH / batch, 1),
+    }
+
+
+def _times(served: Any, inputs: dict[str, np.ndarray], calls: int) -> list[float]:
+    """Seconds of each call: ``calls`` of them, or fewer once patience ends, but at least a few."""
+    found: list[float] = []
+    while len(found) < calls and (len(found) < LEAST or sum(found) < PATIENCE):
+        found.append(_seconds(served, inputs))
+    return found
+
+
+def _seconds(served: Any, inputs: dict[str, np.ndarray]) -> float:
+    start = time.perf_counter()
+    served.predict(inputs)
+    return time.perf_counter() - start
+
+
+def latency_file(workspace: Workspace, run: str) -> Path:
+    """Where the figures of the run's latest export stand."""
+    return WORK / "latency" / f"{workspace.registered_name(run)}.json"
+
+
+def write_latency(workspace: Workspace, run: str, export: str, figures: dict[str, float]) -> None:
+    """Note ``figures`` for the export whose key is ``export``."""
+    path = latency_file(workspace, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps({"export": export, **figures}, sort_keys=True) + "\n").encode())
+
+
+def has_latency(workspace: Workspace, run: str, export: str) -> bool:
+    """Whether this machine has measured that export."""
+    path = latency_file(workspace, run)
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("export") == export

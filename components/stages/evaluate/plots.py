@@ -1,0 +1,42 @@
+"""Pictures of a report, as PNG files without dates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from components.core.recipe import Heatmap
+
+LABELLED = 70  # classes whose names still fit beside a heat map
+
+
+def write_picture(path: Path, picture: np.ndarray | Heatmap) -> None:
+    """Write ``picture`` as PNG."""
+    if isinstance(picture, Heatmap):
+        _write_heatmap(path, picture)
+    else:
+        from PIL import Image
+
+        Image.fromarray(picture).save(path)
+
+
+def _write_heatmap(path: Path, heatmap: Heatmap) -> None:
+    """Rows as shares of their sum, so that classes of different size compare."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    classes = heatmap.classes
+    size = min(14.0, max(5.0, 0.17 * len(classes) + 2))
+    figure = Figure(figsize=(size, size), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shares = heatmap.matrix / np.maximum(1, heatmap.matrix.sum(1, keepdims=True))
+    image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    axes.set(xlabel=heatmap.columns, ylabel=heatmap.rows)
+    if len(classes) <= LABELLED:
+        names = [name.replace("$", r"\$") for name in classes]  # a bare $ would start mathematics
+        axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
+        axes.set_yticks(range(len(classes)), names, fontsize=8)
+    figure.colorbar(image, ax=axes, fraction=0.046, label="share of the row")
+    figure.savefig(path, metadata={"Software": None})

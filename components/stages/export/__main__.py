@@ -1,0 +1,119 @@
+"""``python -m components.stages.export <run>``: graphs, served code, signature; nothing where a graph is not torch's equal."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from components.core.artifact import follow_links
+from components.core.batch import Batch
+from components.core.recipe import Exportable, Graph
+from components.core.runtime import argument, fresh_folder, run_command, set_threads
+from components.core.settings import Workspace
+from components.stages.assemble import trained_recipe
+from components.stages.augment.views import View
+from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
+from components.stages.export.onnx_graph import CHECKED_BATCHES, Answers, answers, largest_differences, write_graph
+from components.stages.export.served_code import write_code
+
+
+def main() -> None:
+    workspace = Workspace()
+    settings = workspace.run(argument("python -m components.stages.export <run>"))
+    threads = settings.train.threads
+    set_threads(threads)
+    torch.manual_seed(settings.train.seed)
+    recipe, views = trained_recipe(workspace, settings)
+    detect = workspace.folder / "outputs" / "detect" / settings.name / "served"
+    exportable: Exportable = with_detector(recipe.exportable(), detect)
+    batches = validation_batches(views["main"])
+    out = workspace.folder / "outputs" / "export" / settings.name
+    with fresh_folder(out) as folder:
+        parity = write_graphs(exportable, batches, folder, threads)
+        write_rest(exportable, batches[0], folder)
+        write_code(settings.recipe, folder)
+        copy_linked(workspace, settings.name, folder)
+        if "detector" in exportable.facts:
+            shutil.copyfile(detect / REFERENCE, folder / REFERENCE)
+        _write_json(folder / "parity.json", parity)
+    # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
+    shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
+    found = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
+    print(f"{settings.name}: ONNX Runtime against torch, largest difference: {found}")
+
+
+def validation_batches(view: View) -> list[Batch]:
+    """Real images: one batch of each size that the check wants, from the validation split, or the nearest that the view has."""
+    split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
+    source = view.batches(split, max(CHECKED_BATCHES) + 1)
+    first = next(iter(source))
+    # Tracing takes two images: a batch of one would be baked in. Views smaller than the largest batch repeat their images.
+    sizes = (2, *CHECKED_BATCHES)
+    return [{key: _take(tensor, size) for key, tensor in first.items()} for size in sizes]
+
+
+def _take(tensor: torch.Tensor, size: int) -> torch.Tensor:
+    return tensor[torch.arange(size) % len(tensor)]
+
+
+def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, threads: int) -> dict[str, Any]:
+    """Every graph, and how far ONNX Runtime is from torch; ValueError where that is over a bound of the graph's."""
+    parity: dict[str, Any] = {}
+    for name, graph in exportable.graphs.items():
+        path = out / f"{name}.onnx"
+        write_graph(graph, batches[0], path)
+        answered = list(answers(graph, path, batches[1:], threads))
+        parity |= compare(name, graph, answered)
+        if SCORE in graph.outputs:
+            check_rejections(name, graph, answered)
+    return parity
+
+
+def compare(name: str, graph: Graph, answered: list[Answers]) -> dict[str, dict[str, Any]]:
+    """The largest difference of the graph's outputs, under its name; of an output with a bound of its own, under the output's.
+
+    ValueError where one is over its bound.
+    """
+    parity: dict[str, dict[str, Any]] = {}
+    for output, worst in largest_differences(answered).items():
+        own = output in graph.bounds
+        bound = graph.bounds[output] if own else graph.bound
+        if worst > bound:
+            found = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
+            raise ValueError(f"{found}, the bound is {bound:g}: nothing is exported")
+        entry = parity.setdefault(output if own else name, {"bound": bound, "batches": list(CHECKED_BATCHES)})
+        entry["max_abs_difference"] = max(worst, entry.get("max_abs_difference", 0.0))
+    return parity
+
+
+def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
+    """What the served code and the registry need to know beside the graphs, and weights where it samples."""
+    _write_json(out / "facts.json", exportable.facts)
+    _write_json(out / "signature.json", exportable.signature)
+    write_arrays(out / "example.npz", exportable.example(batch))
+    if exportable.weights:
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in exportable.weights.items()}, out / "weights.safetensors")
+
+
+def copy_linked(workspace: Workspace, run: str, out: Path) -> None:
+    """``linked/<role>``: what another run exported and this one's served code uses."""
+    for role, link in follow_links(workspace, run, "export").items():
+        shutil.copytree(link.path, out / "linked" / role)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """An npz of ``arrays``; NumPy writes no time into it."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

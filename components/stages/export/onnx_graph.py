@@ -1,0 +1,140 @@
+"""A torch module as an ONNX file: the same bytes from any folder, checked against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.core.batch import Batch
+from components.core.recipe import Graph
+from components.core.runtime import write_atomically
+
+CHECKED_BATCHES = (1, 7)
+Answers = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
+
+
+class NamedInputs(nn.Module):
+    """Takes the graph's inputs in order and returns a tuple, as the exporter wants it."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.module(*inputs)
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
+    """Export ``graph`` with a dynamic batch (torch's dynamo exporter), one file, without a trace of where it was made."""
+    inputs = graph.inputs(batch)
+    dynamic = torch.export.Dim("batch", min=1)
+    quiet = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), _quiet_logs():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            NamedInputs(graph.module).eval(),
+            tuple(inputs.values()),
+            dynamo=True,
+            input_names=list(inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=(tuple({0: dynamic} for _ in inputs),),
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    fixed = [value.name for value in model.graph.input if not value.type.tensor_type.shape.dim[0].dim_param]
+    if fixed:  # len(tensor) in a forward does this without a warning
+        inputs_named = ", ".join(fixed)
+        raise ValueError(
+            f"{path.name}: the exporter fixed the batch size of {inputs_named}; use tensor.shape[0] in the network"
+        )
+    write_atomically(path, deterministic_bytes(model))
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Any:
+    """The exporter's warnings on its own internals tell a user nothing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def deterministic_bytes(model: Any) -> bytes:
+    """The model proto without metadata (source paths, stack traces, doc strings), serialised in a fixed order."""
+    model.doc_string = ""
+    del model.metadata_props[:]
+    _strip(model.graph)
+    for function in model.functions:
+        _strip_nodes(function.node)
+        del function.metadata_props[:]
+        function.doc_string = ""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _strip(graph: Any) -> None:
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    for value in [*graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+    _strip_nodes(graph.node)
+
+
+def _strip_nodes(nodes: Any) -> None:
+    for node in nodes:
+        node.doc_string = ""
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _strip(attribute.g)
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """An ONNX Runtime session on the CPU, its threads fixed: sums then come in one order."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def answers(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[Answers]:
+    """What torch and what ONNX Runtime answer to each of ``batches``."""
+    session = open_session(path, threads)
+    for batch in batches:
+        inputs = graph.inputs(batch)
+        with torch.no_grad():
+            expected = NamedInputs(graph.module)(*inputs.values())
+        found = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
+        wanted = (tensor.numpy() for tensor in expected)
+        yield dict(zip(graph.outputs, wanted, strict=True)), dict(zip(graph.outputs, found, strict=True))
+
+
+def largest_differences(answered: Iterable[Answers]) -> dict[str, float]:
+    """Output -> max |ONNX Runtime - torch|; infinite where either is not finite.
+
+    A yes or no has no distance, so bool outputs are left out: who puts one into a graph checks it (detector.py).
+    """
+    worst: dict[str, float] = {}
+    for expected, found in answered:
+        for name, want in expected.items():
+            if want.dtype != np.bool_:
+                difference = float(np.abs(want - found[name]).max())
+                worst[name] = max(worst.get(name, 0.0), difference if np.isfinite(difference) else float("inf"))
+    return worst

@@ -1,0 +1,17 @@
+"""Stage 1, fetch: bring a dataset's raw files, verified. ``SOURCES`` is the seam: adding a source is a file and a line."""
+
+SOURCES: dict[str, str] = {
+    "digits": "components.stages.fetch.digits:Digits",
+    "glyphs": "components.stages.fetch.glyphs.source:Glyphs",
+    "mnist": "components.stages.fetch.idx:Idx",
+    "fashion_mnist": "components.stages.fetch.idx:Idx",
+    "kmnist": "components.stages.fetch.idx:Idx",
+    "notmnist": "components.stages.fetch.idx:Idx",
+    "omniglot": "components.stages.fetch.omniglot:Omniglot",
+    "cifar10": "components.stages.fetch.cifar10:Cifar10",
+    "dtd": "components.stages.fetch.dtd:Dtd",
+    "noise": "components.stages.fetch.noise:Noise",
+    "folder": "components.stages.fetch.folder:Folder",
+    "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
+    "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
+}

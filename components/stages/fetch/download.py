@@ -1,0 +1,94 @@
+"""Bringing a published file: from the mirror where there is one, else from its addresses, in their order.
+
+``DATA_MIRROR`` is a folder (a relative one counts from the repository's root) or an http(s) address. It may hold a file as
+``<dataset folder>/<file>`` or ``<file>``, under its own name or compressed (``.gz``, ``.xz``). A copy with a wrong sum is
+reported, and the next place is asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from components.core.errors import is_passing
+from components.core.redact import redacted
+from components.core.settings import ROOT
+from components.stages.fetch.published import SUFFIXES, Published, download, take
+from components.stages.fetch.transfer import NotThere
+
+log = logging.getLogger(__name__)
+
+
+def bring(file: Published, target: Path) -> None:
+    """Put the file at ``target``. ValueError names every place that was asked, what was wrong there, and DATA_MIRROR."""
+    faults: list[Exception] = []
+    if from_mirror(file, target, faults):
+        return
+    for url in file.urls:
+        try:
+            download(url, file, "", target)
+            return
+        except (OSError, ValueError) as error:
+            _note(faults, error)
+    mirror = os.environ.get("DATA_MIRROR")
+    hint = (
+        f"DATA_MIRROR={mirror} was asked first"
+        if mirror
+        else "DATA_MIRROR is not set; it can name a folder that holds the file"
+    )
+    told = "; ".join(map(str, faults)) or "no address is known"
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_passing, faults), None)
+
+
+def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:
+    """Put a mirror's good copy at ``target``, if there is one; ``faults`` takes what was wrong with others.
+
+    ValueError where DATA_MIRROR itself cannot be used.
+    """
+    mirror = os.environ.get("DATA_MIRROR", "")
+    if not mirror:
+        return False
+    remote = mirror.startswith(("http://", "https://"))
+    folder = Path() if remote else _mirror_folder(mirror)
+    for place, suffix in _places(file):
+        try:
+            if remote:
+                download(f"{mirror.rstrip('/')}/{quote(place)}", file, suffix, target)
+            else:
+                take(folder / place, str(folder / place), file, suffix, target)
+            return True
+        except (NotThere, FileNotFoundError):
+            continue
+        except ValueError as error:
+            _note(faults, error)
+        except OSError as error:  # it does not answer: its other places would keep us waiting as long
+            _note(faults, error)
+            break
+    return False
+
+
+def _places(file: Published) -> Iterator[tuple[str, str]]:
+    for place in (f"{file.folder}/{file.name}", file.name):
+        for suffix in SUFFIXES:
+            yield place + suffix, suffix
+
+
+def mirror_folder() -> Path | None:
+    """DATA_MIRROR where it is a folder; None where it is not set, or an address. ValueError where it cannot be used."""
+    mirror = os.environ.get("DATA_MIRROR", "")
+    return None if not mirror or mirror.startswith(("http://", "https://")) else _mirror_folder(mirror)
+
+
+def _mirror_folder(mirror: str) -> Path:
+    folder = ROOT / Path(mirror).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"DATA_MIRROR={mirror}: {folder} is no folder; allowed: a folder, or an http or https address")
+    return folder
+
+
+def _note(faults: list[Exception], error: Exception) -> None:
+    faults.append(error)
+    log.warning("%s", redacted(str(error)))

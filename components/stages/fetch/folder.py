@@ -1,0 +1,155 @@
+"""The user's own images, ``<class>/*.png`` or ``{train,validation,test}/<class>/*.png``, packed into one tar a split.
+
+The files' bytes are kept as they are (stage 2 decodes them). The tars depend on names and contents alone: members in the order
+of their names' bytes, no times, no owners.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tarfile
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from components.core.settings import DatasetSettings
+from components.stages.fetch.dataset_files import write_index
+
+SPLITS = ("train", "validation", "test")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+MAX_BYTES = 2**29  # of an image file: as many pixels as stage 2 takes, uncompressed, are no more
+JOINERS = "\u200c\u200d"  # invisible, but spelling in some scripts
+FORM = "<path>/<class>/<image> or <path>/{train,validation,test}/<class>/<image>"
+
+log = logging.getLogger(__name__)
+
+Classes = dict[str, list[Path]]  # class name -> its images, both in the order of their names' bytes
+
+
+class Folder:
+    """Images as files; column "label" or "domain" from the folders' names; split "all", or the splits that are there."""
+
+    reads_path = True  # data come in through the user's own folder
+
+    class Settings(DatasetSettings):
+        """``path``: relative to the workspace, or absolute. ``column``: what a folder's name is, a class or an image domain."""
+
+        column: Literal["label", "domain"] = "label"
+
+    @staticmethod
+    def fetch(settings: Folder.Settings, out: Path, seed: int, workspace: Path) -> None:
+        folder = workspace / settings.path
+        skipped: Counter[str] = Counter()
+        splits = read_splits(folder, skipped)
+        if skipped:
+            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
+            log.warning("%s: skipped %s; images are %s", folder, listed, " ".join(IMAGES))
+        for split, classes in splits.items():
+            pack(classes, out / f"{split}.tar")
+        entries = {split: {"archive": f"{split}.tar", "column": settings.column} for split in splits}
+        write_index(out, "files", entries, {settings.column: list(next(iter(splits.values())))})
+
+
+def read_splits(folder: Path, skipped: Counter[str]) -> dict[str, Classes]:
+    """split -> class -> images. ``skipped`` counts hidden files and, by suffix, files that are no images.
+
+    ValueError where the folder does not have one of the two forms, a class holds no image, or the splits' classes differ.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    top = _folders(folder, folder, skipped)
+    if top and all(path.name in SPLITS and _holds_folder(path) for path in top):
+        splits = {path.name: _classes(path, _folders(path, folder, skipped), folder, skipped) for path in top}
+    else:
+        splits = {"all": _classes(folder, top, folder, skipped)}
+    first, *others = splits
+    for split in others:
+        if differing := sorted(set(splits[first]) ^ set(splits[split])):
+            raise ValueError(
+                f"{folder}: {first} and {split} have different classes: {', '.join(differing)} only in one of them"
+            )
+    return splits
+
+
+def _classes(parent: Path, folders: list[Path], root: Path, skipped: Counter[str]) -> Classes:
+    if not folders:
+        raise ValueError(f"{parent}: no class folders; expected {FORM}")
+    seen: dict[str, str] = {}
+    for path in folders:
+        same = seen.setdefault(unicodedata.normalize("NFC", path.name), path.name)
+        if same != path.name:
+            raise ValueError(f"{path}: {path.name!r} and {same!r} look the same, spelt with other code points; rename one")
+    return {path.name: _images(path, root, skipped) for path in folders}
+
+
+def _folders(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
+    """The folders in ``parent``; an image beside them belongs to no class, and is an error."""
+    entries = _entries(parent, root, skipped)
+    for path in entries:
+        if path.is_file() and path.suffix.lower() in IMAGES:
+            raise ValueError(f"{path}: an image beside the class folders; expected {FORM}")
+    skipped.update(_kind(path) for path in entries if path.is_file())
+    return [path for path in entries if path.is_dir()]
+
+
+def _images(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
+    entries = _entries(parent, root, skipped)
+    for path in entries:
+        if path.is_dir():
+            raise ValueError(f"{path}: a folder inside a class folder; expected {FORM}")
+    images = [path for path in entries if path.suffix.lower() in IMAGES]
+    for path in images:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"{path}: {size:,} bytes; an image file may have at most {MAX_BYTES:,}")
+    skipped.update(_kind(path) for path in entries if path.suffix.lower() not in IMAGES)
+    if not images:
+        raise ValueError(f"{parent}: a class folder without images (known suffixes: {' '.join(IMAGES)})")
+    return images
+
+
+def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
+    """What lies in ``parent``, in the order of the names' bytes, hidden things left out and each one proven harmless."""
+    found = []
+    for name in sorted(os.listdir(parent), key=os.fsencode):
+        if name.startswith("."):
+            skipped["hidden"] += 1
+            continue
+        found.append(parent / _plain(name, parent))
+        _stays_inside(found[-1], root)
+    return found
+
+
+def _plain(name: str, parent: Path) -> str:
+    # Cs: the surrogates that stand for bytes which are no UTF-8; Cf: invisible, such as what turns the direction of writing
+    kinds = {unicodedata.category(letter) for letter in name if letter not in JOINERS}
+    if kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
+        raise ValueError(f"{parent}: the name {name!a} is not UTF-8, or holds a line break or another control character")
+    return name
+
+
+def _stays_inside(path: Path, root: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() stops at a link to itself
+        raise ValueError(f"{path}: a link that leads out of {root} is refused")
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path}: neither a file nor a folder")
+
+
+def _holds_folder(path: Path) -> bool:
+    return any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir())
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower() or "without suffix"
+
+
+def pack(classes: Classes, archive: Path) -> None:
+    """An uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents alone."""
+    members = [(f"{name}/{path.name}", path) for name, paths in classes.items() for path in paths]
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for member, path in sorted(members, key=lambda pair: pair[0].encode()):
+            entry = tarfile.TarInfo(member)  # time 0, owner 0, mode 644
+            with path.open("rb") as file:
+                entry.size = os.fstat(file.fileno()).st_size
+                tar.addfile(entry, file)

@@ -1,0 +1,118 @@
+"""The same characters by hand and in print: a mirror's folder ``[{train,test}/]<character>/*.png`` and an installed font.
+
+The folder holds scans such as CASIA-HWDB's (Liu and others, ICDAR 2011): dark on white, of varying size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from components.stages.fetch.dataset_files import write_arrays, write_index
+from components.stages.fetch.folder import Classes
+from components.stages.fetch.mirrored.folders import MirroredSettings, open_folder
+from components.stages.fetch.mirrored.fonts import Face, find_face, require_glyphs
+from components.stages.fetch.mirrored.ink import frame, read_ink
+from components.stages.fetch.mirrored.printing import draw_poses, print_character
+from components.stages.fetch.published import checksum
+
+DOMAINS = ("printed", "handwritten")
+NAMED = 5  # in an error
+
+log = logging.getLogger(__name__)
+
+
+class Handwriting:
+    """Grey [N, size, size], ink bright on 0; label = character, domain = printed or handwritten; the folder's splits.
+
+    The prints of a character are divided over the splits in the proportion of all its scans, by number.
+    """
+
+    class Settings(MirroredSettings):
+        """``font``: a family that is installed, or a font file; ``font_sha256``: its file's sum, where no other may stand in.
+
+        ``image_size`` in pixels; ``samples``: prints a character; ``jitter`` 0 (exact) to 1, see printing.py.
+        """
+
+        font: str = Field(min_length=1)
+        font_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+        image_size: int = Field(ge=8, le=512)
+        samples: int = Field(ge=1, le=10_000)
+        jitter: float = Field(ge=0, le=1)
+
+        @model_validator(mode="after")
+        def _samples_differ(self) -> Handwriting.Settings:
+            if self.samples > 1 and self.jitter == 0:
+                raise ValueError(f"samples {self.samples} with jitter 0 would draw the same image again; allowed: samples 1")
+            return self
+
+    @staticmethod
+    def fetch(settings: Handwriting.Settings, out: Path, seed: int, workspace: Path) -> None:
+        face = find_face(settings.font, workspace, settings.font_sha256)
+        splits = open_folder(settings)
+        characters = _characters(next(iter(splits.values())))
+        require_glyphs(face, characters, settings.font)
+        log.warning("font: %s, SHA-256 %s", face.path.name, checksum(face.path, "0" * 64))
+        scans = {split: _scans(classes, settings.image_size) for split, classes in splits.items()}
+        prints = _prints(settings, face, characters, seed)
+        bounds = _bounds({split: sum(map(len, found)) for split, found in scans.items()}, settings.samples)
+        entries = {split: _write(out, split, [printed[bounds[split]] for printed in prints], scans[split]) for split in splits}
+        write_index(out, "arrays", entries, {"label": characters, "domain": DOMAINS})
+
+
+def _characters(classes: Classes) -> list[str]:
+    if longer := [name for name in classes if len(name) != 1]:
+        raise ValueError(f"folders are named by one character each, found: {', '.join(longer[:NAMED])}")
+    return list(classes)
+
+
+def _scans(classes: Classes, side: int) -> list[np.ndarray]:
+    """For each character uint8 [N, side, side]. ValueError names the files that cannot be read or hold no ink."""
+    faults: list[str] = []
+    found = [_framed(paths, side, faults) for paths in classes.values()]
+    if faults:
+        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+        raise ValueError(f"unreadable images: {'; '.join(faults[:NAMED])}{more}")
+    return [np.stack(images) for images in found]
+
+
+def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndarray]:
+    images = []
+    for path in paths:
+        try:
+            images.append(frame(read_ink(path), side))
+        except ValueError as error:
+            faults.append(f"{'/'.join(path.parts[-3:])}: {error}")
+    return images
+
+
+def _prints(settings: Handwriting.Settings, face: Face, characters: Sequence[str], seed: int) -> list[np.ndarray]:
+    """For each character uint8 [samples, side, side]."""
+    poses = {character: draw_poses(character, settings.samples, seed) * settings.jitter for character in characters}
+    side = settings.image_size
+    return [np.stack([print_character(face, character, side, pose) for pose in poses[character]]) for character in characters]
+
+
+def _bounds(scans: dict[str, int], samples: int) -> dict[str, slice]:
+    """split -> the numbers of its prints, in the proportion of ``scans``. ValueError where a split would get none."""
+    ends = np.rint(np.cumsum(list(scans.values())) / sum(scans.values()) * samples).astype(int).tolist()
+    bounds = {split: slice(start, end) for split, start, end in zip(scans, [0, *ends], ends, strict=False)}
+    if empty := [split for split, part in bounds.items() if part.start == part.stop]:
+        raise ValueError(f"samples: {samples} prints a character leave none for {', '.join(empty)}")
+    return bounds
+
+
+def _write(out: Path, split: str, prints: list[np.ndarray], scans: list[np.ndarray]) -> dict[str, str]:
+    """Character by character, its prints and then its scans."""
+    parts = [part for pair in zip(prints, scans, strict=True) for part in pair]
+    lengths = [len(part) for part in parts]
+    columns = {
+        "image": np.concatenate(parts),
+        "label": np.repeat(np.arange(len(parts)) // 2, lengths).astype(np.int64),
+        "domain": np.repeat(np.arange(len(parts)) % 2, lengths).astype(np.int64),
+    }
+    return write_arrays(out, split, columns)

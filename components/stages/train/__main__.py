@@ -1,0 +1,126 @@
+"""``python -m components.stages.train <run>``: from a view to final weights and curves.
+
+With ``train.processes: N`` it starts N processes of itself on this machine. With torchrun's environment (RANK, WORLD_SIZE, ...)
+it is one of them: so several machines share a training. See components.stages.train.processes.
+"""
+
+import json
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from components.core.artifact import follow_links
+from components.core.batch import ViewFacts
+from components.core.runtime import (
+    Precision,
+    argument,
+    exclusive_device,
+    pick_device,
+    resolve_precision,
+    run_command,
+    set_threads,
+    write_atomically,
+)
+from components.core.settings import RunSettings, Workspace
+from components.registry.tracking import live_curves
+from components.stages.assemble import build_recipe, open_views
+from components.stages.augment.views import View
+from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
+from components.stages.train.curves import Curves
+from components.stages.train.launch import launch
+from components.stages.train.loop import Log, Stopped, train
+from components.stages.train.processes import LAUNCHER, Place, joined, place_in, require_same
+
+WATCHING = ("workers", "checkpoint_every", "log_every")
+
+
+def main() -> None:
+    workspace = Workspace()
+    settings = workspace.run(argument("python -m components.stages.train <run>"))
+    place = place_in(os.environ, settings.train.processes, f"runs.{settings.name}.train")
+    with exclusive_device(*devices_to_hold(place, settings.train.processes)):
+        if place is None:
+            sys.exit(launch(["-m", "components.stages.train", settings.name], settings.train.processes))
+        device = pick_device(place.local_rank)
+        with joined(place, device):
+            take_part(workspace, settings, place, device)
+
+
+def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
+    """All that this machine uses, in one hand: the launcher's, or else the machine's first process's."""
+    if place is None:
+        return [pick_device(rank) for rank in range(processes)]
+    mine = place.local_rank == 0 and LAUNCHER not in os.environ
+    return [pick_device(rank) for rank in range(place.local_world)] if mine else []
+
+
+def take_part(workspace: Workspace, settings: RunSettings, place: Place, device: torch.device) -> None:
+    """Train as one of the processes; rank 0 writes what comes of it."""
+    set_threads(settings.train.threads)
+    links = follow_links(workspace, settings.name, "train")
+    views = open_views(workspace, settings, links)
+    check_split(settings, views["main"].facts)
+    recipe = build_recipe(settings, views, links)
+    precision = resolve_precision(settings.train.precision, device, recipe.bf16_hurts)
+    require_same_inputs(settings, views, device, precision)
+    checkpoints: Checkpoints | None = None
+    observed: AbstractContextManager[Log] = nullcontext(lambda step, point: None)
+    if place.rank == 0:
+        conditions = {"device": device.type, "precision": precision, "processes": place.world}
+        key = fingerprint(workspace, f"train@{settings.name}", **conditions)
+        checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key)
+        observed = live_curves(workspace, settings.name, key, killed=(Stopped,))
+        among = f", {place.world} processes" if place.world > 1 else ""
+        print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}", file=sys.stderr)
+    with observed as log:
+        curves = train(recipe, views, settings.train, device=device, precision=precision, checkpoints=checkpoints, log=log)
+    if place.rank == 0:
+        resolved = {"precision": precision, "device": device.type}
+        write_outs(workspace, settings, views["main"].facts, recipe=recipe, curves=curves, resolved=resolved)
+
+
+def require_same_inputs(settings: RunSettings, views: dict[str, View], device: torch.device, precision: Precision) -> None:
+    """On machines with clones of their own: all processes train the same thing."""
+    data = {role: view.facts.digest for role, view in views.items()}
+    deciding = (settings.recipe, settings.model, settings.train, data, device.type, precision, torch.__version__)
+    require_same("settings, data, device and torch version", repr(deciding).encode())
+
+
+def write_outs(
+    workspace: Workspace, settings: RunSettings, view: ViewFacts, *, recipe: Any, curves: Curves, resolved: dict[str, str]
+) -> None:
+    """``outputs/train/<run>``: weights.pt, settings.json, curves.csv."""
+    out = workspace.folder / "outputs" / "train" / settings.name
+    out.mkdir(parents=True, exist_ok=True)
+    carried: dict[str, Any] = {
+        "recipe": settings.recipe,
+        "view": asdict(view),
+        "model": {"name": settings.model.name, **settings.model.options},
+        "train": settings.train.model_dump() | resolved,
+    }
+    # How the work was cut up and watched decides no weight, and must not change the file that holds them.
+    deciding = {key: value for key, value in carried["train"].items() if key not in WATCHING}
+    state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
+    write_atomically(out / "weights.pt", serialise({"settings": carried | {"train": deciding}, "state": state}))
+    write_atomically(out / "settings.json", (json.dumps(carried, indent=1, sort_keys=True) + "\n").encode())
+    write_atomically(out / "curves.csv", curves.to_csv())
+
+
+def check_split(settings: RunSettings, view: ViewFacts) -> None:
+    """Before hours of training: the view has the split that the run is to be scored on."""
+    wanted = getattr(settings.evaluate, "split", "test")
+    if wanted not in view.counts:
+        there = ", ".join(sorted(view.counts))
+        raise ValueError(f"runs.{settings.name}.evaluate.split: {wanted!r} is not in view {view.name!r}; it has: {there}")
+
+
+if __name__ == "__main__":
+    try:
+        run_command(main)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(143)

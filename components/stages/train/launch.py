@@ -1,0 +1,134 @@
+"""Several processes on this machine by torchrun's launcher, in this very process: it is the agent.
+
+Unlike ``torchrun --standalone`` it opens no port (torch's store would listen on every address and unpickle what it is told):
+the processes meet through files that only this user can read, and talk over the loopback. What rank 0 writes goes where our own
+output goes; the others write into files, whose last lines are shown where theirs is the fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.stages.train.processes import LAUNCHER, MEETING
+
+LINES = 12  # of a failed process's output: with what DVC adds they stay within the last lines that a flow shows
+STOPPED = 128 + signal.SIGTERM
+PATIENCE = 3600  # seconds to write a checkpoint after SIGTERM; who stops us may be less patient
+
+
+def launch(command: list[str], processes: int) -> int:
+    """Run ``python <command>`` as ``processes`` processes of one training; the exit code of the one that failed, or 0.
+
+    SIGTERM and SIGINT reach all of them as SIGTERM; our code is then 128 + signal. They end when we do, however we end.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
+    silence("torch.distributed.elastic")  # what it has to say is said by `blame`
+    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as name, stopped_once() as stopped:
+        folder = Path(name)
+        with environment(folder):
+            try:
+                elastic_launch(configuration(folder, processes), sys.executable)(*command)
+            except ChildFailedError as error:
+                return blame(error.failures, processes, folder)
+            except SignalException:
+                return 128 + stopped[0]
+    return 0
+
+
+def silence(package: str) -> None:
+    """Torch's agent gives each of its loggers a level of its own when it is imported."""
+    for name in [package, *logging.root.manager.loggerDict]:
+        if name.startswith(package):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def configuration(folder: Path, processes: int) -> Any:
+    """As ``torchrun --nnodes 1 --nproc-per-node <processes> --max-restarts 0``: a restart is the flow's to decide."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+    from torch.distributed.launcher.api import LaunchConfig
+
+    others = dict.fromkeys(range(1, processes), Std.ALL)
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="training",
+        max_restarts=0,
+        rdzv_backend="c10d",
+        rdzv_endpoint=str(folder / "rendezvous"),
+        rdzv_configs={"store_type": "file", "keep_alive_interval": PATIENCE},  # each sign of life makes the file longer
+        local_addr="127.0.0.1",
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs"), redirects=others),
+        signals_to_handle="SIGQUIT",  # the others are `stopped_once`'s
+        shutdown_timeout=PATIENCE,
+    )
+
+
+@contextmanager
+def environment(folder: Path) -> Iterator[None]:
+    """What agent and processes read from the environment, for the length of the block."""
+    before = dict(os.environ)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    os.environ |= {MEETING: str(folder / "meeting"), LAUNCHER: str(os.getpid()), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def stopped_once() -> Iterator[list[int]]:
+    """The first SIGTERM, SIGINT or SIGHUP ends the processes in order; yields the list that it is noted in.
+
+    More may follow, of a leash or of the kernel when DVC ends before us, and must not break off the wait for the checkpoint.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+
+    received: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        received.append(number)
+        if len(received) == 1:
+            raise SignalException(f"signal {number}", signal.SIGTERM)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def blame(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
+    """Show what the process at fault wrote and say which it is; its exit code, 128 + signal where it was killed.
+
+    ``failures``: torch's, by rank. The others end since it ended: with the code of a lost process, or of SIGTERM, which the
+    agent sends them.
+    """
+    from components.core.errors import EXIT
+
+    follows = (EXIT, STOPPED, -signal.SIGTERM)
+    # An error of its own tells most; then a signal; rank 0's first, since all may have found the same fault.
+    rank, first = min(failures.items(), key=lambda item: (item[1].exitcode in follows, item[1].exitcode < 0, item[0]))
+    if first.exitcode == STOPPED:
+        return STOPPED
+    if rank > 0:
+        for path in folder.glob(f"logs/*/attempt_0/{rank}/stderr.log"):
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            print(*lines[-LINES:], sep="\n", file=sys.stderr)  # noqa: T201
+    how = f"(pid {first.pid}) was killed by {first.signal_name()}" if first.exitcode < 0 else "failed"
+    print(f"\nprocess {rank} of {processes} {how}; the others were ended", file=sys.stderr)  # noqa: T201
+    return int(first.exitcode) if first.exitcode > 0 else 128 - int(first.exitcode)

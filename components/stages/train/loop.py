@@ -1,0 +1,232 @@
+"""The one training loop. A step is one ``training_step`` of the recipe; everything that is not the paper's is here."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from tqdm import tqdm
+
+from components.core.batch import Batch, check, to_unit_range
+from components.core.runtime import Precision, mix
+from components.core.step import NonFiniteLoss, processes, raise_if_not_finite
+from components.core.strict import Strict
+from components.stages.augment.loader import training_batches
+from components.stages.augment.views import View
+from components.stages.train.average import Averages
+from components.stages.train.checkpoint import Checkpoints
+from components.stages.train.curves import Curves
+from components.stages.train.processes import anyone, digest, from_rank_0, require_same
+from components.stages.train.schedule import Schedule, learning_rate_scale
+
+Log = Callable[[int, Mapping[str, float]], None]
+
+
+class LoopSettings(Strict):
+    """The loop's part of a run's ``train`` block; the recipe adds its own keys."""
+
+    seed: int = Field(ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
+    threads: int = Field(ge=1, le=256, description="CPU threads of a process; bits of the result depend on it")
+    processes: int = Field(default=1, ge=1, le=4096, description="that share each batch; bits of the result depend on it")
+    precision: Literal["fp32", "bf16", "auto"]
+    steps: int = Field(ge=1, description="updates, the only unit of training time")
+    warmup: int = Field(default=0, ge=0, description="updates of linear learning-rate warm-up")
+    schedule: Schedule = "cosine"
+    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights")
+    workers: int = Field(default=0, ge=0, le=64, description="processes that prepare batches; the result does not depend on it")
+    compile: bool = Field(default=False, description="torch.compile the networks")
+    checkpoint_every: int = Field(default=500, ge=1, description="updates")
+    log_every: int = Field(default=20, ge=1, description="updates")
+
+
+class Stopped(Exception):
+    """SIGTERM came; the checkpoint at ``step`` holds everything."""
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped by SIGTERM, checkpoint at step {step}")
+
+
+def train(
+    recipe: Any,
+    views: Mapping[str, View],
+    settings: LoopSettings,
+    *,
+    device: torch.device,
+    precision: Precision,
+    checkpoints: Checkpoints | None,
+    log: Log,
+) -> Curves:
+    """Take ``recipe`` from its last checkpoint (or step 0) to ``settings.steps`` and leave the final (averaged) weights in it.
+
+    On a CPU in fp32 the result does not depend on where the training was interrupted: batches, augmentation, noise and dropout
+    are functions of the step. ``checkpoints``: rank 0's; None on all other processes. Raises NonFiniteLoss with the step and
+    the terms, and Stopped after SIGTERM, on all processes at the same step.
+    """
+    recipe.to(device=device, memory_format=torch.channels_last).train()
+    state = TrainingState(recipe, settings, device)
+    start = state.restore(checkpoints)
+    if processes()[1] > 1:
+        require_same("initial weights", digest(recipe.state_dict()))
+    if settings.compile:
+        for network in recipe.children():
+            network.compile()
+    feeds = open_feeds(recipe, views, settings, start)
+    with progress(settings, start) as bar, closing_all(feeds), termination() as terminated:
+        for step in range(start, settings.steps):
+            done = step + 1
+            with naming(step):
+                state.update({role: to_device(next(feed), device) for role, feed in feeds.items()}, step, precision)
+                stop = anyone(terminated())
+                if done % settings.log_every == 0 or done == settings.steps:
+                    state.log(done, bar, log)
+                if stop or (done % settings.checkpoint_every == 0 and done < settings.steps):
+                    state.save(done, checkpoints)
+            bar.update()
+            if stop:
+                raise Stopped(done)
+    state.averages.swap_in()
+    return state.curves
+
+
+class TrainingState:
+    """All that changes while training: weights, optimizers, averages, curves."""
+
+    def __init__(self, recipe: Any, settings: LoopSettings, device: torch.device):
+        self.recipe, self.settings, self.device = recipe, settings, device
+        self.averages = Averages(recipe.averaged, settings.average_decay)
+        self.curves = Curves()
+        self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
+
+    def update(self, batches: dict[str, Batch], step: int, precision: str) -> None:
+        """One ``training_step`` at its learning rate, with dropout drawn from (seed, step)."""
+        if step == 0:
+            for batch in batches.values():
+                check(batch)
+        self.scale_learning_rates(step)
+        torch.manual_seed(mix(self.settings.seed, "step", step, processes()[0]))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            scalars = self.recipe.training_step(batches, step)
+        self.averages.update()
+        self.curves.add(scalars)
+
+    def scale_learning_rates(self, step: int) -> None:
+        """Set every group to its own learning rate times the schedule's factor at ``step``."""
+        s = self.settings
+        scale = learning_rate_scale(step, steps=s.steps, warmup=s.warmup, schedule=s.schedule)
+        for name, optimizer in self.recipe.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * scale
+
+    def log(self, step: int, bar: tqdm[Any], log: Log) -> None:
+        """Close a point of the curves, show it, and pass it on."""
+        raise_if_not_finite()
+        rate = max(group["lr"] for o in self.recipe.optimizers.values() for group in o.param_groups)
+        point = self.curves.close(step, learning_rate=rate)
+        bar.set_postfix({name: f"{value:.4g}" for name, value in point.items()}, refresh=False)
+        log(step, point)
+
+    def save(self, step: int, checkpoints: Checkpoints | None) -> None:
+        """Write a checkpoint after ``step`` updates, never one of broken weights; all processes wait until it is written."""
+        raise_if_not_finite()
+        state = self.state_dict()
+        if checkpoints:
+            checkpoints.save(step, state)
+        anyone(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds. All processes must call it."""
+        return {
+            "recipe": self.recipe.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
+            "averages": self.averages.state_dict(),
+            "curves": self.curves.state_dict(),
+        }
+
+    def restore(self, checkpoints: Checkpoints | None) -> int:
+        """Load the newest checkpoint, which rank 0 reads for all; returns the number of updates that it holds."""
+        found = from_rank_0(checkpoints.latest() if checkpoints else None)
+        if found is None:
+            return 0
+        step, state = found
+        self.recipe.load_state_dict(state["recipe"])
+        for name, optimizer in self.recipe.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.averages.load_state_dict(state["averages"])
+        self.curves.load_state_dict(state["curves"], self.device)
+        if checkpoints:
+            print(f"resuming from the checkpoint at step {step}", file=sys.stderr)  # noqa: T201
+        return int(step)
+
+
+def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
+    """role -> batches of uint8 images from update ``start`` on, this process's share of each."""
+    rank, world = processes()
+    feeds = {}
+    for role, stream in recipe.streams().items():
+        if stream.view not in views:
+            raise ValueError(f"stream {role!r} reads the view {stream.view!r}; this run has: {', '.join(sorted(views))}")
+        feeds[role] = training_batches(
+            views[stream.view],
+            stream,
+            role=role,
+            seed=settings.seed,
+            start_step=start,
+            steps=settings.steps,
+            workers=settings.workers,
+            rank=rank,
+            world=world,
+        )
+    return feeds
+
+
+def progress(settings: LoopSettings, start: int) -> tqdm[Any]:
+    """Rank 0's progress bar."""
+    options = {"unit": "step", "file": sys.stderr, "mininterval": 1.0, "dynamic_ncols": True}
+    return tqdm(total=settings.steps, initial=start, disable=processes()[0] > 0, **options)
+
+
+@contextmanager
+def naming(step: int) -> Iterator[None]:
+    """Put the step into the message of a loss that is not finite."""
+    try:
+        yield
+    except NonFiniteLoss as error:
+        raise NonFiniteLoss(f"step {step}: {error}") from None
+
+
+@contextmanager
+def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
+    """Close every feed, and with it its workers."""
+    try:
+        yield
+    finally:
+        for feed in feeds.values():
+            with closing(feed):
+                pass
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on ``device``, its image as float32 [N, C, H, W] in [-1, 1]; bytes travel, floats are made there."""
+    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    moved["image"] = to_unit_range(moved["image"])
+    return moved
+
+
+@contextmanager
+def termination() -> Iterator[Callable[[], bool]]:
+    """Yields a function that tells whether SIGTERM came, so that the step in flight is finished first.
+
+    Once it came the process is about to end, and deaf to more: a parent that is killed tells its child once for each of its
+    threads, and the second word, minutes or microseconds later, would end the process before its own last words.
+    """
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if received else before)

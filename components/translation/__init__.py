@@ -1,0 +1,1 @@
+"""Evaluation that the families of translators share."""

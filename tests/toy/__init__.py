@@ -1,0 +1,1 @@
+"""A family that asks for everything that the protocol promises."""
