@@ -187,7 +187,7 @@ class Workspace:
 
     def run(self, name: str) -> RunSettings:
         """The run with every block parsed by the class that reads it."""
-        from components.families import RECIPES
+        from components.families import RECIPES, evaluation
         from components.stages.detect.settings import DetectSettings
         from components.stages.train.loop import LoopSettings
 
@@ -205,7 +205,7 @@ class Workspace:
             train=train,
             detect=parse(DetectSettings, run.detect, f"{key}.detect"),
             export=parse(recipe.Export, run.export, f"{key}.export"),
-            evaluate=parse(recipe.Evaluate, run.evaluate, f"{key}.evaluate"),
+            evaluate=parse(evaluation(run.recipe).Settings, run.evaluate, f"{key}.evaluate"),
         )
 
     def links(self, run: str, stage: str) -> dict[str, Path]:

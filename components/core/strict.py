@@ -8,7 +8,7 @@ import inspect
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -30,7 +30,12 @@ def check_name(name: str) -> str:
 
 
 class Strict(BaseModel):
-    """Base of every settings class: unknown keys, wrong types and later changes are errors."""
+    """Base of every settings class: unknown keys, wrong types and later changes are errors.
+
+    ``renamed``: old name of a setting -> its name today; who still writes the old one is told the new one.
+    """
+
+    renamed: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -62,20 +67,24 @@ def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
     location = [str(part) for part in fault["loc"] if part != "[key]"]
     path = ".".join([key, *location] if key else location)
     if fault["type"] == "extra_forbidden":
-        allowed = _fields_at(cls, location[:-1])
+        owner = _class_at(cls, location[:-1])
+        renamed = getattr(owner, "renamed", {})
+        if location[-1] in renamed:
+            return f"{path}: renamed; it is called {renamed[location[-1]]!r} now"
+        allowed = sorted(field.alias or name for name, field in owner.model_fields.items())
         return f"{path}: unknown key (value {fault['input']!r}); {_choices(location[-1], allowed)}"
     if fault["type"] == "missing":
         return f"{path}: missing; {_field_hint(cls, location)}"
     return f"{path}: {fault['input']!r} is not allowed: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
-def _fields_at(cls: Any, location: list[str]) -> list[str]:
-    """The keys that the settings class at ``location`` below ``cls`` takes (its own, where the path leaves the classes)."""
+def _class_at(cls: Any, location: list[str]) -> Any:
+    """Return the settings class at ``location`` below ``cls``, or the last class on the path."""
     for part in location:
         field = getattr(cls, "model_fields", {}).get(part)
         for candidate in _classes(field.annotation) if field else []:
             cls = candidate
-    return sorted(field.alias or name for name, field in cls.model_fields.items())
+    return cls
 
 
 def _classes(annotation: Any) -> list[type[BaseModel]]:

@@ -9,8 +9,7 @@ from components.core.artifact import follow_links
 from components.core.batch import Split
 from components.core.recipe import Report
 from components.core.settings import Workspace
-from components.core.strict import resolve
-from components.families import RECIPES
+from components.families import evaluation
 from components.serving.loading import load_served
 from components.stages.augment.views import open_view
 
@@ -27,6 +26,5 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     views = {role: open_view(folder) for role, folder in folders.items()}
     splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
-    recipe = resolve(RECIPES, settings.recipe, f"runs.{run}.recipe")
-    report: Report = recipe.evaluate(load_served(export), splits, settings, links)
+    report: Report = evaluation(settings.recipe).evaluate(load_served(export), splits, settings, links)
     return report
