@@ -106,7 +106,7 @@ class Recipe(Protocol):
     """A family: networks + objective + optimizers + evaluation. Also an ``nn.Module``, for to, train, eval and state_dict.
 
     ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
-    ``bf16_hurts``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
+    ``prefers_fp32``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
     others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
     ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
 
@@ -121,7 +121,7 @@ class Recipe(Protocol):
     Evaluate: type[Strict]
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
-    bf16_hurts: bool
+    prefers_fp32: bool
     detects: bool
 
     @classmethod

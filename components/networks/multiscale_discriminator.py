@@ -22,7 +22,7 @@ class MUNITDiscriminator(nn.Module):
     the whole image, but at most 3. At 256 px these are the published 4 and 3.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self, *, image_size: int, channels: int, width: int = 64, layers: int | None = None, scales: int | None = None

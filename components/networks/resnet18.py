@@ -41,7 +41,7 @@ class ResNet18(nn.Module):
     ``width`` (>= 1): channels of the first stage; the stages have 1, 2, 4 and 8 times as many, features F = 8 * width.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(self, *, image_size: int, channels: int, num_classes: int, width: int = 64):
         super().__init__()

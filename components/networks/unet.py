@@ -31,7 +31,7 @@ class UNet(nn.Module):
     image of any size with the same channels. None, None and False: unconditional.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class AttentionPool(nn.Module):
 class UNetClassifier(nn.Module):
     """x_t and the time -> class logits; settings as ``UNet``'s."""
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ class ViT(nn.Module):
     2016, arXiv 1603.09382), rising linearly from 0 in the first block to p in the last.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def _loops(name, options, batch):
     network = resolve(MODELS, name, "")(image_size=32, channels=3, num_classes=10, **options)
     recipe = Classification(settings, facts, copy.deepcopy(network))
     device = torch.device("cpu")
-    precision = resolve_precision("auto", device, recipe.bf16_hurts)
+    precision = resolve_precision("auto", device, recipe.prefers_fp32)
     recipe.to(memory_format=torch.channels_last).train()
     state = TrainingState(recipe, settings.train, device)
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size=(batch, 32, 32, 3), dtype=np.uint8))

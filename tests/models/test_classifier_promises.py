@@ -77,8 +77,8 @@ def test_channels_last_gives_the_same_result(name: str) -> None:
     assert torch.allclose(network(images().contiguous(memory_format=torch.channels_last))[0], plain, atol=1e-5)
 
 
-def test_bf16_hurts_is_known_before_building(name: str) -> None:
-    assert resolve(MODELS, name, "name").bf16_hurts is (name == "pp_lcnet")
+def test_prefers_fp32_is_known_before_building(name: str) -> None:
+    assert resolve(MODELS, name, "name").prefers_fp32 is (name == "pp_lcnet")
 
 
 def test_every_setting_has_a_default_and_the_data_facts_have_none(name: str) -> None:

@@ -32,7 +32,7 @@ class Toy(nn.Module):
 
     Roles: ClassVar[dict] = {}
     Train, Export, Evaluate = TrainSettings, NoSettings, NoSettings
-    bf16_hurts = False
+    prefers_fp32 = False
     detects = False
 
     def __init__(self, settings, view):

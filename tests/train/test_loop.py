@@ -158,9 +158,9 @@ def test_bf16_trains_and_auto_asks_hardware_and_recipe(view, tmp_path):
     _, curves = train(view, settings_of("resnet18", steps=8), tmp_path, precision="bf16")
     assert all(np.isfinite(point["loss"]) for point in curves.points)
     cpu = torch.device("cpu")
-    assert resolve_precision("auto", cpu, bf16_hurts=False) == ("bf16" if multiplies_bf16(cpu) else "fp32")
-    assert resolve_precision("auto", cpu, bf16_hurts=True) == "fp32"
-    assert resolve_precision("bf16", cpu, bf16_hurts=True) == "bf16"
+    assert resolve_precision("auto", cpu, prefers_fp32=False) == ("bf16" if multiplies_bf16(cpu) else "fp32")
+    assert resolve_precision("auto", cpu, prefers_fp32=True) == "fp32"
+    assert resolve_precision("bf16", cpu, prefers_fp32=True) == "bf16"
 
 
 def test_images_reach_the_network_channels_last_and_in_range(view, tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ class Classification(nn.Module):
     detects = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
-    bf16_hurts: bool
+    prefers_fp32: bool
 
     def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module):
         super().__init__()
@@ -88,7 +88,7 @@ class Classification(nn.Module):
         self.classifier = Classifier(network, *standardisation(settings.train.standardise, view))
         self.optimizers = {"network": make_optimizer(network, settings.train)}
         self.averaged = {"classifier": self.classifier}
-        self.bf16_hurts = bool(getattr(network, "bf16_hurts", False))
+        self.prefers_fp32 = bool(getattr(network, "prefers_fp32", False))
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:

@@ -59,7 +59,7 @@ class Diffusion(nn.Module):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizers = {"model": Adam(trained, lr=self.settings.learning_rate, betas=self.settings.betas, fused=True)}
         self.averaged = {"model": model}
-        self.bf16_hurts = bool(model.network.bf16_hurts)
+        self.prefers_fp32 = bool(model.network.prefers_fp32)
         text = self.conditions.text
         tokens = tokens_of([text.of(name) for name in view.classes["label"]], text.context) if text else None
         self.register_buffer("captions", tokens, persistent=False)

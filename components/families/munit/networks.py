@@ -118,7 +118,7 @@ class MUNIT(nn.Module):
     4 from 64 px, else 3.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -79,7 +79,7 @@ class MUNITRecipe(nn.Module):
     }
     Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
     detects = False
-    bf16_hurts = True  # the balance of the two sides is unproven in it
+    prefers_fp32 = True  # the balance of the two sides is unproven in it
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
 

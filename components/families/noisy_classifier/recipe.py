@@ -87,7 +87,7 @@ class NoisyClassifier(nn.Module):
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         self.optimizers = {"network": AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)}
         self.averaged = {"classifier": self.classifier}
-        self.bf16_hurts = bool(network.bf16_hurts)
+        self.prefers_fp32 = bool(network.prefers_fp32)
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:

@@ -81,7 +81,7 @@ class GatedPixelCNN(nn.Module):
     ``width`` features in each stack (a multiple of the number of colours), ``depth`` layers, the first with a kernel of 7.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ class PixelCNN(nn.Module):
     pixels into earlier ones: likelihoods are those of eval mode.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
     takes_label: ClassVar[bool] = False
 
     def __init__(self, *, channels: int, levels: int = 256, width: int = 128, depth: int = 15, batch_norm: bool = True):

@@ -118,7 +118,7 @@ class PixelCNNRecipe(nn.Module):
         rate, betas = settings.train.learning_rate, (settings.train.momentum, 0.999)
         self.optimizers = {"network": Adam(network.parameters(), lr=rate, betas=betas, fused=True)}
         self.averaged = {"density": self.density}
-        self.bf16_hurts = bool(network.bf16_hurts)
+        self.prefers_fp32 = bool(network.prefers_fp32)
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> PixelCNNRecipe:

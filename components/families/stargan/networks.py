@@ -161,7 +161,7 @@ class Discriminator(nn.Module):
 class StarGAN(nn.Module):
     """Both networks. ``num_labels``: number of labels of each data set, in the order of the label vector."""
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

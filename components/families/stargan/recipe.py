@@ -40,7 +40,7 @@ class StarGANRecipe(nn.Module):
     }
     Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
     detects = False
-    bf16_hurts = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
+    prefers_fp32 = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     labels: Tensor

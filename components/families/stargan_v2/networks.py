@@ -126,7 +126,7 @@ class StarGANv2(nn.Module):
     ``mapping_width``: of the mapping network's hidden layers; the rest: see the networks.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,

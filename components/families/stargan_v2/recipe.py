@@ -59,7 +59,7 @@ class StarGANv2Recipe(nn.Module):
         "evaluate": ("domains", "content", "modes", "alexnet", "lpips"),
     }
     Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
-    bf16_hurts = True
+    prefers_fp32 = True
     detects = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]

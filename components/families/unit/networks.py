@@ -43,7 +43,7 @@ class UNIT(nn.Module):
     of the encoder and of the decoder. ``enc`` (image -> mean) and ``dec`` (latent -> image) are modules to export.
     """
 
-    bf16_hurts: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = False
 
     def __init__(self, *, image_size: int, channels: int, width: int = 64, downsamplings: int = 2, blocks: int = 4):
         super().__init__()

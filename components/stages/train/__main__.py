@@ -65,7 +65,7 @@ def take_part(workspace: Workspace, settings: RunSettings, place: Place, device:
     views = open_views(workspace, settings, links)
     check_split(settings, views["main"].facts)
     recipe = build_recipe(settings, views, links)
-    precision = resolve_precision(settings.train.precision, device, recipe.bf16_hurts)
+    precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
     require_same_inputs(settings, views, device, precision)
     checkpoints: Checkpoints | None = None
     observed: AbstractContextManager[Log] = nullcontext(lambda step, point: None)
