@@ -89,7 +89,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m components.core.settings > /dev/null
+	$(BIN)/python -m components check > /dev/null
 	$(BIN)/python -m pytest tests/test_graph.py
 	$(BIN)/python tests/audit
 

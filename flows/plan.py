@@ -6,14 +6,17 @@ one study with a broken params.yaml would stop the root and all other studies.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
-from components.stages.link.wire import contents
+from components.stages.code.stage import contents
 from flows import dvc_entries
 from flows.project import Project
 from flows.shared import remote_address, unshared
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
     from networkx import DiGraph  # type: ignore[import-untyped]
 
+CODE, CODE_FOLDER = "code", "outputs/code"
 IsPublished = Callable[[Workspace, str], object]
 
 FORCED = ("train", "detect", "export", "evaluate", "ood_table")  # a run's own chain: what --force runs again
@@ -73,8 +77,8 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     """The plan for the chosen runs. SettingsError where DVC cannot read the workspace's params.yaml or dvc.yaml.
 
     A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
-    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``wire``
-    will write can be told beforehand, and nothing follows where that stands already: not every edit of code is of every run.
+    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``code``
+    will write can be told beforehand (``code_changes``): not every edit of code is of every stage.
     """
     check_user_folders(project.workspace)
     graph, status, address = _ask_dvc(project, runs)
@@ -84,7 +88,7 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     order = _order(graph)
     for name in order:
         planned = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
-        upstream = [stage for stage in planned if not _writes_what_stands(project.workspace, stage)]
+        upstream = [stage for stage in planned if stage != CODE]
         why = reasons.get(name, []) + ["forced"] * (name in forced)
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
@@ -95,18 +99,6 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     rest = [name for name in order if name not in chosen]
     kept_here = unshared(project, address, rest) if address else ()
     return Plan(runs, tuple(stages), len(rest), unpublished, address, kept_here)
-
-
-def _writes_what_stands(workspace: Workspace, stage: str) -> bool:
-    """Whether ``stage`` is a ``wire`` whose outs are already as it will write them."""
-    kind, _, run = stage.partition("@")
-    if kind != "wire":
-        return False
-    try:
-        texts = contents(workspace, run)
-    except SettingsError:  # it will say so itself
-        return False
-    return all(path.is_file() and path.read_text(encoding="utf-8") == text for path, text in texts.items())
 
 
 def ends(run: str) -> tuple[str, ...]:
@@ -134,7 +126,10 @@ def _ask_dvc(project: Project, runs: tuple[str, ...]) -> tuple[DiGraph, dict[str
                 dvc_entries.fill(stage, entries.get(stage.name))
                 graph.nodes[stage.name]["recorded"] = any(out.hash_info for out in stage.outs)
             address = remote_address(repo, project.params.pipeline.remote)
-            return graph, {stage.name: _status(stage) for stage in stages}, address
+            status = {stage.name: _status(stage) for stage in stages}
+            if CODE in graph:
+                status = code_changes(project.workspace, stages, status)
+            return graph, status, address
     except (DvcException, OSError) as error:
         cause = f": {error.__cause__}" if error.__cause__ else ""
         hint = "; `python -m flows doctor --fix` keeps what of it is whole" if "dvc.lock" in str(error) else ""
@@ -172,6 +167,50 @@ def _status(stage: PipelineStage) -> list[Any]:
     except LockError:
         return ["held by another DVC process"]
     return found
+
+
+def code_changes(workspace: Workspace, stages: Iterable[PipelineStage], status: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """``status`` with what stage ``code`` will write instead of what lies in outputs/code.
+
+    A stage whose recorded digest of code is the one that will be written has not changed, whatever lies there now.
+    """
+    try:
+        texts = contents(workspace)
+    except SettingsError:  # stage `code` will say so itself
+        return status
+    changed: dict[str, list[Any]] = {}
+    for stage in stages:
+        entries = [_without_code(entry) for entry in status[stage.name]]
+        for dep in stage.deps:
+            file = str(dep.def_path).removeprefix(f"{CODE_FOLDER}/")
+            if file in texts and dep.hash_info and dep.hash_info.value != _md5(texts[file]):
+                entries.append(_edited(workspace.folder / CODE_FOLDER / file, texts[file]))
+        changed[stage.name] = [entry for entry in entries if entry]
+    return changed
+
+
+def _without_code(entry: Any) -> Any:
+    """A status entry without the changes of files in outputs/code."""
+    deps = entry.get("changed deps") if isinstance(entry, dict) else None
+    if deps is None:
+        return entry
+    others = {name: change for name, change in deps.items() if not str(name).startswith(f"{CODE_FOLDER}/")}
+    return {what: changes for what, changes in (entry | {"changed deps": others}).items() if changes}
+
+
+def _edited(path: Path, text: str) -> str:
+    """Which files of code differ from those of the digests at ``path``, where these can be read."""
+    new = json.loads(text)
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "code changed"
+    files = sorted(file for file in {*old, *new} if old.get(file) != new.get(file))
+    return f"code changed: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}" if files else "code changed"
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _reasons(status: list[Any], recorded: bool) -> list[str]:

@@ -127,7 +127,7 @@ def publish(run: str, crew: Crew, log: Log) -> Outcome:
     if published(crew.project.workspace, run):
         return Outcome("published", 0.0)
     with crew.cores.take(1):
-        ended = _run([sys.executable, "-m", "components.stages.evaluate", run, "--publish"], f"publish@{run}", crew, log, {})
+        ended = _run([sys.executable, "-m", "components", "publish", run], f"publish@{run}", crew, log, {})
     return Outcome("published", ended.seconds)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from components.command import run_command
 from components.core.errors import EXIT, Unavailable, is_passing
 from components.core.redact import redacted
-from components.core.runtime import run_command
 from components.registry.tracking import TrackingRefused, TrackingUnavailable
 from components.stages.fetch import download
 from components.stages.fetch.download import bring

@@ -95,7 +95,7 @@ def test_outs_come_back_from_the_cache_and_the_work_folder_is_rebuilt(project):
     assert "Running stage" not in run("dvc", "repro", cwd=project).stdout
     assert (project / "dvc.lock").read_bytes() == before
     for name in ("toy", "own"):
-        run("python", "-m", "components.stages.evaluate", name, "--publish", cwd=project)
+        run("python", "-m", "components", "publish", name, cwd=project)
         assert json.loads((project / f".work/published/{name}.json").read_text())["version"] == 1
 
 

@@ -16,7 +16,7 @@ from components.stages.checks import build_without_memory, check_run
 def workspace(tmp_path):
     """A workspace of the classification recipe, and a function that changes one value of it."""
     base = toy_params()
-    base["datasets"]["digits"]["path"] = str(ROOT / "components/stages/fetch/digits.py")
+    base["datasets"]["digits"]["path"] = str(ROOT / "components/stages/fetch/built_in.txt")
     base["links"] = {}
     base["runs"] = {
         "net": {
@@ -113,7 +113,7 @@ def everything(workspace):
     for name in workspace.params.views:
         workspace.view(name)
     for name in workspace.params.runs:
-        workspace.run(name)
+        workspace.run(name).parsed()
         workspace.gates(name)
 
 
@@ -242,11 +242,11 @@ def test_a_role_is_taken_once(workspace):
 
 def test_the_command_prints_resolved_runs_or_exits_2(tmp_path, workspace):
     workspace("", None)
-    printed = run("python", "-m", "components.core.settings", cwd=tmp_path, PYTHONPATH=str(ROOT)).stdout
+    printed = run("python", "-m", "components", "check", cwd=tmp_path, PYTHONPATH=str(ROOT)).stdout
     assert "runs.net: recipe=classification view=plain" in printed
     assert "warmup=0" in printed, "defaults are shown too"
     workspace("runs.net.train.lerning_rate", 1)
-    failed = run("python", "-m", "components.core.settings", cwd=tmp_path, check=False, PYTHONPATH=str(ROOT))
+    failed = run("python", "-m", "components", "check", cwd=tmp_path, check=False, PYTHONPATH=str(ROOT))
     assert failed.returncode == 2
     assert failed.stderr.startswith("params.yaml: runs.net.train.lerning_rate: unknown key (value 1)")
     assert "Traceback" not in failed.stderr

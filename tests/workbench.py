@@ -87,7 +87,7 @@ def toy_params(**train: object) -> dict:
         "root": ".",
         "seed": 0,
         "pipeline": {"runs": ["toy"]},
-        "datasets": {"digits": {"source": "digits", "path": "components/stages/fetch/digits.py"}},
+        "datasets": {"digits": {"source": "digits", "path": "components/stages/fetch/built_in.txt"}},
         "views": {"plain": view, "turned": view | {"augment": [{"Affine": {"rotate": [-10, 10], "p": 1.0}}]}},
         "runs": {
             "toy": {

@@ -4,15 +4,16 @@ The file is read as DVC reads it (YAML 1.2: ``1e-3`` is a number). Its shape is 
 file that reads the block and is imported only when that block is asked for, so that naming a run costs no torch import.
 Every error names the key's full path, the value and what is allowed.
 
-``python -m components.core.settings`` validates everything and prints the resolved runs.
+``python -m components check`` validates everything and prints the resolved runs.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import re
-import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
+from components.core import catalogue
 from components.core.references import Link, Ood, check_references
-from components.core.strict import Name, SettingsError, Strict, named, parse, read_yaml, resolve
+from components.core.strict import Name, SettingsError, Strict, must_exist, named, parse, read_yaml
 
 if TYPE_CHECKING:
     from components.registry.promotion.gates import Gates
@@ -31,15 +33,21 @@ ROOT = Path(__file__).resolve().parents[2]  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
 UNHASHED = ("size", "nfiles")
+BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
+# Classes that stand with the code that reads their blocks.
+VIEW = "components.stages.augment.policies:ViewSettings"
+LOOP = "components.stages.train.loop:LoopSettings"
+DETECT = "components.stages.detect.settings:DetectSettings"
+GATES = "components.registry.promotion.gates:Gates"
 StageKind = Literal[
-    "fetch", "augment", "wire", "link", "train", "detect", "export", "evaluate", "ood", "ood_table", "publish"
+    "code", "fetch", "augment", "wire", "link", "train", "detect", "export", "evaluate", "ood", "ood_table", "publish"
 ]  # fmt: skip
 
 
 class DatasetSettings(Strict):
     """What every dataset block has; a source adds its own keys.
 
-    ``path`` is where the data come in and a DVC dependency: the user's folder, or the source's own file for the built-in ones.
+    ``path`` is where the data come in and a DVC dependency: the user's folder, or ``built_in.txt`` for sources that need none.
     """
 
     source: str
@@ -102,7 +110,11 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """A run whose blocks are parsed: ``train`` holds the loop's keys and the recipe's, the others the recipe's alone."""
+    """A run. ``train`` holds the loop's keys and the recipe's, the other blocks the recipe's alone.
+
+    From ``Workspace.run`` each block is parsed by the class that reads it when it is first asked for: a stage imports no code
+    for blocks that are not its own.
+    """
 
     name: str
     recipe: str
@@ -112,6 +124,26 @@ class RunSettings:
     detect: DetectSettings
     export: Any
     evaluate: Any
+
+    @classmethod
+    def unparsed(cls, name: str, recipe: str, view: str, blocks: Mapping[str, Callable[[], Any]]) -> RunSettings:
+        """Of functions that parse a block each."""
+        settings = object.__new__(cls)
+        vars(settings).update(name=name, recipe=recipe, view=view, _blocks=blocks)
+        return settings
+
+    def parsed(self) -> RunSettings:
+        """Parse every block now, and return the settings. SettingsError for the first fault."""
+        for block in vars(self).get("_blocks", {}):
+            getattr(self, block)
+        return self
+
+    def __getattr__(self, block: str) -> Any:
+        blocks = vars(self).get("_blocks", {})
+        if block not in blocks:
+            raise AttributeError(block)
+        vars(self)[block] = blocks[block]()
+        return vars(self)[block]
 
 
 class Workspace:
@@ -159,54 +191,56 @@ class Workspace:
 
     def dataset(self, name: str) -> DatasetSettings:
         """The dataset's block as its source's settings class."""
-        from components.stages.fetch import SOURCES
-
         block = named(self.params.datasets, name, "datasets")
-        source = resolve(SOURCES, str(block.get("source")), f"datasets.{name}.source")
+        source = catalogue.load("source", str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
         path = (self.folder / settings.path).resolve()
         if not path.exists():
             raise SettingsError(f"datasets.{name}.path: {settings.path!r} does not exist in {self.folder}")
-        if not getattr(source, "reads_path", False) and path != _source_code(source):
-            own = os.path.relpath(_source_code(source), self.folder)
+        if not getattr(source, "reads_path", False) and path != BUILT_IN:
+            own = os.path.relpath(BUILT_IN, self.folder)
             fault = f"datasets.{name}.path: {settings.path!r} is not allowed"
-            raise SettingsError(f"{fault}: the source {settings.source!r} comes from {own!r}")
+            raise SettingsError(f"{fault}: the source {settings.source!r} brings its own data, which is written {own!r}")
         return settings
 
     def view(self, name: str) -> Any:
         """The view's block (``components.stages.augment.policies.ViewSettings``)."""
-        from components.stages.augment.policies import ViewSettings
-
-        return parse(ViewSettings, named(self.params.views, name, "views"), f"views.{name}")
+        return self._parsed(VIEW, named(self.params.views, name, "views"), f"views.{name}")
 
     def gates(self, run: str) -> Gates:
         """The run's ``promote`` block."""
-        from components.registry.promotion.gates import Gates
-
-        return parse(Gates, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
+        gates: Gates = self._parsed(GATES, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
+        return gates
 
     def run(self, name: str) -> RunSettings:
-        """The run with every block parsed by the class that reads it."""
-        from components.families import RECIPES, evaluation
-        from components.stages.detect.settings import DetectSettings
-        from components.stages.train.loop import LoopSettings
+        """The run; a block is parsed, by the class that reads it, when it is first asked for."""
+        run, key = named(self.params.runs, name, "runs"), f"runs.{name}"
+        must_exist(run.recipe, catalogue.names("recipe"), f"{key}.recipe")
 
-        run = named(self.params.runs, name, "runs")
-        key = f"runs.{name}"
-        recipe = resolve(RECIPES, run.recipe, f"{key}.recipe")
-        train_class = create_model("Train", __base__=(LoopSettings, recipe.Train))
-        train = parse(train_class, run.train, f"{key}.train")
-        _check_shares(train, f"{key}.train")
-        return RunSettings(
-            name=name,
-            recipe=run.recipe,
-            view=run.view,
-            model=parse_model(run.model, f"{key}.model"),
-            train=train,
-            detect=parse(DetectSettings, run.detect, f"{key}.detect"),
-            export=parse(recipe.Export, run.export, f"{key}.export"),
-            evaluate=parse(evaluation(run.recipe).Settings, run.evaluate, f"{key}.evaluate"),
-        )
+        def recipe() -> Any:
+            return catalogue.load("recipe", run.recipe, f"{key}.recipe")
+
+        def train() -> Any:
+            # The family first: a default of its paper beats the loop's.
+            cls = create_model("Train", __base__=(recipe().Train, _imported(LOOP)))
+            train = parse(cls, run.train, f"{key}.train")
+            _check_shares(train, f"{key}.train")
+            return train
+
+        blocks = {
+            "model": lambda: parse_model(run.model, f"{key}.model"),
+            "train": train,
+            "detect": lambda: self._parsed(DETECT, run.detect, f"{key}.detect"),
+            "export": lambda: parse(recipe().Export, run.export, f"{key}.export"),
+            "evaluate": lambda: parse(
+                catalogue.evaluation(run.recipe, f"{key}.recipe").Settings, run.evaluate, f"{key}.evaluate"
+            ),
+        }
+        return RunSettings.unparsed(name, run.recipe, run.view, blocks)
+
+    def _parsed(self, place: str, block: dict[str, Any], key: str) -> Any:
+        """``block`` as the class at ``place``: that class stands with the code that reads the block."""
+        return parse(_imported(place), block, key)
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
         """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
@@ -242,11 +276,9 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
     (``image_size``, ``channels``, ``num_classes``) has none and is not a setting. The network raises ValueError for values
     that do not fit each other; that happens when it is built.
     """
-    from components.networks import MODELS
-
     options = dict(block)
     name = options.pop("name", None)
-    network = resolve(MODELS, str(name), f"{key}.name")
+    network = catalogue.load("network", str(name), f"{key}.name")
     fields = {
         parameter.name: (parameter.annotation, parameter.default)
         for parameter in inspect.signature(network, eval_str=True).parameters.values()
@@ -257,11 +289,10 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
     return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
 
 
-def _source_code(source: Any) -> Path:
-    """The file (or package) below components/stages/fetch that a built-in source consists of: its dataset depends on it."""
-    name = source.__module__.removeprefix("components.stages.fetch.").split(".")[0]
-    path = ROOT / "components" / "stages" / "fetch" / name
-    return path if path.is_dir() else path.with_suffix(".py")
+def _imported(place: str) -> Any:
+    """The class at "module:name", imported now."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _refuse_unhashed(block: Any, path: str) -> None:
@@ -275,13 +306,3 @@ def _refuse_unhashed(block: Any, path: str) -> None:
             hint = "a view's and a glyph's is image_size, and a transform's is the view's when it is left out"
             raise SettingsError(f"{here}: a key of this name is not allowed: DVC's run cache passes over it; {hint}")
         _refuse_unhashed(value, here)
-
-
-if __name__ == "__main__":
-    from components.stages.checks import describe
-
-    try:
-        print(describe(Workspace()))
-    except SettingsError as error:
-        print(f"{PARAMS}: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -31,7 +31,7 @@ def check_run(workspace: Workspace, name: str) -> None:
     """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
     from components.families import RECIPES
 
-    run = workspace.run(name)
+    run = workspace.run(name).parsed()
     recipe = resolve(RECIPES, run.recipe, f"runs.{name}.recipe")
     check_links(workspace.params, workspace.folder, name, recipe.Roles)
     check_detection(workspace, run, recipe.detects)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from components.core.batch import check
-from components.core.settings import ROOT
+from components.core.settings import ROOT, Workspace
 from components.core.strict import parse
-from components.stages.augment.__main__ import main
+from components.stages.augment import stage
 from components.stages.augment.policies import ViewSettings
 from components.stages.augment.prepare import make_view
 from components.stages.augment.views import open_view
@@ -250,7 +250,7 @@ def test_published_binary_layouts(tmp_path, make):
     np.testing.assert_array_equal(arrays.columns["label"], label)
 
 
-def test_the_command_says_one_line(noise_out, tmp_path, monkeypatch, capsys):
+def test_the_command_says_one_line(noise_out, tmp_path, capsys):
     workspace = tmp_path / "workspace"
     (workspace / "outputs" / "datasets").mkdir(parents=True)
     noise_out().rename(workspace / "outputs" / "datasets" / "noise")
@@ -258,14 +258,11 @@ def test_the_command_says_one_line(noise_out, tmp_path, monkeypatch, capsys):
     params = {"pipeline": {"runs": []}, "runs": {}, "links": {}, "ood": {}, "root": ".", "seed": 0}
     params |= {"datasets": {"noise": {}, "absent": {}}, "views": {"good": view, "early": {**view, "dataset": "absent"}}}
     (workspace / "params.yaml").write_text(json.dumps(params))
-    monkeypatch.chdir(workspace)
-    monkeypatch.setattr("sys.argv", ["augment", "good"])
-    main()
+    stage.run(Workspace(workspace), "good")
     assert capsys.readouterr().out == "good: 12 x 12 x 1, train 48 + test 12 images, 3 label classes, 4 font classes\n"
-    assert open_view("outputs/views/good").facts.name == "good"
-    monkeypatch.setattr("sys.argv", ["augment", "early"])
-    with pytest.raises(ValueError, match=r"datasets/absent: no dataset there; python -m components\.fetch absent makes it"):
-        main()
+    assert open_view(workspace / "outputs/views/good").facts.name == "good"
+    with pytest.raises(ValueError, match=r"datasets/absent: no dataset there; `dvc repro fetch@absent` makes it"):
+        stage.run(Workspace(workspace), "early")
 
 
 def test_real_mnist(mirror, tmp_path):

@@ -10,9 +10,9 @@ from workbench import write_params, write_view
 
 from components.core.settings import Workspace
 from components.stages.augment.views import open_view
-from components.stages.detect import __main__ as detect
 from components.stages.detect import outside, table
-from components.stages.link.wire import wire
+from components.stages.detect import stage as detect
+from components.stages.link import wire
 
 PIXELS, IMAGES = 8, 60
 KNOWN = ("rows", "columns", "chequers")
@@ -68,12 +68,10 @@ class Project:
         self.wire()
 
     def wire(self):
-        wire(self.workspace, "known")
+        wire.run(self.workspace, "known")
 
     def call(self, command, name):
-        self._patch.chdir(self.folder)
-        self._patch.setattr("sys.argv", [command.__name__, name])
-        command.main()
+        command.run(self.workspace, name)
 
     def detect(self):
         self.call(detect, "known")
@@ -134,7 +132,6 @@ def train(folder):
 @pytest.fixture
 def project(trained, tmp_path, monkeypatch):
     """A copy of it that a test may change; nothing is published."""
-    monkeypatch.setattr(table, "publish", lambda workspace, run: None)
     shutil.copytree(trained, tmp_path / "project")
     made = Project(tmp_path / "project", monkeypatch)
     made.wire()

@@ -77,7 +77,6 @@ def test_the_served_detector_with_its_threshold_and_its_reference(project):
     project.detect()
     served = project.outputs / "detect/known/served"
     facts = json.loads((served / "served.json").read_text())
-    assert len(facts.pop("code")) == 64, "an export that holds a detector follows an edit of its code"
     validation = npz(project.outputs / "ood/known/inside/validation.npz")["vim"]
     assert facts == {
         "detector": "vim",

@@ -14,9 +14,9 @@ from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.protocol import Head
 from components.families.classification.served import Served
-from components.stages.export.__main__ import compare, write_graphs, write_rest
 from components.stages.export.detector import Detecting, check_rejections, with_detector
 from components.stages.export.onnx_graph import open_session, write_graph
+from components.stages.export.stage import compare, write_graphs, write_rest
 
 SERVABLE = sorted(set(DETECTORS) - {"odin"})
 OPTIONS = {"knn": {"neighbours": 3}}

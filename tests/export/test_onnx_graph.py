@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from components.core.recipe import Exportable, Graph
-from components.stages.export.__main__ import validation_batches, write_graphs
 from components.stages.export.onnx_graph import answers, largest_differences, open_session, write_graph
+from components.stages.export.stage import validation_batches, write_graphs
 
 
 class Affine(nn.Module):

@@ -32,13 +32,13 @@ ood: {}
 def workspace(tmp_path):
     folder = tmp_path / "workspace"
     (folder / "images").mkdir(parents=True)
-    (folder / "params.yaml").write_text(PARAMS.replace("DIGITS", str(ROOT / "components/stages/fetch/digits.py")))
+    (folder / "params.yaml").write_text(PARAMS.replace("DIGITS", str(ROOT / "components/stages/fetch/built_in.txt")))
     return folder
 
 
 def command(workspace, *arguments):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", "components.stages.fetch", *arguments]
+    line = [sys.executable, "-m", "components", "fetch", *arguments]
     return subprocess.run(line, cwd=workspace, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -72,7 +72,7 @@ def test_error_is_one_plain_line_and_leaves_nothing(workspace):
 
 def test_unknown_name_and_missing_argument(workspace):
     assert "did you mean 'digits'" in command(workspace, "digit").stderr
-    assert "usage: python -m components.stages.fetch <dataset>" in command(workspace).stderr
+    assert "usage: python -m components STAGE NAME" in command(workspace).stderr
 
 
 def test_fresh_folder_takes_the_place_only_when_all_went_well(tmp_path):

@@ -62,8 +62,8 @@ def test_pointers_follow_params_and_leave_with_them(tmp_path):
     params["links"] = {"first": {"run": "toy", "stage": "train", "role": "init", "from": "weights.pt"}}
     write_params(tmp_path, params)
     stage = {"cwd": tmp_path, "PYTHONPATH": str(ROOT)}
-    run("python", "-m", "components.stages.link.wire", "toy", **stage)
-    run("python", "-m", "components.stages.link", "first", **stage)
+    run("python", "-m", "components", "wire", "toy", **stage)
+    run("python", "-m", "components", "link", "first", **stage)
     folder = tmp_path / "outputs/links/toy/train"
     assert sorted(path.name for path in folder.iterdir()) == ["init", "run"]
     found = Artifact.follow(folder / "init", tmp_path)
@@ -73,12 +73,12 @@ def test_pointers_follow_params_and_leave_with_them(tmp_path):
     (tmp_path / "weights.pt").unlink()
     with pytest.raises(FileNotFoundError, match=r"dvc pull weights\.pt"):
         Artifact.follow(folder / "init", tmp_path)
-    failed = run("python", "-m", "components.stages.link", "first", check=False, **stage)
+    failed = run("python", "-m", "components", "link", "first", check=False, **stage)
     assert failed.returncode == 2
     assert "links.first.from: weights.pt does not exist" in failed.stderr
 
     write_params(tmp_path, params | {"links": {}})
-    run("python", "-m", "components.stages.link.wire", "toy", **stage)
+    run("python", "-m", "components", "wire", "toy", **stage)
     assert [path.name for path in folder.iterdir()] == ["run"]
 
 
@@ -89,7 +89,7 @@ def test_scores_of_other_views_leave_with_their_entry(tmp_path):
 
     def wire(**entries):
         write_params(tmp_path, params | {"ood": entries})
-        run("python", "-m", "components.stages.link.wire", "toy", cwd=tmp_path, PYTHONPATH=str(ROOT))
+        run("python", "-m", "components", "wire", "toy", cwd=tmp_path, PYTHONPATH=str(ROOT))
         return (folder / "run").read_text(), json.loads((folder / "views.json").read_text())
 
     assert wire() == ("toy\n", [])

@@ -14,7 +14,8 @@ from components.families.unit import recipe as unit
 from components.serving.loading import load_served
 from components.stages.augment.views import open_view
 from components.stages.detect.settings import DetectSettings
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train import loop
 from components.stages.train.loop import LoopSettings
 from components.translation.settings import EvaluateSettings, NoSettings
@@ -100,7 +101,7 @@ def export(recipe, kind, folder):
     exportable = recipe.eval().exportable()
     write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)
-    write_code(settings(kind), folder)
+    write_code(kind, folder)
     return load_served(folder)
 
 

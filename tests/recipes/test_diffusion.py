@@ -23,7 +23,8 @@ from components.families.diffusion.settings import EvaluateSettings, NoSettings,
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.stages.detect.settings import DetectSettings
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings
 
@@ -79,7 +80,7 @@ def export(recipe, folder, conditions=None, graphs=False):
     if graphs:
         write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)
-    write_code(settings(conditions), folder)
+    write_code("diffusion", folder)
     return load_served(folder)
 
 
@@ -180,7 +181,7 @@ def noisy_folder(tmp_path_factory):
     for step in range(40):
         noisy.training_step({"train": batch()}, step)
     write_rest(noisy.eval().exportable(), batch(2), folder)
-    write_code(noisy_settings(), folder)
+    write_code("noisy_classifier", folder)
     return folder
 
 

@@ -10,7 +10,8 @@ from components.core.settings import RunSettings, parse_model
 from components.families.noisy_classifier.recipe import EvaluateSettings, NoisyClassifier, NoSettings, TrainSettings
 from components.serving.loading import load_served
 from components.stages.detect.settings import DetectSettings
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.loop import LoopSettings
 
 SIZE = 8
@@ -56,7 +57,7 @@ def served(trained, tmp_path_factory):
     folder, exportable = tmp_path_factory.mktemp("export"), trained[0].exportable()
     write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)
-    write_code(settings(), folder)
+    write_code("noisy_classifier", folder)
     return load_served(folder)
 
 

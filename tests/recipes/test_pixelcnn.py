@@ -15,7 +15,8 @@ from components.families.pixelcnn.recipe import EvaluateSettings, NoSettings, Pi
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
 from components.stages.detect.settings import DetectSettings
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings
 
@@ -119,7 +120,7 @@ def served(recipe, tmp_path_factory):
     folder, exportable = tmp_path_factory.mktemp("export"), recipe.exportable()
     write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)
-    write_code(settings(GATED), folder)
+    write_code("pixelcnn", folder)
     return load_served(folder)
 
 

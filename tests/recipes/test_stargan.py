@@ -18,7 +18,8 @@ from components.families.stargan import recipe as stargan
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan.settings import TrainSettings, check_run
 from components.serving.loading import load_served
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import Checkpoints, serialise
 from components.stages.train.loop import LoopSettings, TrainingState
 from components.translation.settings import EvaluateSettings
@@ -308,7 +309,7 @@ def export(recipe, folder, shown=2):
     exportable = recipe.eval().exportable()
     write_graphs(exportable, [batch(shown, 2), batch(shown, 1), batch(shown, 7)], folder, threads=1)
     write_rest(exportable, batch(shown, 2), folder)
-    write_code(settings(), folder)
+    write_code("stargan", folder)
     return load_served(folder)
 
 

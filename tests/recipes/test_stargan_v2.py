@@ -21,7 +21,8 @@ from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
 from components.stages.augment.order import Balanced
 from components.stages.detect.settings import DetectSettings
-from components.stages.export.__main__ import write_code, write_graphs, write_rest
+from components.stages.export.served_code import write_code
+from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train import optimize as updates
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings, TrainingState
@@ -290,7 +291,7 @@ def export(recipe, folder, model=MODEL, size=SIZE):
     given = balanced(9, 0, size)
     write_graphs(exportable, [{name: t[:n] for name, t in given.items()} for n in (2, 1, 7)], folder, threads=1)
     write_rest(exportable, {name: t[:2] for name, t in given.items()}, folder)
-    write_code(settings(model), folder)
+    write_code("stargan_v2", folder)
     return load_served(folder)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from workbench import toy_params, write_params
 
-from components.core.runtime import block_name
+from components.command import block_name
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 

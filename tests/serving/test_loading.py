@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from components.serving.loading import load_linked, load_served
-from components.stages.export.__main__ import copy_linked
+from components.stages.export.stage import copy_linked
 
 SERVED = """
 class Served:

@@ -141,12 +141,12 @@ def test_a_full_disk_while_checkpointing_leaves_the_last_checkpoint_whole(view, 
 
 
 def test_a_split_that_is_not_there_is_noticed_before_training(view):
-    from components.stages.train.__main__ import check_split
+    from components.stages.train.stage import check_split
 
     missing = replace(view.facts, counts={"train": 24})
     with pytest.raises(ValueError, match=r"runs\.test\.evaluate\.split: 'test' is not in view 'view'; it has: train"):
-        check_split(settings_of(), missing)
-    check_split(settings_of(), view.facts)
+        check_split("test", "test", missing)
+    check_split("test", "test", view.facts)
 
 
 def test_two_checkpoints_are_kept(view, tmp_path):

@@ -23,7 +23,7 @@ def project(tmp_path_factory):
     folder = make_project(
         tmp_path_factory.mktemp("processes") / "project", toy_params(processes=2, steps=STEPS, checkpoint_every=EVERY)
     )
-    for stage in ("fetch@digits", "augment@plain", "augment@turned", "wire@toy", "link@toy_other"):
+    for stage in ("code", "fetch@digits", "augment@plain", "augment@turned", "wire@toy", "link@toy_other"):
         run("dvc", "repro", "-s", stage, cwd=folder)
     return folder
 
@@ -59,7 +59,7 @@ class Training:
     """``python -m components.stages.train toy`` up to its first checkpoint."""
 
     def __init__(self, project, log):
-        command = [sys.executable, "-m", "components.stages.train", "toy"]
+        command = [sys.executable, "-m", "components", "train", "toy"]
         self.project, self.log = project, log
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, cwd=project, env=environment(), stdout=file, stderr=file)
@@ -115,7 +115,7 @@ def alive(pid):
 
 
 def resumed(project):
-    done = run(sys.executable, "-m", "components.stages.train", "toy", cwd=project)
+    done = run(sys.executable, "-m", "components", "train", "toy", cwd=project)
     assert "resuming from the checkpoint at step" in done.stderr
     return outs(project)
 
@@ -161,7 +161,7 @@ def test_two_machines_with_clones_of_their_own_share_a_training_by_torchruns_env
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     outside = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", "components.stages.train", "toy"]
+    command = [sys.executable, "-m", "components", "train", "toy"]
     second = subprocess.Popen(command, cwd=other, env=environment(**outside, RANK="1"))
     try:
         run(*command, cwd=afresh, **outside, RANK="0")
@@ -174,11 +174,11 @@ def test_two_machines_with_clones_of_their_own_share_a_training_by_torchruns_env
 
 
 def test_an_error_of_training_stands_in_the_last_lines(afresh):
-    recipe = afresh / "components/families/toy.py"
+    recipe = afresh / "components/families/toy/recipe.py"
     before = recipe.read_text()
     recipe.write_text(before.replace("clean, real = ", 'assert step < 5, "too far"\n        clean, real = '))
     try:
-        done = run("dvc", "repro", "train@toy", cwd=afresh, check=False)  # by wire@toy it learns of the edit
+        done = run("dvc", "repro", "train@toy", cwd=afresh, check=False)  # by stage `code` it learns of the edit
     finally:
         recipe.write_text(before)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]

@@ -10,8 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from components.command import run_command
 from components.core import settings
-from components.core.runtime import locked, run_command
+from components.core.runtime import locked
 from components.core.settings import Workspace
 from components.core.strict import must_exist
 from components.registry.monitor.champion import Champion, find_champion

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from components.core.runtime import run_command
+from components.command import run_command
 from components.core.settings import Workspace
 from components.core.strict import check_name
 from components.stages.augment.views import open_view

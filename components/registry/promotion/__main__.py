@@ -7,7 +7,8 @@ version ``--against`` too where its score for this data is not kept. Exit codes:
 import argparse
 import sys
 
-from components.core.runtime import run_command, set_threads
+from components.command import run_command
+from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD

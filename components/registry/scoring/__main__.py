@@ -13,8 +13,8 @@ import socket
 import sys
 from typing import Any
 
+from components.command import run_command
 from components.core.identity import this_process
-from components.core.runtime import run_command
 from components.registry.scoring import NO_CHAMPION
 
 VERSION = "X-Darkroom-Version"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.core.settings import ROOT, RunSettings
+from components.core.settings import RunSettings
 from components.stages.augment.views import View
 from components.stages.detect.files import write_arrays, write_json
 from components.stages.detect.fitting import save_fitted
@@ -51,14 +50,8 @@ def write_served(outs: Outs, settings: RunSettings, found: Inside) -> None:
         shutil.copyfile(state, folder / "detector.safetensors")
     write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
     facts = {"detector": name, "options": settings.detect.options.get(name, {}), "threshold": found.thresholds[name]}
-    more = {"tpr": settings.detect.tpr, "split": found.validation_split, "code": _detectors_digest()}
+    more = {"tpr": settings.detect.tpr, "split": found.validation_split}
     write_json(folder / "served.json", facts | more)
-
-
-def _detectors_digest() -> str:
-    """Of the detectors' code: what an export that holds one depends on, and an export without one does not."""
-    files = sorted((ROOT / "components" / "detectors").glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def served_detector(settings: RunSettings) -> str | None:

@@ -1,9 +1,9 @@
-"""``python -m components.stages.detect.outside <entry>``: score a view that a run was not made for, an entry of ``ood``."""
+"""Stage ``ood``: score a view that a run was not made for, an entry of ``ood``."""
 
 import numpy as np
 
 from components.core.batch import ViewFacts
-from components.core.runtime import argument, exclusive_device, fresh_folder, pick_device, run_command
+from components.core.runtime import exclusive_device, fresh_folder, pick_device
 from components.core.settings import RunSettings, Workspace
 from components.core.strict import named
 from components.stages.augment.views import View, open_view
@@ -14,10 +14,9 @@ from components.stages.detect.scoring import score_view, to_score
 from components.stages.detect.splits import chosen_splits
 
 
-def main() -> None:
-    entry = argument("python -m components.stages.detect.outside <entry>")
-    workspace = Workspace()
-    ood = named(workspace.params.ood, entry, "ood")
+def run(workspace: Workspace, name: str) -> None:
+    """Score the view's images by the detectors that the run has fitted."""
+    entry, ood = name, named(workspace.params.ood, name, "ood")
     settings = workspace.run(ood.run)
     view = open_view(workspace.folder / "outputs" / "views" / ood.view)
     splits = chosen_splits(view.facts, ood.split, f"ood.{entry}.split")
@@ -48,7 +47,3 @@ def check_fits(view: ViewFacts, own: ViewFacts, key: str) -> None:
             f"{key}: view {view.name!r} has image_size {found[0]} and channels {found[1]}; the network was trained on view "
             f"{own.name!r} with image_size {wanted[0]} and channels {wanted[1]}: make a view of these"
         )
-
-
-if __name__ == "__main__":
-    run_command(main)

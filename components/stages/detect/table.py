@@ -1,12 +1,11 @@
-"""``python -m components.stages.detect.table <run>``: tabulate all detectors and other views of a run."""
+"""Stage ``ood_table``: tabulate all detectors and other views of a run."""
 
 import csv
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.core.runtime import argument, fresh_folder, run_command
+from components.core.runtime import fresh_folder
 from components.core.settings import Workspace
 from components.stages.detect.figures import FIGURES, Row, Scores, aligned, compact_rows, metrics, read_scores, table_rows
 from components.stages.detect.files import write_json
@@ -14,17 +13,15 @@ from components.stages.detect.files import write_json
 COLUMNS = ("detector", "view", "kind", "images", *FIGURES)
 
 
-def main() -> None:
-    run = argument("python -m components.stages.detect.table <run>")
-    workspace = Workspace()
-    scores = read_scores(workspace.folder / "outputs" / "ood" / run)
+def run(workspace: Workspace, name: str) -> None:
+    """Read all scores of the run, write its table, print it."""
+    scores = read_scores(workspace.folder / "outputs" / "ood" / name)
     rows = table_rows(scores)
-    write_table(workspace.folder / "outputs" / "ood_table" / run, scores, rows)
+    write_table(workspace.folder / "outputs" / "ood_table" / name, scores, rows)
     if not rows:
-        print(f"{run}: no other views, no table")
+        print(f"{name}: no other views, no table")
         return
-    print(f"{run}: AUROC of each detector against each view\n\n{aligned(compact_rows(rows))}\n")
-    publish(workspace, run)
+    print(f"{name}: AUROC of each detector against each view\n\n{aligned(compact_rows(rows))}\n")
 
 
 def write_table(out: Path, scores: Scores, rows: list[Row]) -> None:
@@ -49,18 +46,3 @@ def write_csv(path: Path, columns: Sequence[str], rows: list[Row]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def publish(workspace: Workspace, run: str) -> None:
-    """Record the table with the run in MLflow; a server that does not answer is a warning, never a lost result."""
-    from components.registry.tracking import TrackingUnavailable
-    from components.registry.tracking import publish as record
-
-    try:
-        print(f"{run}: published as version {record(workspace, run).version}")
-    except TrackingUnavailable as error:
-        print(f"warning: {error}; the results are safe, the next flow run publishes them", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from components.core import catalogue
 from components.core.artifact import follow_links
 from components.core.batch import Split
 from components.core.recipe import Report
 from components.core.settings import Workspace
-from components.families import evaluation
 from components.serving.loading import load_served
 from components.stages.augment.views import open_view
 
@@ -25,6 +25,8 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     split = getattr(settings.evaluate, "split", "test")
     views = {role: open_view(folder) for role, folder in folders.items()}
     splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
-    os.environ.setdefault("DARKROOM_SERVED_THREADS", str(settings.train.threads))
-    report: Report = evaluation(settings.recipe).evaluate(load_served(export), splits, settings, links)
+    # The raw block: parsing it would need the code of the training.
+    os.environ.setdefault("DARKROOM_SERVED_THREADS", str(workspace.params.runs[run].train.get("threads", 1)))
+    family = catalogue.evaluation(settings.recipe, f"runs.{run}.recipe")
+    report: Report = family.evaluate(load_served(export), splits, settings, links)
     return report

@@ -128,7 +128,7 @@ def blame(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
     if rank > 0:
         for path in folder.glob(f"logs/*/attempt_0/{rank}/stderr.log"):
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            print(*lines[-LINES:], sep="\n", file=sys.stderr)  # noqa: T201
+            print(*lines[-LINES:], sep="\n", file=sys.stderr)
     how = f"(pid {first.pid}) was killed by {first.signal_name()}" if first.exitcode < 0 else "failed"
-    print(f"\nprocess {rank} of {processes} {how}; the others were ended", file=sys.stderr)  # noqa: T201
+    print(f"\nprocess {rank} of {processes} {how}; the others were ended", file=sys.stderr)
     return int(first.exitcode) if first.exitcode > 0 else 128 - int(first.exitcode)

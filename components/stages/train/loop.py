@@ -159,7 +159,7 @@ class TrainingState:
         self.averages.load_state_dict(state["averages"])
         self.curves.load_state_dict(state["curves"], self.device)
         if checkpoints:
-            print(f"resuming from the checkpoint at step {step}", file=sys.stderr)  # noqa: T201
+            print(f"resuming from the checkpoint at step {step}", file=sys.stderr)
         return int(step)
 
 

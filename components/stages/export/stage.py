@@ -1,4 +1,4 @@
-"""``python -m components.stages.export <run>``: graphs, served code, signature; nothing where a graph is not torch's equal."""
+"""Stage ``export``: graphs, served code, signature; nothing if a graph is not torch's equal."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import torch
 from components.core.artifact import follow_links
 from components.core.batch import Batch
 from components.core.recipe import Exportable, Graph
-from components.core.runtime import argument, fresh_folder, run_command, set_threads
+from components.core.runtime import fresh_folder, set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.augment.views import View
@@ -20,9 +20,9 @@ from components.stages.export.onnx_graph import CHECKED_BATCHES, Answers, answer
 from components.stages.export.served_code import write_code
 
 
-def main() -> None:
-    workspace = Workspace()
-    settings = workspace.run(argument("python -m components.stages.export <run>"))
+def run(workspace: Workspace, name: str) -> None:
+    """Export the run's final weights; a failure leaves what was there."""
+    settings = workspace.run(name)
     threads = settings.train.threads
     set_threads(threads)
     torch.manual_seed(settings.train.seed)
@@ -113,7 +113,3 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,26 +1,19 @@
-"""``python -m components.stages.augment <view>``: the view's dataset, prepared for training, in ``outputs/views/<view>``."""
+"""Stage ``augment``: the view's dataset, prepared for training, in ``outputs/views/<view>``."""
 
 from __future__ import annotations
 
-from components.core.runtime import argument, run_command
 from components.core.settings import Workspace
 from components.stages.augment.prepare import make_view
 
 
-def main() -> None:
-    """Prepare the view that the command line names; one line says what it holds."""
-    name = argument("python -m components.stages.augment <view>")
-    workspace = Workspace()
+def run(workspace: Workspace, name: str) -> None:
+    """Prepare the view; one line says what it holds."""
     settings = workspace.view(name)
     outputs = workspace.folder / "outputs"
     dataset = outputs / "datasets" / settings.dataset
     if not (dataset / "dataset.json").is_file():
-        raise ValueError(f"{dataset}: no dataset there; python -m components.stages.fetch {settings.dataset} makes it")
+        raise ValueError(f"{dataset}: no dataset there; `dvc repro fetch@{settings.dataset}` makes it")
     facts = make_view(name, settings, dataset, outputs / "views" / name, workspace.params.seed)
     counts = " + ".join(f"{split} {count}" for split, count in facts.counts.items())
     classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts.classes.items())
     print(f"{name}: {facts.image_size} x {facts.image_size} x {facts.channels}, {counts} images, {classes}")
-
-
-if __name__ == "__main__":
-    run_command(main)

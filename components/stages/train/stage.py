@@ -1,4 +1,4 @@
-"""``python -m components.stages.train <run>``: from a view to final weights and curves.
+"""Stage ``train``: from a view to final weights and curves.
 
 With ``train.processes: N`` it starts N processes of itself on this machine. With torchrun's environment (RANK, WORLD_SIZE, ...)
 it is one of them: so several machines share a training. See components.stages.train.processes.
@@ -7,6 +7,7 @@ it is one of them: so several machines share a training. See components.stages.t
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -17,16 +18,13 @@ from components.core.artifact import follow_links
 from components.core.batch import ViewFacts
 from components.core.runtime import (
     Precision,
-    argument,
     exclusive_device,
     pick_device,
     resolve_precision,
-    run_command,
     set_threads,
     write_atomically,
 )
 from components.core.settings import RunSettings, Workspace
-from components.registry.tracking import live_curves
 from components.stages.assemble import build_recipe, open_views
 from components.stages.augment.views import View
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
@@ -35,19 +33,32 @@ from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
 from components.stages.train.processes import LAUNCHER, Place, joined, place_in, require_same
 
+Observer = Callable[..., AbstractContextManager[Log]]
 WATCHING = ("workers", "checkpoint_every", "log_every")
 
 
-def main() -> None:
-    workspace = Workspace()
-    settings = workspace.run(argument("python -m components.stages.train <run>"))
+def run(workspace: Workspace, name: str, observe: Observer | None = None) -> None:
+    """Train; ``observe`` is told every point of the curves as it comes.
+
+    After SIGTERM a checkpoint is written and SystemExit 143 raised.
+    """
+    settings = workspace.run(name)
     place = place_in(os.environ, settings.train.processes, f"runs.{settings.name}.train")
     with exclusive_device(*devices_to_hold(place, settings.train.processes)):
         if place is None:
-            sys.exit(launch(["-m", "components.stages.train", settings.name], settings.train.processes))
+            sys.exit(launch(["-m", "components", "train", settings.name], settings.train.processes))
         device = pick_device(place.local_rank)
         with joined(place, device):
-            take_part(workspace, settings, place, device)
+            try:
+                take_part(workspace, settings, place, device, observe or unobserved)
+            except Stopped as stop:
+                print(stop, file=sys.stderr)
+                sys.exit(143)
+
+
+def unobserved(workspace: Workspace, run: str, fingerprint: str, *, killed: tuple[type[BaseException], ...]) -> Any:
+    """An observer that does nothing."""
+    return nullcontext(lambda step, point: None)
 
 
 def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
@@ -58,12 +69,13 @@ def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
     return [pick_device(rank) for rank in range(place.local_world)] if mine else []
 
 
-def take_part(workspace: Workspace, settings: RunSettings, place: Place, device: torch.device) -> None:
+def take_part(workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, observe: Observer) -> None:
     """Train as one of the processes; rank 0 writes what comes of it."""
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
-    check_split(settings, views["main"].facts)
+    wanted = workspace.params.runs[settings.name].evaluate.get("split", "test")
+    check_split(settings.name, wanted, views["main"].facts)
     recipe = build_recipe(settings, views, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
     require_same_inputs(settings, views, device, precision)
@@ -73,7 +85,7 @@ def take_part(workspace: Workspace, settings: RunSettings, place: Place, device:
         conditions = {"device": device.type, "precision": precision, "processes": place.world}
         key = fingerprint(workspace, f"train@{settings.name}", **conditions)
         checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key)
-        observed = live_curves(workspace, settings.name, key, killed=(Stopped,))
+        observed = observe(workspace, settings.name, key, killed=(Stopped,))
         among = f", {place.world} processes" if place.world > 1 else ""
         print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}", file=sys.stderr)
     with observed as log:
@@ -110,17 +122,8 @@ def write_outs(
     write_atomically(out / "curves.csv", curves.to_csv())
 
 
-def check_split(settings: RunSettings, view: ViewFacts) -> None:
+def check_split(run: str, wanted: str, view: ViewFacts) -> None:
     """Before hours of training: the view has the split that the run is to be scored on."""
-    wanted = getattr(settings.evaluate, "split", "test")
     if wanted not in view.counts:
         there = ", ".join(sorted(view.counts))
-        raise ValueError(f"runs.{settings.name}.evaluate.split: {wanted!r} is not in view {view.name!r}; it has: {there}")
-
-
-if __name__ == "__main__":
-    try:
-        run_command(main)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(143)
+        raise ValueError(f"runs.{run}.evaluate.split: {wanted!r} is not in view {view.name!r}; it has: {there}")

@@ -1,16 +1,15 @@
-"""``python -m components.stages.link <link>``: write the pointer file (path, MD5) of one entry of ``links:``."""
+"""Stage ``link``: write the pointer file (path, MD5) of one entry of ``links:``."""
 
 import json
 
 from components.core.artifact import content_md5
-from components.core.runtime import argument, run_command, write_atomically
+from components.core.runtime import write_atomically
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 
 
-def main() -> None:
-    name = argument("python -m components.stages.link <link>")
-    workspace = Workspace()
+def run(workspace: Workspace, name: str) -> None:
+    """Point at the artifact as it is now."""
     link = workspace.params.links[name]
     target = workspace.folder / link.artifact
     if not target.exists():
@@ -20,7 +19,3 @@ def main() -> None:
     fields = {"path": link.artifact, "md5": content_md5(target)}
     write_atomically(pointer, (json.dumps(fields, sort_keys=True) + "\n").encode())
     print(f"{link.run} {link.stage}: {link.role} -> {link.artifact} {fields['md5']}")
-
-
-if __name__ == "__main__":
-    run_command(main)

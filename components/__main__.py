@@ -1,0 +1,67 @@
+"""``python -m components STAGE NAME``: run one stage of the graph for one block of params.yaml, in the working folder.
+
+``python -m components publish RUN`` records in MLflow what the stages of a run have made; ``python -m components check``
+validates params.yaml and prints what the stages will read. Exit codes: 2 what a user can mend, 75 what may be gone next time.
+
+The only entry of the stages. No result depends on this file: it is in no digest, and what it adds to a stage is observation.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from components.command import block_name, run_command
+from components.core.settings import PARAMS, Workspace
+from components.core.strict import SettingsError
+from components.stages.code.stage import MODULES
+
+USAGE = f"python -m components STAGE NAME; stages: code, {', '.join(MODULES)}; or: publish RUN, check"
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    arguments = sys.argv[1:]
+    if arguments == ["check"]:
+        check()
+        return
+    stage, name = (*arguments, "")[:2]
+    alone = stage == "code"  # the one stage without a block
+    if stage not in (*MODULES, "code", "publish") or len(arguments) > 2 or (bool(name) == alone and not alone):
+        raise ValueError(f"usage: {USAGE}")
+    run_stage(Workspace(), stage, "" if alone else block_name(name))
+
+
+def run_stage(workspace: Workspace, stage: str, name: str) -> None:
+    """Run the stage, and let the tracking server know of it."""
+    if stage == "publish":
+        from components.registry.publishing import publish_run
+
+        publish_run(workspace, name, strict=True)
+        return
+    module = importlib.import_module(MODULES.get(stage, "components.stages.code.stage"))
+    if stage == "train":
+        from components.registry.tracking import live_curves
+
+        module.run(workspace, name, observe=live_curves)
+        return
+    module.run(workspace, name)
+    if stage == "evaluate" or (stage == "ood_table" and workspace.ood(name)):
+        from components.registry.publishing import publish_run
+
+        publish_run(workspace, name, strict=False, detection=stage == "ood_table")
+
+
+def check() -> None:
+    """Print every block as the stages will read it; exit code 2 and the fault otherwise."""
+    from components.stages.checks import describe
+
+    try:
+        print(describe(Workspace()))
+    except SettingsError as error:
+        print(f"{PARAMS}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run_command(main)

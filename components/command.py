@@ -1,0 +1,54 @@
+"""How a command of ours starts and ends: arguments, exit codes, redaction. In no digest: no result depends on it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from components.core.errors import EXIT, is_passing
+from components.core.redact import redacted
+from components.core.strict import check_name
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """A stage's ``main``: dies with its parent, and says in one line what a user can mend (exit 2) or what may pass (exit 75).
+
+    ValueError and OSError are what a user can cause; their traceback is shown with ``DARKROOM_TRACEBACK=1``. Anything else is
+    ours and keeps its traceback (exit 1).
+    """
+    die_with_parent()
+    try:
+        main()
+    except Exception as error:
+        passing = is_passing(error)
+        if not passing and not isinstance(error, ValueError | OSError):
+            raise
+        if os.environ.get("DARKROOM_TRACEBACK"):
+            traceback.print_exception(error)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
+        hint = f"{'another try may succeed; ' if passing else ''}DARKROOM_TRACEBACK=1 shows all"
+        print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
+        sys.exit(EXIT if passing else 2)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to send SIGTERM when the parent dies, so that a killed flow or DVC leaves no orphan. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def block_name(given: str) -> str:
+    """The block that is meant by its name, or by DVC's name for the stage: ``digits`` of ``dvc.yaml:train@digits``.
+
+    dvc.yaml hands a stage its name in the environment, ``"$DVC_STAGE"``: written into the command, a key of params.yaml would
+    be read by the shell before anybody can check it. SettingsError for a name that no block can have.
+    """
+    return check_name(given.rpartition("@")[2])

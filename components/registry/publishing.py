@@ -1,0 +1,39 @@
+"""Publish what the stages of a run have made: latency measured here, then MLflow's run and the registered version."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from components.core.settings import Workspace
+from components.registry.record.dvc_lock import export_key
+from components.registry.tracking import TrackingUnavailable, publish
+from components.serving.loading import load_served
+from components.stages.evaluate.latency import has_latency, measure_latency, write_latency
+
+
+def publish_run(workspace: Workspace, run: str, *, strict: bool, detection: bool = True) -> None:
+    """Record the run and its latency, and register its model.
+
+    ``strict``: a tracking server that does not answer is an error; otherwise a warning, never a lost result. ``detection``:
+    also the table of out-of-distribution views; the evaluate stage comes before today's table is made.
+    """
+    measure(workspace, run)
+    try:
+        published = publish(workspace, run, detection=detection)
+        print(f"{run}: published as version {published.version}")
+    except TrackingUnavailable as error:
+        if strict:
+            raise
+        print(f"warning: {error}; the results are safe, the next flow run publishes them", file=sys.stderr)
+
+
+def measure(workspace: Workspace, run: str) -> None:
+    """Measure the latency of the export on this machine, once."""
+    key = export_key(workspace, run)
+    if has_latency(workspace, run, key):
+        return
+    folder = workspace.folder / "outputs" / "export" / run
+    with np.load(folder / "example.npz", allow_pickle=False) as example:
+        write_latency(workspace, run, key, measure_latency(load_served(folder), dict(example)))

@@ -1,0 +1,106 @@
+"""Stage ``code``: the digests of what every stage of every block runs through, in ``outputs/code/<stage>/<name>.json``.
+
+Each other stage depends on its own file, and on no file of code: an edit makes just those stages stale that run through it, and
+an edit of a comment or of the layout none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from components.core import catalogue
+from components.core.settings import Workspace
+from components.stages.code.closure import COMPONENTS, closure, file_of
+from components.stages.code.digest import code_digest
+
+MODULES = {
+    "fetch": "components.stages.fetch.stage",
+    "augment": "components.stages.augment.stage",
+    "wire": "components.stages.link.wire",
+    "link": "components.stages.link.stage",
+    "train": "components.stages.train.stage",
+    "detect": "components.stages.detect.stage",
+    "export": "components.stages.export.stage",
+    "evaluate": "components.stages.evaluate.stage",
+    "ood": "components.stages.detect.outside",
+    "ood_table": "components.stages.detect.table",
+}
+LOOP = "components.stages.train.loop"  # its settings are a part of every run's block ``train``
+
+
+def run(workspace: Workspace, name: str = "") -> None:
+    """Write ``contents``; what an older params.yaml left goes."""
+    out = workspace.folder / "outputs" / "code"
+    shutil.rmtree(out, ignore_errors=True)
+    texts = contents(workspace)
+    for file, text in texts.items():
+        path = out / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    print(f"{len(contents(workspace))} digests of code")
+
+
+def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, str]:
+    """What this stage writes: "<stage>/<name>.json" -> text. SettingsError for a name that is in no catalogue.
+
+    ``components``: the folder of the code.
+    """
+    return {
+        f"{stage}/{name}.json": json.dumps(digests, indent=1, sort_keys=True) + "\n"
+        for stage, names in blocks(workspace).items()
+        for name in names
+        for digests in [digests_of(workspace, stage, name, components)]
+    }
+
+
+def blocks(workspace: Workspace) -> dict[str, list[str]]:
+    """Stage -> the names of the blocks that it runs for."""
+    params = workspace.params
+    found = {stage: list(params.runs) for stage in ("wire", "train", "detect", "export", "evaluate", "ood_table")}
+    return found | {
+        "fetch": list(params.datasets),
+        "augment": list(params.views),
+        "link": list(params.links),
+        "ood": list(params.ood),
+    }
+
+
+def digests_of(workspace: Workspace, stage: str, name: str, components: Path = COMPONENTS) -> dict[str, str]:
+    """File -> digest, of all that the stage runs through for this block; what is shipped counts by its bytes."""
+    start = [file for module in modules(workspace, stage, name) if (file := file_of(module, components))]
+    digests = {f"components/{file}": code_digest(components / file) for file in closure(start, components)}
+    if stage == "export":
+        shipped = closure([f"families/{workspace.params.runs[name].recipe}/served.py"], components)
+        digests |= {f"shipped: components/{file}": _bytes(components / file) for file in shipped}
+    return digests
+
+
+def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
+    """The modules that the stage starts from: its own, and what it imports by names in params.yaml."""
+    params, own = workspace.params, [MODULES[stage]]
+    if stage == "fetch":
+        key = f"datasets.{name}.source"
+        return [*own, catalogue.module_of("source", str(params.datasets[name].get("source")), key)]
+    run = params.ood[name].run if stage == "ood" else name
+    if stage == "evaluate":
+        return [*own, _evaluation(workspace, run)]
+    if stage not in ("train", "detect", "ood", "export"):
+        return own
+    block, key = params.runs[run], f"runs.{run}"
+    recipe = catalogue.module_of("recipe", block.recipe, f"{key}.recipe")
+    network = catalogue.module_of("network", str(block.model.get("name")), f"{key}.model.name")
+    detectors = [target.partition(":")[0] for target in catalogue.names("detector").values()]
+    return [*own, LOOP, recipe, network, *(detectors if stage != "train" else [])]
+
+
+def _evaluation(workspace: Workspace, run: str) -> str:
+    family, key = workspace.params.runs[run].recipe, f"runs.{run}.recipe"
+    own = catalogue.evaluation_module(family, key)
+    return own if file_of(own) else catalogue.module_of("recipe", family, key)
+
+
+def _bytes(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

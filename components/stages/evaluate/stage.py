@@ -1,0 +1,47 @@
+"""Stage ``evaluate``: the family's metrics on what is served."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.core.recipe import Report
+from components.core.settings import Workspace
+from components.stages.evaluate.plots import write_picture
+from components.stages.evaluate.score import score
+
+
+def run(workspace: Workspace, name: str) -> None:
+    """Score the export and write metrics, tables and pictures."""
+    report = score(workspace, name, workspace.folder / "outputs" / "export" / name)
+    write_report(report, workspace.folder / "outputs" / "evaluate" / name)
+    print(f"{name}: " + ", ".join(f"{metric} {entry.value:.4f}" for metric, entry in report.metrics.items()))
+
+
+def write_report(report: Report, out: Path) -> None:
+    """metrics.json, report/ (directions, tables, pictures) and plots/ (what ``dvc plots`` shows)."""
+    for folder in (out / "report", out / "plots"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    _write_json(out / "metrics.json", {name: metric.value for name, metric in report.metrics.items()})
+    directions = {name: metric.better for name, metric in report.metrics.items()}
+    _write_json(out / "report" / "report.json", {"directions": directions})
+    for name, rows in report.tables.items():
+        write_table(out / "report" / f"{name}.csv", rows)
+    for name, picture in report.pictures.items():
+        write_picture(out / "report" / f"{name}.png", picture)
+        shutil.copyfile(out / "report" / f"{name}.png", out / "plots" / f"{name}.png")
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A CSV of ``rows``, which all have the first row's columns."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,18 @@
+"""Stage ``fetch``: make outputs/datasets/<dataset> of the workspace."""
+
+from __future__ import annotations
+
+from components.core import catalogue
+from components.core.runtime import fresh_folder
+from components.core.settings import Workspace
+from components.stages.fetch.dataset_files import summary
+
+
+def run(workspace: Workspace, name: str) -> None:
+    """Let the dataset's source write its files; a failure leaves what was there."""
+    settings = workspace.dataset(name)
+    source = catalogue.load("source", settings.source, f"datasets.{name}.source")
+    out = workspace.folder / "outputs" / "datasets" / name
+    with fresh_folder(out) as temporary:
+        source.fetch(settings, temporary, workspace.params.seed, workspace.folder)
+    print(f"{name}: {summary(out)} -> {out.relative_to(workspace.folder)}", flush=True)

@@ -1,0 +1,152 @@
+"""Which edits make which stages stale, and that nothing which a stage really imports is missing from its digest."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from workbench import add_own, environment, make_project, run, toy_params
+
+from components.core.settings import ROOT, Workspace
+from components.stages.code.closure import CATALOGUES, COMPONENTS, closure, file_of
+from components.stages.code.stage import MODULES, contents, digests_of
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the code that a test may edit."""
+    return shutil.copytree(COMPONENTS, tmp_path / "components", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@pytest.fixture(scope="module")
+def workspace():
+    return Workspace(ROOT)
+
+
+def stale(workspace, copy):
+    """The stages whose digest differs in the edited copy."""
+    before, after = contents(workspace), contents(workspace, copy)
+    return {name.removesuffix(".json").replace("/", "@") for name in before if before[name] != after[name]}
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_comments_docstrings_and_layout_of_every_file_make_nothing_stale(workspace, copy):
+    for path in copy.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "served" not in path.name and "serving" not in path.parts:  # what travels with an export counts by its bytes
+            path.write_text("# A comment.\n" + text.replace('"""\n', '"""  # another\n\n'), encoding="utf-8")
+    edited = stale(workspace, copy)
+    assert {name for name in edited if not name.startswith("export@")} == set()
+
+
+def test_an_edited_evaluation_retrains_and_exports_nothing(workspace, copy):
+    for family in ("classification", "diffusion", "munit"):
+        path = copy / "families" / family / "evaluation.py"
+        if path.is_file():
+            path.write_text(path.read_text(encoding="utf-8") + "\nEDITED = 1\n", encoding="utf-8")
+    edited = stale(workspace, copy)
+    assert {name.partition("@")[0] for name in edited} == {"evaluate"}
+
+
+def test_an_edited_network_makes_only_its_runs_stale(workspace, copy):
+    (copy / "networks" / "vit.py").open("a").write("\nEDITED = 1\n")
+    runs = {name for name, block in workspace.params.runs.items() if block.model["name"] == "vit"}
+    edited = stale(workspace, copy)
+    assert {name.partition("@")[2] for name in edited} == runs
+    assert {name.partition("@")[0] for name in edited} == {"train", "detect", "export"}
+
+
+def test_an_edited_source_makes_only_its_datasets_stale(workspace, copy):
+    (copy / "stages" / "fetch" / "digits.py").open("a").write("\nEDITED = 1\n")
+    datasets = {name for name, block in workspace.params.datasets.items() if block["source"] == "digits"}
+    assert stale(workspace, copy) == {f"fetch@{name}" for name in datasets}
+
+
+def test_a_new_entry_of_a_catalogue_makes_nothing_stale(workspace, copy):
+    for file, line in {
+        "families/__init__.py": '"classification":',
+        "networks/__init__.py": '"vit":',
+        "stages/fetch/__init__.py": '"digits":',
+    }.items():
+        edit(copy / file, line, f'"mine": "components.mine:Mine",\n    {line}')
+    assert stale(workspace, copy) == set()
+
+
+def test_the_entry_is_in_no_digest(workspace):
+    files = {file for text in contents(workspace).values() for file in json.loads(text)}
+    assert not {"components/__main__.py", "components/command.py"} & files
+    assert not [file for file in files if "/registry/" in file]
+
+
+def test_the_closure_follows_relative_lazy_and_absolute_imports_but_not_those_for_type_checkers(tmp_path):
+    for name, text in {
+        "a/one.py": "from . import two\ndef f():\n    from components.b.three import X\n",
+        "a/two.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from components.b import unseen\n",
+        "a/__init__.py": "",
+        "b/__init__.py": "import components.b.four\n",
+        "b/three.py": "X = 1\n",
+        "b/four.py": "if __name__ == '__main__':\n    import components.b.unseen\n",
+        "b/unseen.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = closure(["a/one.py"], tmp_path)
+    assert found == ["a/__init__.py", "a/one.py", "a/two.py", "b/__init__.py", "b/four.py", "b/three.py"]
+
+
+IMPORTED = """
+import importlib, json, sys
+from components.core.settings import Workspace
+importlib.import_module(sys.argv[1]).run(Workspace(), sys.argv[2])
+print(json.dumps([name for name in sys.modules if name.partition(".")[0] == "components"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A toy, and a classifier with a detector and another view, ready for every stage."""
+    from PIL import Image
+
+    params = add_own(toy_params(steps=2))
+    params["runs"]["own"]["export"] = {"detector": "msp"}
+    params["views"]["other"] = params["views"]["mine"] | {"image_size": 16}
+    params["ood"] = {"own_other": {"run": "own", "view": "other", "kind": "far", "split": "test"}}
+    folder = make_project(tmp_path_factory.mktemp("closure") / "project", params)
+    for name, level in (("light", 200), ("dark", 40)):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for index in range(12):
+            Image.new("RGB", (20, 20), (level + index,) * 3).save(folder / "pictures" / name / f"{index}.png")
+    run("git", "add", "--all", cwd=folder)
+    run(sys.executable, "-m", "components", "code", cwd=folder)
+    return folder
+
+
+def test_every_module_that_a_stage_imports_is_in_its_digest(project):
+    """Run for real, one after the other, each in a process of its own."""
+    stages = ["fetch@digits", "fetch@mine", "augment@plain", "augment@turned", "augment@mine", "augment@other", "wire@toy"]
+    stages += ["wire@own", "link@toy_other", "train@toy", "train@own", "detect@own", "ood@own_other", "ood_table@own"]
+    stages += ["detect@toy", "export@toy", "export@own", "evaluate@toy", "evaluate@own"]
+    assert {stage.partition("@")[0] for stage in stages} == set(MODULES)
+    components = project / "components"
+    for stage in stages:
+        kind, _, name = stage.partition("@")
+        command = [sys.executable, "-c", IMPORTED, MODULES[kind], name]
+        done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{stage}: {done.stderr[-2000:]}"
+        modules = json.loads(done.stdout.splitlines()[-1])
+        imported = {file for module in modules if (file := file_of(module, components))} - CATALOGUES
+        recorded = json.loads((project / "outputs" / "code" / kind / f"{name}.json").read_text())
+        missing = {f"components/{file}" for file in imported} - set(recorded)
+        assert not missing, f"{stage} imports what its digest does not cover"
+
+
+def test_what_is_shipped_counts_by_its_bytes(workspace, copy):
+    edit(copy / "serving" / "pixels.py", '"""', '"""Edited. ')
+    assert {name.partition("@")[0] for name in stale(workspace, copy)} == {"export"}
+    assert "shipped: components/serving/pixels.py" in digests_of(workspace, "export", next(iter(workspace.params.runs)))
