@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import Any
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 from components.core.strict import SettingsError
 from flows.commands import COMMANDS
 from flows.project import AnotherRun

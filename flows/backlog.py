@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows import presence
 from flows.services import OWN_SERVER
 from flows.superseded import OVERDUE, due_runs, needless, reason, wanted_runs

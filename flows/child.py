@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from components.core.identity import identity
+from components.core.files import identity
 from flows.processes import leashed
 from flows.running import log_file
 from flows.services import Service

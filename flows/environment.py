@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from components.core import settings
-from components.core.identity import this_process
+from components.core.files import this_process
 from flows.project import Project
 
 QUIET = {

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 from components.core.settings import Params
 from components.core.strict import SettingsError
 from flows.project import Project

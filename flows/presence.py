@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from components.core import settings
-from components.core.identity import this_process
-from components.registry.record.published import write_json
+from components.core.files import this_process, write_json
 from flows.server import IS_TEMPORARY
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 
 LEASH = Path(__file__).with_name("leash.py")
 GRACE = 20.0  # seconds between asking a stage to end and ending it: time to write a checkpoint

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
-from components.core.identity import is_gone
+from components.core.files import is_gone, write_json
 from components.core.settings import ROOT
-from components.registry.record.published import write_json
 from flows.project import Project
 
 RENEWAL = 1.0  # seconds after which the supervisor writes a note that is lost or spoilt anew

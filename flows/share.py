@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 from flows.environment import for_children
 from flows.processes import Ended, Log, Processes
 from flows.project import Project

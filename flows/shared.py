@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core import settings
-from components.core.runtime import write_atomically
+from components.core.dvc_lock import LOCK
+from components.core.files import write_atomically
 from components.core.strict import SettingsError
-from components.registry.record.dvc_lock import LOCK
 from flows.project import Project
 
 if TYPE_CHECKING:

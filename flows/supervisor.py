@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from components.core.identity import is_gone, this_process
-from components.core.redact import redacted
+from components.core.errors import redacted
+from components.core.files import is_gone, this_process
 from flows.child import Child
 from flows.environment import for_children
 from flows.kept import Broken, Kept

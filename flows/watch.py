@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.files import write_json
 from components.core.strict import SettingsError, named
-from components.registry.record.published import write_json
 from flows.environment import for_children
 from flows.processes import Log, Processes
 from flows.project import Project

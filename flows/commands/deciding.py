@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 from components.core.strict import SettingsError, must_exist
 from flows.commands.chosen import place, project_of
 from flows.environment import set_defaults

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows.running import State, noted, read_state, state_file
 
 HELP = "end what up started"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from components.core.identity import identity
+from components.core.files import identity
 from components.core.strict import parse
 from flows.commands.serve import check
 from flows.environment import STARTED_BY, ask_loopback_directly, for_children

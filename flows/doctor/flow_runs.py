@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from uuid import UUID
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows import presence
 from flows.doctor.finding import Finding, NotMended
 from flows.presence import Presence

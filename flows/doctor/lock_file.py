@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from components.registry.record.dvc_lock import LOCK, nobody_writes
+from components.core.dvc_lock import LOCK
+from components.registry.record.dvc_lock import nobody_writes
 from flows import dvc_entries
 from flows.doctor.finding import Finding
 from flows.project import Project

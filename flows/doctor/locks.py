@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from flows.doctor.finding import Finding
 from flows.project import Project
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from components.core import settings
-from components.core.identity import identity, is_gone
+from components.core.files import identity, is_gone
 from flows.doctor.finding import Finding, NotMended
 from flows.environment import STARTED_BY
 from flows.processes import GRACE, LEASH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows.doctor.finding import Finding
 from flows.project import Project
 from flows.running import held, read_state, state_file

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows.doctor.finding import Finding, NotMended
 from flows.doctor.processes import Process, processes
 from flows.environment import STARTED_BY

@@ -79,7 +79,7 @@ def has_server() -> bool:
 
 def _why(run: Run) -> str:
     """Why the run may go, or nothing."""
-    from components.core.identity import is_gone
+    from components.core.files import is_gone
     from components.registry.model_registry import KEY
     from components.registry.record.dead import PROCESS
     from components.registry.record.recording import FINGERPRINT, LIVE

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from components.core import settings
-from components.core.identity import identity, this_process
+from components.core.files import identity, this_process
 from flows.doctor.examine import CHECKS, examine, mend
 from flows.doctor.finding import Finding
 from flows.environment import STARTED_BY

@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from components.core import settings
-from components.core.identity import identity, this_process
-from components.registry.record.published import write_json
+from components.core.files import identity, this_process, write_json
 from flows import running
 from flows.commands import down
 from flows.doctor.servers import servers

@@ -18,7 +18,7 @@ from operating import Home, alive, wait_for
 from workbench import run
 
 from components.core import settings
-from components.core.identity import is_gone
+from components.core.files import is_gone
 from flows.probe import answers
 from flows.running import State, read_state
 

@@ -1,11 +1,12 @@
 """From a version back to what made it: kept at publish, shown by the commands."""
 
 from components.core import settings
+from components.core.dvc_lock import parse_stages
 from components.core.settings import ROOT, Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import decide
-from components.registry.record.lineage import chain, lineage, parse, registered_lineages
+from components.registry.record.lineage import chain, lineage, registered_lineages
 from components.registry.tracking import connect, publish
 from flows import dvc_entries
 from flows.commands.lineage import describe
@@ -84,7 +85,7 @@ stages:
 
 def test_the_chain_holds_what_leads_to_the_export_through_links_too(tmp_path):
     (tmp_path / "dvc.lock").write_text(LOCK)
-    found = parse(chain(Workspace(tmp_path), "a"))
+    found = parse_stages(chain(Workspace(tmp_path), "a"))
     assert list(found) == ["augment@v", "export@a", "export@b", "fetch@d", "link@teacher", "train@a", "wire@a"]
     assert found["link@teacher"]["outs"] == [{"path": "outputs/links/a/train/teacher", "md5": "t1"}]
 

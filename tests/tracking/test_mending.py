@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.core.identity import identity, this_process
+from components.core.files import identity, this_process
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import MOVING

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.command import run_command
-from components.core.errors import EXIT, Unavailable, is_passing
-from components.core.redact import redacted
+from components.core.errors import EXIT, Unavailable, is_transient, redacted
 from components.registry.tracking import TrackingRefused, TrackingUnavailable
 from components.stages.fetch import download
 from components.stages.fetch.download import bring
@@ -50,7 +49,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
     ids=repr,
 )
 def test_these_can_pass(error: Exception) -> None:
-    assert is_passing(error)
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def test_these_can_pass(error: Exception) -> None:
     ids=repr,
 )
 def test_these_stay(error: Exception) -> None:
-    assert not is_passing(error)
+    assert not is_transient(error)
 
 
 def test_a_database_that_another_process_writes_to_can_pass(tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_a_database_that_another_process_writes_to_can_pass(tmp_path: Path) -> N
     engine = create_engine(f"sqlite:///{tmp_path}/held.db", connect_args={"timeout": 0})
     with engine.connect() as other, pytest.raises(OperationalError, match="locked") as caught:
         other.execute(text("insert into t values (2)"))
-    assert is_passing(caught.value)
+    assert is_transient(caught.value)
     engine.dispose()
     holder.close()
 
@@ -132,7 +131,7 @@ def test_a_download_that_no_place_can_give_now_can_pass(tmp_path: Path, monkeypa
     for urls, passing in {("one", "two"): True, ("one",): False, (): False}.items():
         with pytest.raises(ValueError, match="cannot be had") as caught:
             bring(Published("set", "file.bin", "0" * 32, urls), tmp_path / "file.bin")
-        assert is_passing(caught.value) is passing
+        assert is_transient(caught.value) is passing
 
 
 @pytest.mark.parametrize(
