@@ -1,7 +1,7 @@
 """The text of a dvc.lock: entries by stage, their paths, their content. The one parser; it needs neither DVC nor a whole parse.
 
-A YAML parser takes a second for the lock of forty runs, so an entry is cut out of the text and parsed alone. The form is the one
-in which DVC writes: two spaces before the name of a stage, four before its keys.
+A YAML parser takes a second for the lock of forty runs, so an entry is cut out of the text and parsed alone. The form is
+DVC's own: two spaces before the name of a stage, four before its keys.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def _quiet(tmp_path_factory: pytest.TempPathFactory) -> None:
 def bare(tmp_path_factory: pytest.TempPathFactory, _quiet: None) -> Path:
     """The template: nothing run yet."""
     folder = tmp_path_factory.mktemp("bare") / "project"
-    (folder / "components" / "evaluate").mkdir(parents=True)
+    (folder / "components" / "stages" / "evaluate").mkdir(parents=True)
     for name, text in {
         "dvc.yaml": DVC_YAML,
         "stage.py": STAGE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.budget import Cores, Devices, visible_devices
+from flows.pipeline.budget import Cores, Devices, visible_devices
 
 
 def test_cores_are_not_overbooked_and_run_side_by_side() -> None:

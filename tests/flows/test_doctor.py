@@ -17,9 +17,8 @@ import pytest
 
 from components.core import settings
 from components.core.files import identity, this_process
-from flows.doctor.examine import CHECKS, examine, mend
-from flows.doctor.finding import Finding
-from flows.environment import STARTED_BY
+from flows.project import STARTED_BY
+from flows.upkeep.doctor import CHECKS, Finding, examine, mend
 
 Fake = Any
 GONE = 2**22 + 1  # no process has this number
@@ -163,7 +162,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 
 def test_orphans_end_and_the_living_stay(new: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.doctor.processes.AFTER_TERM", 0.5)
+    monkeypatch.setattr("flows.upkeep.processes.AFTER_TERM", 0.5)
     work, started = str(settings.WORK), []
 
     def start(starter: str) -> subprocess.Popen[bytes]:

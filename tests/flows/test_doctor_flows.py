@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from components.core import settings
-from flows.doctor.examine import CHECKS, examine, mend
-from flows.doctor.slots import limit_name
-from flows.presence import folder, read
-from flows.probe import answers
+from flows.services.flow_runs import notes_folder, read_note
+from flows.services.prefect_server import answers
+from flows.upkeep.doctor import CHECKS, examine, mend
+from flows.upkeep.flow_runs import limit_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_quiet")]
 
@@ -50,8 +50,8 @@ def test_killed_flow_is_mended_and_a_living_one_goes_on(new: Any) -> None:
     new.change(lambda content: content["runs"]["a"]["train"].update(seconds=600))
     flow = new.flows("run", "--runs", "a")
     wait_for(lambda: training(new), flow)
-    (note,) = folder().iterdir()
-    dead = read(note)
+    (note,) = notes_folder().iterdir()
+    dead = read_note(note)
     assert dead is not None
     flow.kill()
     flow.wait()
@@ -71,7 +71,7 @@ def test_killed_flow_is_mended_and_a_living_one_goes_on(new: Any) -> None:
     assert (code, said) == (0, f"{len(CHECKS)} checks, nothing found\n")
     output, _ = flow.communicate(timeout=180)
     assert flow.returncode == 0, output
-    assert not list(folder().iterdir())
+    assert not list(notes_folder().iterdir())
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
-from flows import dvc_entries
+from components.core.dvc_lock import HEAD, join, split
+from flows.dvc import entries
 
 Fake = Any
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(dvc_entries.__file__)
+PROGRAM = entries.PROGRAM
 
 
 def repro(fake: Fake, *words: str) -> str:
@@ -34,12 +35,12 @@ def test_entries_are_dvcs_own_dump_of_them() -> None:
     """Of this repository's locks every tenth entry, all kinds of stages among them."""
     texts = [path.read_text() for path in (ROOT / "dvc.lock", ROOT / "experiments/translate-glyphs/dvc.lock")]
     for text in texts:
-        entries = dvc_entries.split(text)
-        assert entries is not None
-        assert dvc_entries.join(entries) == text
-        for name in list(entries)[::10]:
-            content = parse_yaml(dvc_entries.HEAD + entries[name], "dvc.lock")
-            assert dumps_yaml(content) == dvc_entries.HEAD + entries[name]
+        parts = split(text)
+        assert parts is not None
+        assert join(parts) == text
+        for name in list(parts)[::10]:
+            content = parse_yaml(HEAD + parts[name], "dvc.lock")
+            assert dumps_yaml(content) == HEAD + parts[name]
             assert list(content["stages"]) == [name]
 
 
@@ -58,7 +59,7 @@ def test_a_pipeline_from_nothing_and_a_changed_one_have_dvcs_bytes(new: Fake, ma
 def test_what_dvc_did_not_write_so_is_left_to_dvc(done: Fake) -> None:
     path = lock(done)
     path.write_text("# mine\n" + path.read_text())
-    assert dvc_entries.split(path.read_text()) is None
+    assert split(path.read_text()) is None
     repro(done, "-f", "-s", "train@a")
     assert path.read_text().startswith("# mine\nschema:")
     assert done.dvc("status") == "Data and pipelines are up to date.\n"
@@ -82,20 +83,20 @@ def test_killed_while_it_writes_the_old_text_stands(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
-        dvc_entries.replace(path, "new", tmp_path)
+        entries.write_lock(path, "new", tmp_path)
     assert path.read_text() == "old"
     monkeypatch.undo()
-    dvc_entries.replace(path, "new", tmp_path)
+    entries.write_lock(path, "new", tmp_path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("dvc.lock", "new")]
 
 
 def test_entries_are_sorted_and_unknown_ones_come_last(done: Fake) -> None:
     path = lock(done)
-    before = dvc_entries.split(path.read_text())
+    before = split(path.read_text())
     assert before is not None
     wanted = sorted(before)
-    dvc_entries.sort(path, {name: number for number, name in enumerate(wanted[:-1])}, done.folder)
-    after = dvc_entries.split(path.read_text())
+    entries.sort(path, {name: number for number, name in enumerate(wanted[:-1])}, done.folder)
+    after = split(path.read_text())
     assert after is not None
     assert list(after) == wanted
     assert after == before

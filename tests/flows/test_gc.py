@@ -1,4 +1,4 @@
-"""What gc takes for waste among files: DVC's cache, and the state folder."""
+"""What gc takes for garbage among files: DVC's cache, and the state folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 
 from components.core import settings
-from flows.gc.cache import unused_cache
-from flows.gc.collect import nobody_at_work
-from flows.gc.leftovers import leftovers
-from flows.gc.waste import DAY, Waste
 from flows.project import AnotherRun
+from flows.upkeep.cache import unused_cache
+from flows.upkeep.garbage import DAY, Garbage, leftovers, nobody_at_work
 
 Fake = Any
 
@@ -47,8 +45,8 @@ def git(fake: Fake, *words: str) -> None:
     subprocess.run(["git", *who, *words], cwd=fake.folder, check=True, capture_output=True)
 
 
-def names(found: list[Waste]) -> list[str]:
-    return [Path(waste.what).parent.name + Path(waste.what).name for waste in found]
+def names(found: list[Garbage]) -> list[str]:
+    return [Path(garbage.what).parent.name + Path(garbage.what).name for garbage in found]
 
 
 def test_objects_that_no_lock_file_of_anyone_names(new: Fake) -> None:
@@ -79,8 +77,8 @@ def test_objects_that_no_lock_file_of_anyone_names(new: Fake) -> None:
 
     found = list(unused_cache(new.project(), 1, {by_version}))
     assert names(found) == ["gv", unused_folder, unused]  # in this order nothing that is left names what is gone
-    for waste in found:
-        waste.remove()
+    for garbage in found:
+        garbage.remove()
     assert (kept.is_file(), gone.is_file()) == (True, False)
     assert list(unused_cache(new.project(), 1, {by_version})) == []
     assert names(list(unused_cache(new.project(), 1, set()))) == [by_version]
@@ -103,7 +101,7 @@ def test_checkpoints_and_notes(new: Fake) -> None:
     os.utime(work / "aside/20200101", (0, 0))
 
     def whats() -> list[str]:
-        return [waste.what.removeprefix(".work/") for waste in leftovers(new.project(), 14)]
+        return [garbage.what.removeprefix(".work/") for garbage in leftovers(new.project(), 14)]
 
     assert whats() == [
         "checkpoints/train@gone/x",

@@ -15,8 +15,8 @@ import pytest
 from components.core import settings
 from components.core.strict import SettingsError
 from flows.__main__ import main
+from flows.services.watch import NOTHING, monitored_runs, unreported
 from flows.settings import monitors, schedules
-from flows.watch import NOTHING, untold, watched
 
 # Writes the next of the reports that pictures.json lists, as the real command does; an entry that is a text is its last word.
 COMMAND = """
@@ -73,7 +73,7 @@ class Watched:
         return (self.fake.folder / "asked").read_text().splitlines()
 
     def run(self, **parameters: Any) -> Any:
-        from flows.monitor import monitor
+        from flows.services.monitor import monitor
 
         return monitor.fn(project=str(self.fake.folder), **parameters)
 
@@ -82,7 +82,7 @@ class Watched:
 def seen(new: Any, monkeypatch: pytest.MonkeyPatch) -> Watched:
     """The flow as a function: Prefect's part is noted instead."""
     monkeypatch.setenv("DARKROOM_WORK", str(settings.WORK))
-    from flows import monitor
+    from flows.services import monitor
 
     found = Watched(new)
     monkeypatch.setattr(monitor, "get_run_logger", lambda: logging.getLogger("test"))
@@ -126,18 +126,18 @@ def test_drift_is_told_once_and_retrains(seen: Watched, receiver: Any) -> None:
 
 
 def test_what_nobody_was_told_of_is_told_the_next_time(seen: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import monitor
+    from flows.services import monitor
 
     seen.block(a={"folder": "incoming"})
     seen.script(a=[report(2, True), report(10, False)])
-    tell = monitor.tell
-    monkeypatch.setattr(monitor, "tell", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
+    tell = monitor.publish_report
+    monkeypatch.setattr(monitor, "publish_report", lambda *rest: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         seen.run()
-    monkeypatch.setattr(monitor, "tell", tell)
+    monkeypatch.setattr(monitor, "publish_report", tell)
     assert seen.run().name == "Drift"
     assert [payload["number"] for _, payload in seen.events] == [2, 10]
-    assert list(untold(seen.fake.project(), "a")) == []
+    assert list(unreported(seen.fake.project(), "a")) == []
 
 
 def test_one_run_that_cannot_be_watched_does_not_stop_the_others(seen: Watched, receiver: Any) -> None:
@@ -159,8 +159,8 @@ def test_nothing_is_monitored_where_nothing_is_said(new: Any, capsys: pytest.Cap
     (new.folder / "incoming").mkdir()
     new.change(lambda content: content.update(monitor={"a": {"folder": "incoming"}}))
     assert schedules(new.project().params).monitor == "0 * * * *"
-    assert watched(new.project(), (), None)["a"].least == 100
-    assert watched(new.project(), ("b",), str(new.folder))["b"].folder == str(new.folder)
+    assert monitored_runs(new.project(), (), None)["a"].least == 100
+    assert monitored_runs(new.project(), ("b",), str(new.folder))["b"].folder == str(new.folder)
 
 
 @pytest.mark.parametrize(

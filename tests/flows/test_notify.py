@@ -11,7 +11,7 @@ import pytest
 
 from components.core.strict import SettingsError
 from flows.__main__ import main
-from flows.notify import Address, addresses, check_addresses, notify_failure, notify_promotion, send
+from flows.services.notify import Address, addresses, check_addresses, notify_failure, notify_promotion, send
 
 TOKEN = "t0p-s3cret-token"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flows.plan import make_plan
+from flows.pipeline.plan import make_plan
 
 
 def alive(fake: Any) -> list[str]:

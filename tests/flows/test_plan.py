@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from components.core.strict import SettingsError
-from flows.plan import Plan, make_plan
-from flows.report import describe
+from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.report import describe
 
 
 def plan(fake: Any, *runs: str, force: bool = False, study: str | None = None, published: bool = True) -> Plan:

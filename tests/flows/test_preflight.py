@@ -9,8 +9,8 @@ import pytest
 
 from components.core.settings import ROOT
 from components.core.strict import SettingsError
-from flows.plan import make_plan
-from flows.preflight import check_settings, check_versions
+from flows.pipeline.plan import make_plan
+from flows.pipeline.preflight import check_settings, check_versions
 
 
 def test_this_installation_is_as_locked() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from components.core import settings
 from components.core.strict import SettingsError
-from flows.plan import Plan, make_plan
+from flows.dvc.sharing import Share
+from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.report import describe
+from flows.pipeline.retries import StageFailed, TransientFailure
 from flows.processes import Processes
-from flows.report import describe
-from flows.share import Share
-from flows.tries import MayPass, StageFailed
 
 
 def plan(fake: Any, *runs: str) -> Plan:
@@ -75,7 +75,7 @@ def test_away_is_a_warning_before_and_an_error_after(done: Any, tmp_path: Path) 
     (line,) = lines  # said once, not for every stage
     assert line.startswith(f"warning: remote 'storage': there is no folder {tmp_path}/storage; make it, or mount")
     with pytest.raises(
-        MayPass, match=r"the results are here, not shared; the next run sends them: remote 'storage': there is no"
+        TransientFailure, match=r"the results are here, not shared; the next run sends them: remote 'storage': there is no"
     ):
         here.push("train@a", print)
     assert "train@a" in plan(done, "a").unshared
@@ -86,4 +86,4 @@ def test_remote_that_cannot_be_used_is_not_tried_again(done: Any) -> None:
     done.change(lambda content: content["pipeline"].update(remote="storage"))
     with pytest.raises(StageFailed, match="s3") as caught:
         sharing(done).push("train@a", print)
-    assert not isinstance(caught.value, MayPass)
+    assert not isinstance(caught.value, TransientFailure)

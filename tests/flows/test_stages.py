@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from flows import tries
-from flows.budget import Cores, Devices
-from flows.plan import Planned
+from flows.pipeline import retries as tries
+from flows.pipeline.budget import Cores, Devices
+from flows.pipeline.plan import Planned
 from flows.processes import Processes
 from flows.project import Project
 
@@ -24,11 +24,11 @@ from flows.project import Project
 @pytest.fixture
 def stages(_quiet: None) -> Any:
     """The module, imported once Prefect's home is a temporary one."""
-    return importlib.import_module("flows.stages")
+    return importlib.import_module("flows.pipeline.stages")
 
 
-def crew(stages: Any, fake: Any, timeout: float = 60.0, cores: int = 2, devices: int = 0) -> Any:
-    return stages.Crew(fake.project(), timeout, Processes(grace=1.0), Cores(cores), Devices(devices))
+def context(stages: Any, fake: Any, timeout: float = 60.0, cores: int = 2, devices: int = 0) -> Any:
+    return stages.RunContext(fake.project(), timeout, Processes(grace=1.0), Cores(cores), Devices(devices))
 
 
 def planned(name: str, force: bool = False) -> Planned:
@@ -44,25 +44,25 @@ def holders(fake: Any) -> dict[str, Any]:
 def test_what_a_stage_did(stages: Any, done: Any) -> None:
     lines: list[str] = []
     done.change(lambda content: content["runs"]["b"]["train"].update(rate=2))
-    outcome = stages.run_stage(planned("train@b"), crew(stages, done), lines.append)
+    outcome = stages.run_stage(planned("train@b"), context(stages, done), lines.append)
     assert outcome.status == "ran"
     assert lines == [
         "Running stage 'train@b':",
         "> python ./stage.py train b",
         "train b starts on the default device",
     ]
-    assert stages.run_stage(planned("train@b"), crew(stages, done), lines.append).status == "unchanged"
+    assert stages.run_stage(planned("train@b"), context(stages, done), lines.append).status == "unchanged"
     done.change(lambda content: content["runs"]["b"]["train"].pop("rate"))
-    assert stages.run_stage(planned("train@b"), crew(stages, done), lines.append).status == "restored"
+    assert stages.run_stage(planned("train@b"), context(stages, done), lines.append).status == "restored"
 
 
 def test_failure_shows_last_lines_and_leaves_dvc_in_order(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["export"].update(fail=True))
     with pytest.raises(tries.StageFailed) as caught:
-        stages.run_stage(planned("export@b"), crew(stages, done), print)
+        stages.run_stage(planned("export@b"), context(stages, done), print)
     assert "cannot export b" in caught.value.tail
     assert str(caught.value).startswith("exit code 1 after ")  # the stage's own, not DVC's
-    assert not isinstance(caught.value, tries.MayPass)
+    assert not isinstance(caught.value, tries.TransientFailure)
     assert holders(done) == {}
 
 
@@ -70,21 +70,21 @@ def test_timeout_is_the_stages_own(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["train"].update(seconds=30, escape=True))
     started = time.monotonic()
     with pytest.raises(tries.StageFailed, match=r"ran past 2 s \(pipeline.stage_timeout\)"):
-        stages.run_stage(planned("train@b"), crew(stages, done, timeout=2.0), print)
+        stages.run_stage(planned("train@b"), context(stages, done, timeout=2.0), print)
     assert time.monotonic() - started < 10
     assert holders(done) == {}
 
 
-def test_busy_files_are_worth_another_try(stages: Any, done: Any) -> None:
+def test_busy_files_are_retry_condition(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["train"].update(rate=3))
     path = done.folder / ".dvc" / "tmp" / "rwlock"
     path.parent.mkdir(exist_ok=True)
     held = {"pid": os.getpid(), "cmd": "dvc repro"}
     path.write_text(json.dumps({"write": {str(done.folder / "outputs" / "train" / "b"): held}}))
-    with pytest.raises(tries.MayPass, match="another DVC process holds its files"):
-        stages.run_stage(planned("train@b"), crew(stages, done), print)
+    with pytest.raises(tries.TransientFailure, match="another DVC process holds its files"):
+        stages.run_stage(planned("train@b"), context(stages, done), print)
     path.unlink()
-    assert stages.run_stage(planned("train@b"), crew(stages, done), print).status == "ran"
+    assert stages.run_stage(planned("train@b"), context(stages, done), print).status == "ran"
 
 
 def test_dvcs_own_lock_is_waited_for(stages: Any, done: Any) -> None:
@@ -93,11 +93,11 @@ def test_dvcs_own_lock_is_waited_for(stages: Any, done: Any) -> None:
     with (done.folder / ".dvc" / "tmp" / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         threading.Timer(4.5, fcntl.flock, (file, fcntl.LOCK_UN)).start()
-        assert stages.run_stage(planned("train@b"), crew(stages, done), print).status == "ran"
+        assert stages.run_stage(planned("train@b"), context(stages, done), print).status == "ran"
 
 
 def test_forced_training_starts_anew(stages: Any, done: Any) -> None:
-    fake = crew(stages, done)
+    fake = context(stages, done)
     folder = fake.project.workspace.checkpoints("b")
     (folder / "fingerprint").mkdir(parents=True)
     assert stages.run_stage(planned("train@b"), fake, print).status == "unchanged"
@@ -125,7 +125,7 @@ def test_stages_run_side_by_side_where_cores_allow(stages: Any, done: Any) -> No
     # Each goes on only when it has met the other.
     meet = {"a": {"meet": "train@b"}, "b": {"meet": "train@a"}}
     done.change(lambda content: [content["runs"][run]["train"].update(block) for run, block in meet.items()])
-    times = _both(stages, done, crew(stages, done, cores=2))
+    times = _both(stages, done, context(stages, done, cores=2))
     assert max(start for start, _ in times.values()) < min(end for _, end in times.values())
     assert done.dvc("status", "train@a", "train@b") == "Data and pipelines are up to date.\n"  # both stand in dvc.lock
 
@@ -133,7 +133,7 @@ def test_stages_run_side_by_side_where_cores_allow(stages: Any, done: Any) -> No
 @pytest.mark.parametrize("key", ["threads", "processes"])
 def test_trainings_wait_for_their_cores(stages: Any, done: Any, key: str) -> None:
     done.change(lambda content: [content["runs"][run]["train"].update({key: 2, "seconds": 1.0}) for run in ("a", "b")])
-    times = _both(stages, done, crew(stages, done, cores=3))
+    times = _both(stages, done, context(stages, done, cores=3))
     assert max(start for start, _ in times.values()) >= min(end for _, end in times.values())
 
 
@@ -144,25 +144,25 @@ def test_stage_is_told_which_of_several_devices_are_its_own(
     monkeypatch.delenv("DARKROOM_DEVICE", raising=False)
     done.change(lambda content: content["runs"]["b"]["train"].update(processes=processes))
     lines: list[str] = []
-    stages.run_stage(planned("train@b", force=True), crew(stages, done, devices=3), lines.append)
+    stages.run_stage(planned("train@b", force=True), context(stages, done, devices=3), lines.append)
     assert f"train b starts on {told}" in lines
 
 
 def test_dvc_passes_on_that_a_stage_asks_for_another_try(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["train"].update(code=75))
-    with pytest.raises(tries.MayPass, match="may pass"):
-        stages.run_stage(planned("train@b"), crew(stages, done), print)
+    with pytest.raises(tries.TransientFailure, match="may pass"):
+        stages.run_stage(planned("train@b"), context(stages, done), print)
 
 
 def test_a_lost_stage_is_tried_twice_more(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["train"].update(code=-9))
-    shared = crew(stages, done)
-    shared.lost["train@b"] = 1
-    with pytest.raises(tries.Lost):
+    shared = context(stages, done)
+    shared.kills["train@b"] = 1
+    with pytest.raises(tries.KilledByOthers):
         stages.run_stage(planned("train@b"), shared, print)
     with pytest.raises(tries.StageFailed, match=r"killed by SIGKILL .* \(the last of 3 times\)") as caught:
         stages.run_stage(planned("train@b"), shared, print)
-    assert not isinstance(caught.value, tries.MayPass)
+    assert not isinstance(caught.value, tries.TransientFailure)
 
 
 def test_a_kind_of_stage_may_have_a_timeout_of_its_own(stages: Any, done: Any) -> None:
@@ -173,7 +173,7 @@ def test_a_kind_of_stage_may_have_a_timeout_of_its_own(stages: Any, done: Any) -
         content["runs"]["b"]["train"].update(seconds=60, escape=True, deaf=True)
 
     done.change(slow)
-    shared = crew(stages, done)
+    shared = context(stages, done)
     assert shared.limit_of("export") == tries.Limit(60.0)
     with pytest.raises(tries.StageFailed, match=r"ran past 1.5 s \(pipeline.stage_timeouts.train\)"):
         stages.run_stage(planned("train@b"), shared, print)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.pipeline.retries import KilledByOthers, Limit, StageFailed, TransientFailure, delays, failure, memory_kills, own_code
 from flows.processes import Ended
-from flows.tries import Limit, Lost, MayPass, StageFailed, delays, failure, memory_kills, own_code
 
 DVC = "ERROR: failed to reproduce 'train@a': failed to run: python -m components.stages.train \"$DVC_STAGE\", exited with "
 
@@ -19,21 +19,21 @@ def ended(code: int, *tail: str, timed_out: bool = False) -> Ended:
 @pytest.mark.parametrize(
     ("how", "kind", "words"),
     [
-        (ended(255, "error: no route\n", DVC + "75"), MayPass, "may pass"),
-        (ended(75), MayPass, "may pass"),  # a publication has no DVC between
-        (ended(255, "ERROR: 'outputs/x' is busy, it is being blocked by:"), MayPass, "holds its files"),
-        (ended(255, "ERROR: unexpected error - database is locked"), MayPass, "holds its files"),
-        (ended(255, DVC + "-9"), Lost, "killed by SIGKILL after 1.0 s; not sent by this flow"),
-        (ended(255, DVC + "137"), Lost, "killed by SIGKILL"),
-        (ended(137), Lost, "killed by SIGKILL"),  # DVC itself
-        (ended(143), Lost, "killed by SIGTERM"),
+        (ended(255, "error: no route\n", DVC + "75"), TransientFailure, "may pass"),
+        (ended(75), TransientFailure, "may pass"),  # a publication has no DVC between
+        (ended(255, "ERROR: 'outputs/x' is busy, it is being blocked by:"), TransientFailure, "holds its files"),
+        (ended(255, "ERROR: unexpected error - database is locked"), TransientFailure, "holds its files"),
+        (ended(255, DVC + "-9"), KilledByOthers, "killed by SIGKILL after 1.0 s; not sent by this flow"),
+        (ended(255, DVC + "137"), KilledByOthers, "killed by SIGKILL"),
+        (ended(137), KilledByOthers, "killed by SIGKILL"),  # DVC itself
+        (ended(143), KilledByOthers, "killed by SIGTERM"),
         (ended(255, DVC + "-11"), StageFailed, "crashed with SIGSEGV"),
         (ended(255, "exited with 75", DVC + "1"), StageFailed, "exit code 1 after"),
         (ended(255, "the loss is not finite; ERROR: database is locked", DVC + "2"), StageFailed, "exit code 2 after"),
         (ended(143, timed_out=True), StageFailed, r"ran past 5 s \(pipeline.stage_timeout\)"),
     ],
 )
-def test_what_is_worth_another_try(how: Ended, kind: type, words: str) -> None:
+def test_what_is_retry_condition(how: Ended, kind: type, words: str) -> None:
     found = failure(how, Limit(5.0), -1)
     assert type(found) is kind
     with pytest.raises(StageFailed, match=words):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from components.core.strict import SettingsError
-from flows.plan import make_plan
-from flows.user_folders import check_user_folders
+from flows.pipeline.plan import make_plan
+from flows.pipeline.preflight import check_user_folders
 
 
 @pytest.fixture

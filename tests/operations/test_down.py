@@ -7,13 +7,22 @@ import threading
 import pytest
 
 from components.core import settings
-from components.core.files import identity, this_process, write_json
-from flows import running
-from flows.commands import down
-from flows.doctor.servers import servers
+from components.core.files import identity, read_json, this_process, write_json
+from flows.cli import down
 from flows.project import Project
-from flows.running import Scored, State, held, noted, read_json, restart_scoring, state_file, wish_file, write_state
-from flows.supervisor import alone
+from flows.services import running
+from flows.services.running import (
+    ScoringState,
+    ServersState,
+    is_supervised,
+    live_state,
+    reload_request_file,
+    restart_scoring,
+    state_file,
+    write_state,
+)
+from flows.services.supervisor import alone
+from flows.upkeep.state import servers
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +30,14 @@ def _work(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "WORK", tmp_path)
 
 
-def state(supervisor: str, **more) -> State:
-    return State(supervisor, str(settings.ROOT), "http://127.0.0.1:1/api", "http://127.0.0.1:2", **{"ready": True} | more)
+def state(supervisor: str, **more) -> ServersState:
+    return ServersState(
+        supervisor, str(settings.ROOT), "http://127.0.0.1:1/api", "http://127.0.0.1:2", **{"ready": True} | more
+    )
 
 
 def test_nothing_is_up(capsys):
-    assert down.main(argparse.Namespace()) == 0
+    assert down.down(argparse.Namespace()) == 0
     assert capsys.readouterr().out == "nothing is up\n"
     assert running.running() is None
 
@@ -36,7 +47,7 @@ def test_a_broken_note_is_no_note(text):
     write_json(state_file(), {})
     state_file().write_text(text)
     assert running.running() is None
-    assert down.main(argparse.Namespace()) == 0
+    assert down.down(argparse.Namespace()) == 0
 
 
 def test_a_process_that_got_the_number_since_is_left_alone(capsys):
@@ -44,7 +55,7 @@ def test_a_process_that_got_the_number_since_is_left_alone(capsys):
         host, pid, started = identity(stranger.pid).split(":")
         write_state(state(f"{host}:{pid}:{int(started) - 1}", processes={f"{host}:{pid}:1": "prefect"}))
         assert running.running() is None
-        assert down.main(argparse.Namespace()) == 0
+        assert down.down(argparse.Namespace()) == 0
         assert capsys.readouterr().out == "nothing is up: its process was gone already\n"
         assert stranger.poll() is None
         assert not state_file().exists()
@@ -53,7 +64,7 @@ def test_a_process_that_got_the_number_since_is_left_alone(capsys):
 
 def test_what_runs_on_another_machine_is_ended_there(capsys):
     write_state(state("elsewhere:12:34"))
-    assert down.main(argparse.Namespace()) == 1
+    assert down.down(argparse.Namespace()) == 1
     assert "another machine (elsewhere)" in capsys.readouterr().err
     assert state_file().exists()
 
@@ -62,31 +73,31 @@ def test_down_ends_the_very_process_and_waits_for_its_children():
     with subprocess.Popen(["sleep", "60"]) as supervisor, subprocess.Popen(["sleep", "0.5"]) as child:
         threading.Thread(target=supervisor.wait, daemon=True).start()  # a dead child is buried
         write_state(state(identity(supervisor.pid), processes={identity(child.pid): "serve"}))
-        assert down.main(argparse.Namespace()) == 0
+        assert down.down(argparse.Namespace()) == 0
         assert (supervisor.wait(), child.wait()) == (-15, 0)
 
 
 def test_servers_are_running_once_they_are_ready():
     write_state(state(this_process(), ready=False))
     assert running.running() is None
-    write_state(state(this_process(), scoring={"own": Scored("http://127.0.0.1:3")}))
+    write_state(state(this_process(), scoring={"own": ScoringState("http://127.0.0.1:3")}))
     found = running.running()
     assert (found.prefect_api, found.scoring) == ("http://127.0.0.1:1/api", {"own": "http://127.0.0.1:3"})
     assert running.running(settings.ROOT / "elsewhere") is None
 
 
-def test_a_wish_for_the_new_champion_is_told_when_it_is_granted():
+def test_a_request_for_the_new_champion_returns_when_it_is_completed():
     assert restart_scoring("own") is None
     url = "http://127.0.0.1:3"
-    write_state(state(this_process(), scoring={"own": Scored(url, "1")}))
+    write_state(state(this_process(), scoring={"own": ScoringState(url, "1")}))
     assert restart_scoring("another") is None
 
-    def grant() -> None:
-        while not (wish := read_json(wish_file("own")).get("wish")):
+    def complete() -> None:
+        while not (request := read_json(reload_request_file("own")).get("request")):
             pass
-        write_state(state(this_process(), scoring={"own": Scored(url, "1", "exit code 1, see x", str(wish))}))
+        write_state(state(this_process(), scoring={"own": ScoringState(url, "1", "exit code 1, see x", str(request))}))
 
-    thread = threading.Thread(target=grant)
+    thread = threading.Thread(target=complete)
     thread.start()
     assert restart_scoring("own") == f"{url} answers with version 1 (exit code 1, see x)"
     thread.join()
@@ -99,9 +110,9 @@ def test_a_living_supervisor_is_found_though_its_note_is_spoilt():
         assert not list(servers(Project()))
         note = state(identity(supervisor.pid))
         threading.Timer(0.3, write_state, [note]).start()
-        assert noted() == note
+        assert live_state() == note
         supervisor.kill()
-    assert not held()
+    assert not is_supervised()
 
 
 def test_what_make_is_given_reaches_no_shell(tmp_path):

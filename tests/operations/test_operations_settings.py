@@ -9,9 +9,9 @@ from workbench import free_ports
 
 from components.core.settings import ROOT, Workspace
 from components.core.strict import SettingsError, read_yaml
-from flows.commands import serve
+from flows.cli import serve
 from flows.project import Project
-from flows.services import Addresses, bind, mlflow_server, prefect_server
+from flows.services.definitions import Addresses, bind, mlflow_server, prefect_server
 from flows.settings import schedules, servers
 
 
@@ -47,7 +47,7 @@ def test_a_schedule_that_cannot_be_is_named(block, message, monkeypatch, tmp_pat
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     monkeypatch.setattr(Project, "params", with_block("schedules", block))
     with pytest.raises(SettingsError, match=message):
-        serve.main(argparse.Namespace(ready=None))
+        serve.serve(argparse.Namespace(ready=None))
 
 
 def test_servers_are_on_loopback_and_answer_to_loopback_names_alone(monkeypatch):

@@ -1,16 +1,14 @@
 """From a version back to what made it: kept at publish, shown by the commands."""
 
 from components.core import settings
-from components.core.dvc_lock import parse_stages
+from components.core.dvc_lock import parse_stages, split
 from components.core.settings import ROOT, Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import decide
 from components.registry.record.lineage import chain, lineage, registered_lineages
 from components.registry.tracking import connect, publish
-from flows import dvc_entries
-from flows.commands.lineage import describe
-from flows.commands.status import standings
+from flows.cli.status import describe, standings
 from flows.project import Project
 
 LOCK = """\
@@ -105,7 +103,7 @@ def test_the_chain_does_not_depend_on_the_order_of_the_lock(tmp_path):
 def test_every_run_of_this_repository_leads_back_to_a_dataset():
     workspace = Workspace(ROOT)
     for run in workspace.params.runs:
-        kinds = [stage.partition("@")[0] for stage in dvc_entries.split(chain(workspace, run)) or ()]
+        kinds = [stage.partition("@")[0] for stage in split(chain(workspace, run)) or ()]
         assert {"fetch", "augment", "wire", "train", "export"} <= set(kinds)
         assert "evaluate" not in kinds
 
