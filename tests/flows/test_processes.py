@@ -138,9 +138,9 @@ def test_sigkill_of_the_parent_ends_the_whole_family() -> None:
     wait_for(lambda: alive(marker) == [])
 
 
-def test_a_leash_waits_for_signals_and_never_handles_them() -> None:
+def test_a_guard_waits_for_signals_and_never_handles_them() -> None:
     """The kernel tells it of its parent's death once for each of the parent's threads: a handler would be interrupted."""
-    words = [sys.executable, str(processes.LEASH), str(os.getpid()), "0.2", sys.executable, "-c", "print(flush=True); input()"]
+    words = [sys.executable, str(processes.GUARD), str(os.getpid()), "0.2", sys.executable, "-c", "print(flush=True); input()"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
         assert guard.stdout is not None
         guard.stdout.readline()

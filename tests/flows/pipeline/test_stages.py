@@ -150,7 +150,7 @@ def test_stage_is_told_which_of_several_devices_are_its_own(
 
 def test_dvc_passes_on_that_a_stage_asks_for_another_try(stages: Any, done: Any) -> None:
     done.change(lambda content: content["runs"]["b"]["train"].update(code=75))
-    with pytest.raises(tries.TransientFailure, match="may pass"):
+    with pytest.raises(tries.TransientFailure, match="transient failure"):
         stages.run_stage(planned("train@b"), context(stages, done), print)
 
 

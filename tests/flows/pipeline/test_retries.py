@@ -19,8 +19,8 @@ def ended(code: int, *tail: str, timed_out: bool = False) -> Ended:
 @pytest.mark.parametrize(
     ("how", "kind", "words"),
     [
-        (ended(255, "error: no route\n", DVC + "75"), TransientFailure, "may pass"),
-        (ended(75), TransientFailure, "may pass"),  # a publication has no DVC between
+        (ended(255, "error: no route\n", DVC + "75"), TransientFailure, "transient failure"),
+        (ended(75), TransientFailure, "transient failure"),  # a publication has no DVC between
         (ended(255, "ERROR: 'outputs/x' is busy, it is being blocked by:"), TransientFailure, "holds its files"),
         (ended(255, "ERROR: unexpected error - database is locked"), TransientFailure, "holds its files"),
         (ended(255, DVC + "-9"), KilledByOthers, "killed by SIGKILL after 1.0 s; not sent by this flow"),
@@ -33,7 +33,7 @@ def ended(code: int, *tail: str, timed_out: bool = False) -> Ended:
         (ended(143, timed_out=True), StageFailed, r"ran past 5 s \(pipeline.stage_timeout\)"),
     ],
 )
-def test_what_is_retry_condition(how: Ended, kind: type, words: str) -> None:
+def test_what_is_worth_a_retry(how: Ended, kind: type, words: str) -> None:
     found = failure(how, Limit(5.0), -1)
     assert type(found) is kind
     with pytest.raises(StageFailed, match=words):

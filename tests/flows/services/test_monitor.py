@@ -57,8 +57,9 @@ class Watched:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.pages: dict[str, str] = {}
         self.retrained: list[Any] = []
-        command = fake.folder / "components" / "monitor"
-        command.mkdir()
+        command = fake.folder / "components" / "registry" / "monitor"
+        command.mkdir(parents=True)
+        (command.parent / "__init__.py").touch()
         (command / "__init__.py").touch()
         (command / "__main__.py").write_text(COMMAND)
         (fake.folder / "incoming").mkdir()

@@ -16,7 +16,7 @@ from components.core.dvc_lock import HEAD, join, split
 from flows.dvc import entries
 
 Fake = Any
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = entries.PROGRAM
 
 
