@@ -53,6 +53,12 @@ class Ended:
     seconds: float
     timed_out: bool
 
+    @property
+    def error(self) -> str:
+        """The error in its last lines: what follows ``error: ``, or else the very last line."""
+        last = self.tail[-1] if self.tail else "no output"
+        return next((line for line in self.tail if line.startswith("error: ")), last).removeprefix("error: ")
+
 
 @dataclass
 class Lines:

@@ -67,7 +67,7 @@ def notify(given: argparse.Namespace) -> int:
     if not given.test:
         print("\n".join(map(str, chosen)))
         return 0
-    faults = send(chosen, "a test message", "Failures, promotions or drift will be told here.")
+    faults = send(chosen, "a test message", "Failures, promotions or drift will be reported here.")
     print(table([{"address": str(address), "result": fault or "delivered"} for address, fault in faults.items()]))
     return 1 if any(faults.values()) else 0
 

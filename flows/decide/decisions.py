@@ -102,8 +102,8 @@ def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> D
     if contest.settled:
         return Decision(f"{context.name}: version {contest.candidate} is the champion already")
     if not comment and (undone := rolled_back_from(context.client, contest)):
-        told = f"was rolled back by {undone.by} at {undone.time}" + (f" ({undone.comment})" if undone.comment else "")
-        raise NotDone(f"{context.name}: version {contest.candidate} {told}; to promote it again, say why with --comment")
+        history = f"was rolled back by {undone.by} at {undone.time}" + (f" ({undone.comment})" if undone.comment else "")
+        raise NotDone(f"{context.name}: version {contest.candidate} {history}; to promote it again, say why with --comment")
     verdict = _verdict(context, contest, key, compare)
     for line in verdict.lines:
         context.log(str(line))
@@ -171,10 +171,7 @@ def _test(context: DecisionContext, what: Literal["check", "score"], version: in
     if ended.timed_out:
         raise NotDone(f"{context.name}: the test of version {version} ran past {timeout:g} s (pipeline.stage_timeout)")
     if ended.code not in (0, UNFIT, CHAMPION_UNFIT):
-        told = next((line for line in ended.tail if line.startswith("error: ")), ended.tail[-1] if ended.tail else "no word")
-        raise NotDone(
-            f"{context.name}: the test of version {version} ended with code {ended.code}: {told.removeprefix('error: ')}"
-        )
+        raise NotDone(f"{context.name}: the test of version {version} ended with code {ended.code}: {ended.error}")
     return ended
 
 
@@ -208,7 +205,7 @@ def announce(project: Project, result: Decision, log: Log) -> None:
         try:
             served = restart_scoring(entry.name)
         except OSError as error:
-            served = f"the scoring server could not be told ({error}); `python -m flows down` and `up` restart it"
+            served = f"the scoring server could not be reached ({error}); `python -m flows down` and `up` restart it"
         log(f"served: {served or 'by no server of `python -m flows up`; one of your own must be restarted'}")
     if entry.moves or entry.action in ("refused", "approval requested"):
         lines = [f"{'passed' if line['passed'] else 'FAILED'} {line['gate']}: {line['words']}" for line in entry.verdict]

@@ -32,7 +32,7 @@ class NotThere(Exception):
 def main() -> int:
     """Do what the command line says; the exit code."""
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)  # the error is raised, and told below
+    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)  # the error is raised, and reported below
     from dvc.config import ConfigError
     from dvc.repo import Repo
 
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def pull(repo: Repo, file: str, name: str) -> None:
-    """Into the local cache: the stage's entry and its objects; nothing where an input is missing or nobody has pushed it."""
+    """Into the local cache: the stage's entry and its objects; nothing if an input is missing or nobody has pushed it."""
     from dvc.exceptions import CollectCacheError
     from dvc.repo import lock_repo
     from dvc.stage.cache import _can_hash, _get_stage_hash

@@ -43,7 +43,7 @@ class Share:
     _pushing: threading.Lock = field(default_factory=threading.Lock)
 
     def pull(self, stage: str, log: Log) -> None:
-        """Bring what another clone has made of the stage's inputs into the local cache; a warning where that fails."""
+        """Bring what another clone has made of the stage's inputs into the local cache; a warning if that fails."""
         if self.unavailable:
             return
         ended = self._run("pull", stage)
@@ -78,11 +78,11 @@ def _reason(ended: Ended) -> str:
 
 
 def _silent(line: str) -> None:
-    """What DVC says on the way; the last line is told where something fails."""
+    """Drop DVC's output; of a failure the last line is reported."""
 
 
 def remote_address(repo: Repo, name: str | None) -> str | None:
-    """The address of the remote ``name``, None for no name; SettingsError where DVC's configuration has no such remote."""
+    """The address of the remote ``name``, None for no name; SettingsError if DVC's configuration has no such remote."""
     if name is None:
         return None
     known = repo.config["remote"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Cores:
-    """``total`` cores, handed out in the order of asking, so that a stage that needs many is not passed over for ever."""
+    """``total`` cores, handed out in the order of the requests, so that a stage that needs many is not starved."""
 
     def __init__(self, total: int) -> None:
         self.total = total

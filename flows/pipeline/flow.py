@@ -43,7 +43,7 @@ def pipeline(
 
     ``force`` runs their train, export and evaluate stages though nothing changed; ``project`` is the root of another clone;
     ``checked``: the settings of stale stages are known to be valid. The flow fails if a stage does; the runs that do
-    not need that stage go on. It is cancelled where another pipeline run is at work in the workspace.
+    not need that stage go on. It is cancelled if another pipeline run is at work in the workspace.
     """
     if (why := superseded()) is not None:
         return Cancelled(message=why)

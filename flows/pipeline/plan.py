@@ -59,7 +59,7 @@ class Plan:
 
 
 def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> Plan:
-    """The plan for the chosen runs. SettingsError where DVC cannot read the workspace's params.yaml or dvc.yaml.
+    """The plan for the chosen runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
 
     A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
     follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``code``

@@ -27,7 +27,7 @@ CheckSettings = Callable[["Project", "Plan"], None]
 
 
 def check_versions(root: Path) -> None:
-    """SettingsError naming package, wanted and found version where the installation is not what requirements.lock says."""
+    """SettingsError naming package, wanted and found version if the installation is not what requirements.lock says."""
     if sys.version_info < PYTHON:
         raise SettingsError(f"Python {'.'.join(map(str, PYTHON))} or newer is needed, this is {sys.version.split()[0]}")
     wrong = wrong_versions(root / LOCK, MATTERS)

@@ -13,7 +13,7 @@ from components.core import settings
 from flows.pipeline.plan import Plan, ends
 from flows.project import Project
 
-MAIN = 4  # metrics a line
+MAIN = 4  # metrics per line
 P50, P99, RATE = "latency_p50_ms", "latency_p99_ms", "throughput_images_per_s"  # what the evaluate stage measures
 
 Row = dict[str, str]
@@ -62,7 +62,7 @@ def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
 
 
 def ood_tables(project: Project, runs: Iterable[str]) -> str:
-    """AUROC of each detector against each view that a run was not made for, a table a run; "" where there is none."""
+    """AUROC of each detector against each view that a run was not made for, one table per run; "" if there is none."""
     texts = []
     for run in runs:
         path = project.folder / "outputs" / "ood_table" / run / "report" / "auroc.csv"
@@ -93,7 +93,7 @@ def where_to_look(project: Project) -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON object in the file; empty where there is none."""
+    """The JSON object in the file; empty if there is none."""
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found if isinstance(found, dict) else {}
 

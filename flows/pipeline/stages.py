@@ -49,7 +49,7 @@ class StageOutcome:
 
 @dataclass
 class RunContext:
-    """What the tasks of one flow run share; ``timeout``: seconds a stage may take, where its kind has none of its own.
+    """What the tasks of one flow run share; ``timeout``: seconds a stage may take if its kind has none of its own.
 
     ``kills``: how often a stage of this name was killed by others; ``restarted``: forced trainings that begin anew.
     """
@@ -116,12 +116,12 @@ def run_stage(stage: Planned, context: RunContext, log: Log) -> StageOutcome:
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", *force, "-s", stage.name]
     with _resources(stage, context) as device:
         ended = _run(command, stage.name, context, _without_hints(log), device)
-    told = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
-    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in told), "ran"), ended.seconds)
+    said = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
+    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in said), "ran"), ended.seconds)
 
 
 def publish(run: str, context: RunContext, log: Log) -> StageOutcome:
-    """Record the run in MLflow by its own stage's command, strictly; nothing to do where the evaluate stage has done it."""
+    """Record the run in MLflow by its own stage's command, strictly; nothing to do if the evaluate stage has done it."""
     if published(context.project.workspace, run):
         return StageOutcome("published", 0.0)
     with context.cores.take(1):
@@ -162,7 +162,7 @@ def _resources(stage: Planned, context: RunContext) -> Iterator[dict[str, str]]:
             yield {}
         return
     with context.devices.take(processes) as indices, _server_limit(context.limit, len(indices)), context.cores.take(cores):
-        # One device needs no name; among several the stage is told which are its own.
+        # One device needs no name; among several the variable names the stage's own.
         named = context.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
         yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if named else {}
 
@@ -175,7 +175,7 @@ def _server_limit(name: str | None, devices: int) -> Iterator[None]:
         return
     from prefect.concurrency.sync import concurrency
 
-    # A failed renewal must not end a training (prefect#18893); strict, since a missing limit would be passed over in silence.
+    # A failed renewal must not end a training (prefect#18893); strict, since a missing limit would be ignored silently.
     with concurrency(name, occupy=devices, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
@@ -186,7 +186,7 @@ def _cores(stage: Planned, project: Project) -> int:
 
 
 def _processes(stage: Planned, project: Project) -> int:
-    """Processes of the stage, each with a device of its own where there are any: a training may have several."""
+    """Processes of the stage, each with a device of its own if there are any: a training may have several."""
     return _of_training("processes", stage, project)
 
 

@@ -13,7 +13,7 @@ from flows.project import Project, for_children
 from flows.settings import Servers
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  an address to listen on -> one to ask
-OWN_SERVER = "DARKROOM_OWN_SERVER"  # set for the deployments where the Prefect server is ours alone
+OWN_SERVER = "DARKROOM_OWN_SERVER"  # set for the deployments if the Prefect server is ours alone
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MLFLOW = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # of LLM judges: eight more processes and twice the time to start

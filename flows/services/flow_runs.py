@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 
-PAGE = 200  # runs an answer of the server
+PAGE = 200  # runs per answer of the server
 OVERDUE = timedelta(seconds=60)  # a run that waits this long is waiting, and not just about to begin
 
 

@@ -57,7 +57,7 @@ def drift_addresses(params: Params) -> list[Address]:
 
 
 def check_addresses(params: Params) -> None:
-    """Before any work starts: SettingsError where an address cannot be completed from the environment."""
+    """Before any work starts: SettingsError if an address cannot be completed from the environment."""
     failure_addresses(params)
     promotion_addresses(params)
     drift_addresses(params)
@@ -101,8 +101,8 @@ def notify_drift(project: Project, title: str, text: str) -> None:
 
 def _warn(error: Exception) -> None:
     # Only of our own errors is it known that they show no address.
-    told = str(error) if isinstance(error, SettingsError) else type(error).__name__
-    print(f"warning: nobody is notified: {told}", file=sys.stderr)
+    reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
+    print(f"warning: nobody is notified: {reason}", file=sys.stderr)
 
 
 def _send_and_warn(chosen: list[Address], title: str, text: str) -> None:
@@ -112,7 +112,7 @@ def _send_and_warn(chosen: list[Address], title: str, text: str) -> None:
 
 
 def send(chosen: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
-    """Send the message to all addresses at once; what went wrong at each, "" where it was delivered."""
+    """Send the message to all addresses at once; what went wrong at each, "" if it was delivered."""
     faults = dict.fromkeys(chosen, f"not delivered within {patience:g} s")
     body = redacted(text)
     body = body if len(body) <= LONGEST else f"{body[:LONGEST]}\n..."

@@ -76,8 +76,7 @@ def watch(project: Project, run: str, monitor: Monitor, processes: Processes, lo
     if ended.timed_out:
         raise MonitorFailed(f"ran past {timeout:g} s (pipeline.stage_timeout)")
     if ended.code != 0:
-        told = next((line for line in ended.tail if line.startswith("error: ")), ended.tail[-1] if ended.tail else "no word")
-        raise MonitorFailed(f"{told.removeprefix('error: ')} (exit code {ended.code})")
+        raise MonitorFailed(f"{ended.error} (exit code {ended.code})")
     return read(home(project, run) / "last.json")
 
 

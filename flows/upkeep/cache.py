@@ -1,6 +1,6 @@
 """DVC's cache: what no dvc.lock of the workspace, of any commit, or of a registered version's lineage names.
 
-``dvc gc`` cannot be told of the registered versions, and it drops nothing of the run cache.
+``dvc gc`` does not know the registered versions, and it drops nothing of the run cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flows.upkeep.garbage import DAY, Garbage
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?")
 NAMES = ("dvc.lock", "*.dvc")  # files in which DVC writes the hashes of what it keeps
-PASSED_OVER = {".git", ".dvc", ".venv", ".work", "outputs"}
+SKIPPED_FOLDERS = {".git", ".dvc", ".venv", ".work", "outputs"}
 
 
 def unused_cache(project: Project, days: float, lineages: set[str]) -> Iterator[Garbage]:
@@ -57,7 +57,7 @@ def used_hashes(root: Path) -> set[str]:
 def _files(root: Path) -> Iterator[Path]:
     for name in NAMES:
         for path in root.rglob(name):
-            if path.is_file() and not PASSED_OVER & set(path.relative_to(root).parts):
+            if path.is_file() and not SKIPPED_FOLDERS & set(path.relative_to(root).parts):
                 yield path
 
 
@@ -78,7 +78,7 @@ def _git(root: Path, *words: str, text: str = "") -> str:
 
 
 def _children(objects: Path, name: str) -> set[str]:
-    """The files of a folder's object; none where the cache does not have it."""
+    """The files of a folder's object; none if the cache does not have it."""
     path = objects / name[:2] / name[2:]
     return {entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else set()
 

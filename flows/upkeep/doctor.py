@@ -32,7 +32,7 @@ class NotMended(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``mend`` does, or what a person does where it is None."""
+    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``mend`` does, or what a person does if it is None."""
 
     what: str
     where: str

@@ -33,7 +33,7 @@ def dead_flow_runs(project: Project) -> Iterator[Finding]:
 
 
 def _crash(project: Project, note: Path, run: FlowRunNote) -> None:
-    """Set the run's state where its server still takes it for unfinished; then the note has done its work."""
+    """Set the run's state if its server still takes it for unfinished; then the note has done its work."""
     api = _server_of(project, run)
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -79,7 +79,7 @@ def _is_own(api: str) -> bool:
 def leaked_slots(project: Project) -> Iterator[Finding]:
     """Slots of this machine's limit that are taken while no flow of this machine has a stage on a device.
 
-    A temporary server has no limit; so there is something to look at only where a server runs.
+    A temporary server has no limit; so there is something to look at only if a server runs.
     """
     api = _server(project)
     if api is None or (taken := _taken(api)) == 0 or _holders(api):

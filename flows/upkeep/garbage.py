@@ -106,7 +106,7 @@ def _garbage(path: Path, why: str) -> Garbage:
 
 
 def registered_names(root: Path) -> set[str] | None:
-    """The registered name of every run of the root and of all studies; None where a params.yaml cannot be read."""
+    """The registered name of every run of the root and of all studies; None if a params.yaml cannot be read."""
     found = set()
     for params in (root / PARAMS, *sorted(root.glob(f"experiments/*/{PARAMS}"))):
         workspace = Workspace(params.parent)
@@ -118,7 +118,7 @@ def registered_names(root: Path) -> set[str] | None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the file, or of all files below the folder; 0 where there is nothing."""
+    """Bytes of the file, or of all files below the folder; 0 if there is nothing."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())
 

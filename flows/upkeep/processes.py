@@ -151,7 +151,7 @@ def held_for_writing(project: Project) -> list[Path]:
 
 
 def holds(file: Path) -> list[Hold]:
-    """The entries; ValueError where the file is none of DVC's."""
+    """The entries; ValueError if the file is none of DVC's."""
     return list(_entries(_content(file)))
 
 

@@ -138,7 +138,7 @@ def _remove(path: Path) -> None:
 
 
 def cut_off(project: Project) -> Iterator[Finding]:
-    """A dvc.lock that DVC refuses; what stands in its whole entries is kept."""
+    """A dvc.lock that DVC refuses; its whole entries stay."""
     path = project.folder / LOCK
     if not path.is_file():
         return

@@ -23,7 +23,7 @@ from flows.upkeep.doctor import Finding
 JSON = ("published/*.json", "live/*.json", "latency/*.json", "up/*.json", "scores/**/*.json")
 
 
-# Where a tool keeps its migrations, a file a revision; read, not imported.
+# Where a tool keeps its migrations, one file per revision; read, not imported.
 PREFECT = ("prefect", "server/database/_migrations/versions/sqlite")
 MLFLOW = ("mlflow", "store/db_migrations/versions")
 

@@ -82,30 +82,30 @@ def unreferenced(client: MlflowClient, days: float) -> Iterator[Garbage]:
     yield from _models(client, experiments, {registry.model_id(version) for version in every}, days)
 
 
-def _runs(client: MlflowClient, experiments: list[str], kept: set[str], days: float) -> Iterator[Garbage]:
+def _runs(client: MlflowClient, experiments: list[str], needed: set[str], days: float) -> Iterator[Garbage]:
     from components.registry.model_registry import all_runs
     from components.registry.record.clearing import purge_run
     from components.registry.record.recording import PARENT
 
     runs = all_runs(client, experiments)
-    kept |= {run.data.tags[PARENT] for run in runs if run.info.lifecycle_stage == "active" and PARENT in run.data.tags}
+    needed |= {run.data.tags[PARENT] for run in runs if run.info.lifecycle_stage == "active" and PARENT in run.data.tags}
     for run in runs:
         why = _why(run)
-        if why and run.info.run_id not in kept and (run.info.end_time or run.info.start_time) < _milliseconds(days):
+        if why and run.info.run_id not in needed and (run.info.end_time or run.info.start_time) < _milliseconds(days):
             what = f"MLflow run {run.info.run_name} ({run.info.run_id})"
             yield Garbage(what, _size(run.info.artifact_uri), why, partial(purge_run, client, run))
 
 
-def _models(client: MlflowClient, experiments: list[str], kept: set[str], days: float) -> Iterator[Garbage]:
+def _models(client: MlflowClient, experiments: list[str], needed: set[str], days: float) -> Iterator[Garbage]:
     from components.registry.record.clearing import all_models, deleted_models, purge_model
 
     active = [model for model in all_models(client, experiments) if model.last_updated_timestamp < _milliseconds(days)]
     for model in active:
-        if model.model_id not in kept:
+        if model.model_id not in needed:
             what, why = f"MLflow model {model.model_id}", "no version has it"
             yield Garbage(what, _size(model.artifact_location), why, partial(purge_model, client, model, False))
     for model in deleted_models(client, experiments, days):
-        if model.model_id not in kept:
+        if model.model_id not in needed:
             what, why = f"MLflow model {model.model_id}", "it is deleted"
             yield Garbage(what, _size(model.artifact_location), why, partial(purge_model, client, model, True))
 
