@@ -10,33 +10,32 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from components.core.errors import EXIT, is_passing
-from components.core.redact import redacted
+from components.core.errors import EXIT, is_transient, redacted
 from components.core.strict import check_name
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """A stage's ``main``: dies with its parent, and says in one line what a user can mend (exit 2) or what may pass (exit 75).
+    """Run a stage's ``main``, which dies with its parent. Map user errors to exit code 2 and transient errors to 75.
 
     ValueError and OSError are what a user can cause; their traceback is shown with ``DARKROOM_TRACEBACK=1``. Anything else is
-    ours and keeps its traceback (exit 1).
+    a bug and keeps its traceback (exit 1).
     """
     die_with_parent()
     try:
         main()
     except Exception as error:
-        passing = is_passing(error)
-        if not passing and not isinstance(error, ValueError | OSError):
+        transient = is_transient(error)
+        if not transient and not isinstance(error, ValueError | OSError):
             raise
         if os.environ.get("DARKROOM_TRACEBACK"):
             traceback.print_exception(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        hint = f"{'another try may succeed; ' if passing else ''}DARKROOM_TRACEBACK=1 shows all"
+        hint = f"{'another try may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
         print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
-        sys.exit(EXIT if passing else 2)
+        sys.exit(EXIT if transient else 2)
 
 
 def die_with_parent() -> None:

@@ -2,7 +2,7 @@
 
 Exit codes: 0 done; 1 a stage failed, the others went on, or a candidate was refused; 2 nothing was started, since a setting or
 an argument is wrong; 3 nothing was started, since another pipeline run is at work in the workspace; 4 the monitor found drift;
-130, 143 stopped by signal; 141 who read what it said, as `head` does, reads no further.
+130, 143 stopped by signal; 141 the reader of the output, such as `head`, closed the pipe.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import signal
 import sys
 from typing import Any
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 from components.core.strict import SettingsError
-from flows.commands import COMMANDS
+from flows.cli import COMMANDS
 from flows.project import AnotherRun
 
 
 def main(words: list[str], **answers: Any) -> int:
-    """Run the command; its exit code. A test may pass its own ``answers`` on to the command's main."""
+    """Run the command; its exit code. A test may pass its own ``answers`` on to the command."""
     arguments = parser().parse_args(words)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -38,7 +38,7 @@ def main(words: list[str], **answers: Any) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        if not _nobody_reads():
+        if not _pipe_is_closed():
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain once more at its end
         return 141
@@ -48,17 +48,18 @@ def main(words: list[str], **answers: Any) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line: a subparser for each of ``COMMANDS``."""
-    found = argparse.ArgumentParser(prog="python -m flows", description="Data sets into trained, measured, published models.")
-    commands = found.add_subparsers(dest="command", required=True, metavar="command")
-    for name, place in COMMANDS.items():
+    top = argparse.ArgumentParser(prog="python -m flows", description="Data sets into trained, measured, published models.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+    for name, (place, summary) in COMMANDS.items():
         module = importlib.import_module(place)
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
-        module.arguments(command)
-        command.set_defaults(main=module.main)
-    return found
+        main = getattr(module, name)
+        command = commands.add_parser(name, help=summary, description=main.__doc__)
+        getattr(module, f"{name}_arguments")(command)
+        command.set_defaults(main=main)
+    return top
 
 
-def _nobody_reads() -> bool:
+def _pipe_is_closed() -> bool:
     """Whether standard output is a pipe whose reader is gone."""
     output = select.poll()
     output.register(sys.stdout.fileno(), select.POLLERR)

@@ -1,4 +1,4 @@
-"""Child processes of a flow: on a leash, output read line by line, ended at a timeout or when the flow is told to stop."""
+"""Child processes of a flow: guarded, output read line by line, ended at a timeout or when the flow is stopped."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.core.redact import redacted
+from components.core.errors import redacted
 
-LEASH = Path(__file__).with_name("leash.py")
+GUARD = Path(__file__).with_name("process_guard.py")
 GRACE = 20.0  # seconds between asking a stage to end and ending it: time to write a checkpoint
 PROGRESS = 5.0  # seconds between two lines of one progress bar
 TAIL = 20  # lines that an error shows
@@ -29,7 +29,19 @@ Log = Callable[[str], None]
 
 
 class Stopped(Exception):
-    """The flow was told to stop: the process was ended, or not started."""
+    """The flow was stopped: the process was ended, or not started."""
+
+
+class StageFailed(Exception):
+    """A stage's or a publication's command failed or ran out of time; ``tail``: its last lines."""
+
+    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.tail = tail
+
+
+class TransientFailure(StageFailed):
+    """A retry may succeed: files are held, a server does not answer, the network is away."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,12 @@ class Ended:
     tail: tuple[str, ...]
     seconds: float
     timed_out: bool
+
+    @property
+    def error(self) -> str:
+        """The error in its last lines: what follows ``error: ``, or else the very last line."""
+        last = self.tail[-1] if self.tail else "no output"
+        return next((line for line in self.tail if line.startswith("error: ")), last).removeprefix("error: ")
 
 
 @dataclass
@@ -69,9 +87,9 @@ class Lines:
         yield line
 
 
-def leashed(command: Sequence[str], grace: float = GRACE) -> list[str]:
-    """``command`` behind a leash held by this process."""
-    return [sys.executable, "-S", "-E", str(LEASH), str(os.getpid()), str(grace), *command]
+def guarded(command: Sequence[str], grace: float = GRACE) -> list[str]:
+    """``command`` behind a process guard that ends it when this process dies."""
+    return [sys.executable, "-S", "-E", str(GUARD), str(os.getpid()), str(grace), *command]
 
 
 class Processes:
@@ -104,7 +122,7 @@ class Processes:
             with self._lock:
                 self._running.discard(process)
         if self._stopped:
-            raise Stopped("ended, since the flow was told to stop")
+            raise Stopped("ended, since the flow was stopped")
         return Ended(code, tuple(tail), time.monotonic() - started, timed_out)
 
     def stop(self) -> None:
@@ -117,9 +135,9 @@ class Processes:
     def _start(self, command: Sequence[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
-                raise Stopped("not started, since the flow was told to stop")
+                raise Stopped("not started, since the flow was stopped")
             process = subprocess.Popen(
-                leashed(command, self._grace),
+                guarded(command, self._grace),
                 cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -131,7 +149,7 @@ class Processes:
             return process
 
     def _read(self, process: subprocess.Popen[bytes], deadline: float, show: Log) -> bool:
-        """Read to the end of the output, which is the end of the leash; True if the deadline came first."""
+        """Read to the end of the output, which is the end of the guard; True if the deadline came first."""
         assert process.stdout is not None
         lines, timed_out = Lines(), False
         with process.stdout, selectors.DefaultSelector() as selector:
@@ -149,7 +167,7 @@ class Processes:
                         return timed_out
 
     def _end(self, process: subprocess.Popen[bytes], again: bool) -> None:
-        """Ask the leash to end its command; if it was asked before and hangs itself, kill the group."""
+        """Ask the guard to end its command; if it was asked before and hangs itself, kill the group."""
         if again:
             os.killpg(process.pid, signal.SIGKILL)
         else:

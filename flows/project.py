@@ -1,20 +1,38 @@
-"""Where a flow works: the repository and one workspace in it."""
+"""Where a flow works: the repository, one workspace in it, and the environment that Prefect and child processes read."""
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 from components.core import settings
+from components.core.files import locked, this_process
 from components.core.settings import PARAMS, ROOT, Params, Workspace
 from components.core.strict import SettingsError
 
-_held: set[Path] = set()  # lock files that this process holds: the command takes the lock before the plan, the flow once more
+QUIET = {
+    # MLflow takes only the word "true"; Prefect's server reports home unless its own switch is off as well.
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+    # No server and no client of ours opens a pickled model: it would run whatever its maker wishes.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+READABLE = {
+    # Lines of a stage carry the stage's name; Prefect's own lines say what happened and no more.
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  [%(task_run_name)s] %(message)s",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_EVENTS_LEVEL": "ERROR",
+}
+STARTED_BY = "DARKROOM_STARTED_BY"  # of a child and all it starts: identity of the process that wants it, and its state folder
+
+_locks: set[Path] = set()  # lock files of this process: the command takes the lock before the plan, the flow once more
 
 
 class AnotherRun(Exception):
@@ -40,7 +58,7 @@ class Project:
 
     @property
     def params(self) -> Params:
-        """The workspace's params.yaml; SettingsError, naming the file, where it cannot be used."""
+        """The workspace's params.yaml; SettingsError, naming the file, if it cannot be used."""
         try:
             return self.workspace.params
         except SettingsError as error:
@@ -53,7 +71,7 @@ class Project:
         return self.workspace.folder
 
     def choose(self, runs: tuple[str, ...], every: bool = False) -> tuple[str, ...]:
-        """The runs that are meant, in the order of params.yaml: the named ones, every one, or ``pipeline.runs``."""
+        """The chosen runs, in the order of params.yaml: the named ones, every one, or ``pipeline.runs``."""
         params = self.params
         unknown = [name for name in runs if name not in params.runs]
         if unknown:
@@ -67,27 +85,49 @@ class Project:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One pipeline run a workspace at a time: raise AnotherRun at once when another process is at it.
+        """Allow one pipeline run per workspace: raise AnotherRun at once if another process is at it.
 
-        The kernel frees the lock when its holder ends, however it ends. Within one process it may be taken again.
+        Within one process the lock may be taken again.
         """
         path = self.lock_file()
-        if path in _held:
+        if path in _locks:
             yield
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file = stack.enter_context(locked(path, wait=False))
             except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
+                holder = path.read_text().strip() or "unknown"
                 raise AnotherRun(f"another pipeline run (process {holder}) is at work in {self.folder}") from None
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
-            _held.add(path)
-            try:
-                yield
-            finally:
-                _held.discard(path)
+            _locks.add(path)
+            stack.callback(_locks.discard, path)
+            yield
+
+
+def set_defaults() -> None:
+    """Set defaults for Prefect in this process and its children, before Prefect is imported; what the user has set stays.
+
+    The state of Prefect stands in one folder per version: its database migrations do not go back.
+    """
+    home = {"PREFECT_HOME": str(settings.WORK / f"prefect-{version('prefect')}")}
+    # Prefect's own 20 s are too short for a first start on a busy machine (16-24 s measured).
+    patience = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    for name, value in {**home, **patience, **QUIET, **READABLE}.items():
+        os.environ.setdefault(name, value)
+
+
+def ask_loopback_directly() -> None:
+    """Let no proxy of the environment stand between this machine's processes: it could not reach them."""
+    for name in ("NO_PROXY", "no_proxy"):
+        given = os.environ.get(name, "").split(",")
+        os.environ[name] = ",".join(filter(None, dict.fromkeys([*given, "127.0.0.1", "localhost"])))
+
+
+def for_children(project: Project, **extra: str) -> dict[str, str]:
+    """The environment of a child: this interpreter's programs first in PATH, output unbuffered so that lines come at once."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root)}
+    return {**os.environ, **QUIET, **own, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}

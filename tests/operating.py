@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from workbench import add_own, environment, free_ports, make_project, toy_params, write_params
 
-from flows.processes import leashed
+from flows.processes import guarded
 
 PATIENCE = 400.0  # seconds; a server on a busy machine may need a minute, a training two
 
@@ -94,10 +94,10 @@ class Home:
 
     @contextmanager
     def started(self, name: str, *command: str, **extra: str) -> Iterator[int]:
-        """A command on a leash, its output in ``<name>.log``; the pid of the command itself."""
+        """A command behind a process guard, its output in ``<name>.log``; the pid of the command itself."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            leash = subprocess.Popen(
-                leashed(command, 10.0),
+            guard = subprocess.Popen(
+                guarded(command, 10.0),
                 cwd=self.folder,
                 env=self.env(**extra),
                 stdout=log,
@@ -105,12 +105,12 @@ class Home:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        children = Path(f"/proc/{leash.pid}/task/{leash.pid}/children")
+        children = Path(f"/proc/{guard.pid}/task/{guard.pid}/children")
         try:
             yield int(wait_for(children.read_text, f"{name} to start").split()[0])
         finally:
-            leash.terminate()
-            leash.wait()
+            guard.terminate()
+            guard.wait()
 
     def log(self, name: str) -> str:
         """The output of a command that ``started`` started."""

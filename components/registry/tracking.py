@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core import settings
-from components.core.errors import Unavailable
-from components.core.redact import redacted
-from components.core.runtime import locked
+from components.core.errors import Unavailable, redacted
+from components.core.files import locked
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.record.live import live_curves
@@ -60,7 +59,7 @@ class TrackingUnavailable(Unavailable):
 class TrackingRefused(TrackingUnavailable):
     """It does not let us in, and will not next time."""
 
-    passing = False
+    transient = False
 
 
 def publish(workspace: Workspace, run: str, detection: bool = True) -> Published:

@@ -22,10 +22,10 @@ def working(work: Path) -> dict[int, list[str]]:
 
 
 def kind(words: list[str]) -> str:
-    """One of ``TARGETS``, "leash", or "other"."""
-    if any(word.endswith("leash.py") for word in words):
-        return "leash"
-    if any(word.endswith("dvc_entries.py") for word in words):
+    """One of ``TARGETS``, "guard", or "other"."""
+    if any(word.endswith("process_guard.py") for word in words):
+        return "guard"
+    if any(word.endswith("flows/dvc/entries.py") for word in words):
         return "dvc"
     module = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
     if module.startswith("components.") and "python" in words[0]:

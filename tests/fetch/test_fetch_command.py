@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from components.core.runtime import fresh_folder
+from components.core.files import fresh_folder
 from components.core.settings import ROOT, DatasetSettings
 from components.core.strict import resolve
 from components.stages.fetch import SOURCES

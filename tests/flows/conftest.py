@@ -108,9 +108,9 @@ with open(".work/timeline", "a") as file:
 
 PUBLISH = """
 import sys
-assert sys.argv[2] == "--publish"
+assert sys.argv[1] == "publish"
 with open(".work/published", "a") as file:
-    print(sys.argv[1], file=file)
+    print(sys.argv[2], file=file)
 """
 
 
@@ -203,7 +203,7 @@ def _quiet(tmp_path_factory: pytest.TempPathFactory) -> None:
 def bare(tmp_path_factory: pytest.TempPathFactory, _quiet: None) -> Path:
     """The template: nothing run yet."""
     folder = tmp_path_factory.mktemp("bare") / "project"
-    (folder / "components" / "evaluate").mkdir(parents=True)
+    (folder / "components").mkdir(parents=True)
     for name, text in {
         "dvc.yaml": DVC_YAML,
         "stage.py": STAGE,
@@ -211,8 +211,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory, _quiet: None) -> Path:
         "data.txt": "data\n",
         ".gitignore": "outputs/\n.work/\n",
         "components/__init__.py": "",
-        "components/stages/evaluate/__init__.py": "",
-        "components/stages/evaluate/__main__.py": PUBLISH,
+        "components/__main__.py": PUBLISH,
     }.items():
         (folder / name).write_text(text)
     shutil.copy(ROOT / "requirements.lock", folder)

@@ -1,4 +1,4 @@
-"""Commands on a leash: their lines, their timeouts, and that nothing of them is left behind."""
+"""Commands behind a process guard: their lines, their timeouts, and that nothing of them is left behind."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ time.sleep(300)
 """
 
 
-def run(crew: Processes, *command: str, timeout: float = 60.0, log: Callable[[str], None] = print) -> Ended:
-    return crew.run(command, folder=Path.cwd(), env=dict(os.environ), log=log, timeout=timeout)
+def run(context: Processes, *command: str, timeout: float = 60.0, log: Callable[[str], None] = print) -> Ended:
+    return context.run(command, folder=Path.cwd(), env=dict(os.environ), log=log, timeout=timeout)
 
 
 def alive(marker: str) -> list[str]:
@@ -105,22 +105,22 @@ def test_the_commands_child_is_told_first() -> None:
 
 
 def test_stop_ends_what_runs_and_starts_nothing_more() -> None:
-    crew, marker, caught = Processes(grace=0.5), f"stop-{uuid.uuid4()}", []
+    context, marker, caught = Processes(grace=0.5), f"stop-{uuid.uuid4()}", []
 
     def work() -> None:
         with pytest.raises(Stopped) as error:
-            run(crew, sys.executable, "-c", FAMILY, marker)
+            run(context, sys.executable, "-c", FAMILY, marker)
         caught.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait_for(lambda: len(alive(marker)) >= 3)  # leash, command, grandchild
-    crew.stop()
+    wait_for(lambda: len(alive(marker)) >= 3)  # guard, command, grandchild
+    context.stop()
     thread.join(10)
     assert len(caught) == 1
     assert alive(marker) == []
     with pytest.raises(Stopped):
-        run(crew, "true")
+        run(context, "true")
 
 
 def test_sigkill_of_the_parent_ends_the_whole_family() -> None:
@@ -131,20 +131,20 @@ def test_sigkill_of_the_parent_ends_the_whole_family() -> None:
         "log=print, timeout=60)"
     )
     process = subprocess.Popen([sys.executable, "-c", parent, FAMILY, marker], cwd=ROOT, stdout=subprocess.DEVNULL)
-    wait_for(lambda: len(alive(marker)) >= 4)  # parent, leash, command, grandchild
+    wait_for(lambda: len(alive(marker)) >= 4)  # parent, guard, command, grandchild
     time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_for(lambda: alive(marker) == [])
 
 
-def test_a_leash_waits_for_signals_and_never_handles_them() -> None:
+def test_a_guard_waits_for_signals_and_never_handles_them() -> None:
     """The kernel tells it of its parent's death once for each of the parent's threads: a handler would be interrupted."""
-    words = [sys.executable, str(processes.LEASH), str(os.getpid()), "0.2", sys.executable, "-c", "print(flush=True); input()"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leash:
-        assert leash.stdout is not None
-        leash.stdout.readline()
-        status = dict(line.split(":\t") for line in Path(f"/proc/{leash.pid}/status").read_text().splitlines())
-        leash.terminate()
-        assert leash.wait(10) == 143
+    words = [sys.executable, str(processes.GUARD), str(os.getpid()), "0.2", sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as guard:
+        assert guard.stdout is not None
+        guard.stdout.readline()
+        status = dict(line.split(":\t") for line in Path(f"/proc/{guard.pid}/status").read_text().splitlines())
+        guard.terminate()
+        assert guard.wait(10) == 143
     assert int(status["SigCgt"], 16) & 1 << signal.SIGTERM - 1 == 0

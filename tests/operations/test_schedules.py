@@ -18,7 +18,7 @@ import pytest
 from operating import Home, wait_for
 from workbench import free_ports
 
-from flows.probe import answers
+from flows.services.prefect_server import answers
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +29,12 @@ WEEK = 7 * 86400.0
 SERVE = """
 import os, sys
 from datetime import timedelta
-from flows.environment import set_defaults
-from flows.services import OWN_SERVER
+from flows.project import set_defaults
+from flows.services.definitions import OWN_SERVER
 os.environ[OWN_SERVER] = "1"
 set_defaults()
 from prefect.schedules import Interval
-from flows.serve import run_deployments
+from flows.services.deployments import run_deployments
 run_deployments({"pipeline": Interval(timedelta(seconds=float(sys.argv[1])))})
 """
 
@@ -72,7 +72,7 @@ class Served:
 
     def made(self, stage: str) -> int:
         """How often DVC has run the stage."""
-        return len(re.findall(rf"Running stage '{stage}'", self.home.log("serve")))
+        return len(re.findall(rf"RunningServers stage '{stage}'", self.home.log("serve")))
 
     def completed(self, since: float) -> list[dict[str, Any]]:
         return [run for run in self.runs() if run["type"] == "COMPLETED" and run["start"] > since]

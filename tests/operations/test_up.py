@@ -18,9 +18,9 @@ from operating import Home, alive, wait_for
 from workbench import run
 
 from components.core import settings
-from components.core.identity import is_gone
-from flows.probe import answers
-from flows.running import State, read_state
+from components.core.files import is_gone
+from flows.services.prefect_server import answers
+from flows.services.running import ServersState, read_state
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ CHAMPION = """
 import sys
 from components.registry import model_registry as registry
 from components.registry.tracking import connect
-from flows.running import restart_scoring
+from flows.services.running import restart_scoring
 registry.set_alias(connect(), "own", "champion", int({version!r}))
 print(restart_scoring("own"))
 """
@@ -55,7 +55,7 @@ def up(home: Home) -> Iterator[Home]:
         yield home
 
 
-def state() -> State:
+def state() -> ServersState:
     found = read_state()
     assert found is not None
     return found

@@ -16,9 +16,9 @@ from components.registry.promotion.journal import APPROVAL, MOVING, PROMOTION, N
 from components.registry.promotion.scores import write_scores
 from components.registry.promotion.standing import standing
 from components.registry.record.dvc_lock import export_key
-from flows import decisions
-from flows.commands import deciding
-from flows.decisions import desk
+from flows.cli import decide as command
+from flows.decide import decisions
+from flows.decide.decisions import decision_context
 from flows.processes import Ended
 from flows.project import Project
 
@@ -67,10 +67,10 @@ class World:
 
     def decide(self, what: str, *arguments, by: str = "ada", comment: str = ""):
         project = SimpleNamespace(workspace=self.office.workspace, params=self.office.workspace.params)
-        with desk(project, "small", self.said.append) as at:
+        with decision_context(project, "small", self.said.append) as context:
             if what == "promote":
-                return decisions.promote(at, by, comment, *(arguments or (True,)))
-            return getattr(decisions, what)(at, *(arguments or (None,)), by, comment)
+                return decisions.promote(context, by, comment, *(arguments or (True,)))
+            return getattr(decisions, what)(context, *(arguments or (None,)), by, comment)
 
     def notes(self) -> str:
         return "\n".join(standing(self.office.client, self.office.workspace, "small").notes)
@@ -90,9 +90,9 @@ def test_first_better_worse_and_the_same_again(world):
     assert "it was version 1" in world.decide("promote").words
     assert world.office.aliases() == {"candidate": 2, "champion": 2, "previous": 1}
     world.add("0c", wrong=12)
-    outcome = world.decide("promote", comment="let us see")
-    assert outcome.refused
-    assert "version 3 is not promoted: margin: accuracy -0.0500 against the champion on 200 images" in outcome.words
+    decision_made = world.decide("promote", comment="let us see")
+    assert decision_made.refused
+    assert "version 3 is not promoted: margin: accuracy -0.0500 against the champion on 200 images" in decision_made.words
     assert world.office.aliases() == {"candidate": 3, "champion": 2, "previous": 1}
     assert "refused; by ada" in world.notes()
     assert "let us see" in world.office.tags(3)[PROMOTION]
@@ -313,6 +313,6 @@ def test_what_was_rolled_back_comes_again_only_with_a_reason(world):
 def test_without_an_answer_of_prefect_it_is_decided_right_here(monkeypatch: pytest.MonkeyPatch, capsys):
     """Nobody listens on port 9; a rollback must not wait for a server."""
     monkeypatch.setenv("PREFECT_API_URL", "http://user:word@127.0.0.1:9/api")
-    monkeypatch.setattr(deciding, "_here", lambda project, run, decide: 7)
-    assert deciding.carry_out(Project(), "rollback", lambda at: None, {"run": "small"}) == 7
+    monkeypatch.setattr(command, "_here", lambda project, run, decide: 7)
+    assert command._carry_out(Project(), "rollback", lambda context: None, {"run": "small"}) == 7
     assert "http://user:***@127.0.0.1:9/api does not answer: it is decided without it" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from workbench import environment, make_project, run, toy_params, write_params
 
-from flows.probe import answers
+from flows.services.prefect_server import answers
 
 pytestmark = pytest.mark.slow
 

@@ -109,8 +109,7 @@ def test_as_a_registered_model(tmp_path: Path, trap: Path, monkeypatch: pytest.M
 
 
 def test_no_server_of_ours_opens_one_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.environment import for_children
-    from flows.project import Project
+    from flows.project import Project, for_children
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     assert for_children(Project())["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from workbench import ROOT, environment, free_ports, make_project, run, toy_params
 
-from flows.probe import answers
-from flows.processes import leashed
+from flows.processes import guarded
+from flows.services.prefect_server import answers
 
 PATIENCE = 180.0  # seconds; a server on a busy machine may need a minute
 QUIET = {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DVC_NO_ANALYTICS": "1"}
@@ -66,10 +66,10 @@ class Yard:
 
     @contextmanager
     def started(self, name: str, command: list[str], folder: Path, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A command on a leash, its output in ``<name>.log``, ended with all it started."""
+        """A command behind a process guard, its output in ``<name>.log``, ended with all it started."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                leashed(command, 10.0),
+                guarded(command, 10.0),
                 cwd=folder,
                 env=self.env(folder, **extra),
                 stdin=subprocess.DEVNULL,

@@ -1,15 +1,14 @@
 """From a version back to what made it: kept at publish, shown by the commands."""
 
 from components.core import settings
+from components.core.dvc_lock import parse_stages, split
 from components.core.settings import ROOT, Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import decide
-from components.registry.record.lineage import chain, lineage, parse, registered_lineages
+from components.registry.record.lineage import chain, lineage, registered_lineages
 from components.registry.tracking import connect, publish
-from flows import dvc_entries
-from flows.commands.lineage import describe
-from flows.commands.status import standings
+from flows.cli.status import describe, standings
 from flows.project import Project
 
 LOCK = """\
@@ -84,7 +83,7 @@ stages:
 
 def test_the_chain_holds_what_leads_to_the_export_through_links_too(tmp_path):
     (tmp_path / "dvc.lock").write_text(LOCK)
-    found = parse(chain(Workspace(tmp_path), "a"))
+    found = parse_stages(chain(Workspace(tmp_path), "a"))
     assert list(found) == ["augment@v", "export@a", "export@b", "fetch@d", "link@teacher", "train@a", "wire@a"]
     assert found["link@teacher"]["outs"] == [{"path": "outputs/links/a/train/teacher", "md5": "t1"}]
 
@@ -104,7 +103,7 @@ def test_the_chain_does_not_depend_on_the_order_of_the_lock(tmp_path):
 def test_every_run_of_this_repository_leads_back_to_a_dataset():
     workspace = Workspace(ROOT)
     for run in workspace.params.runs:
-        kinds = [stage.partition("@")[0] for stage in dvc_entries.split(chain(workspace, run)) or ()]
+        kinds = [stage.partition("@")[0] for stage in split(chain(workspace, run)) or ()]
         assert {"fetch", "augment", "wire", "train", "export"} <= set(kinds)
         assert "evaluate" not in kinds
 

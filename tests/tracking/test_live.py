@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from components.core.identity import this_process
+from components.core.files import this_process
 from components.registry.record import live
 from components.registry.tracking import Server, live_curves, publish
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.core.identity import identity, this_process
+from components.core.files import identity, this_process
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import MOVING
@@ -16,10 +16,9 @@ from components.registry.record.dead import PROCESS
 from components.registry.record.published import database, marker
 from components.registry.record.recording import FINGERPRINT, LIVE
 from components.registry.tracking import Server, publish, published
-from flows.doctor.examine import CHECKS, examine, mend
-from flows.doctor.finding import Finding
-from flows.gc.tracking import unreferenced
 from flows.project import Project
+from flows.upkeep.doctor import CHECKS, Finding, examine, mend
+from flows.upkeep.tracking import unreferenced
 
 GONE = identity(2**22 + 1)
 
@@ -90,9 +89,9 @@ def test_gc_removes_what_nothing_refers_to(home: Any, server: Server, work: Path
     assert list(unreferenced(client, 1)) == []  # all of it is young
     found = list(unreferenced(client, 0))
     wanted = ["over", "deleted", "half gone", *(model.model_id for model in models)]
-    assert sorted(wanted, key=str) == sorted((waste.what.split(" (")[0].split(" ", 2)[2] for waste in found), key=str)
-    for waste in found:
-        waste.remove()
+    assert sorted(wanted, key=str) == sorted((garbage.what.split(" (")[0].split(" ", 2)[2] for garbage in found), key=str)
+    for garbage in found:
+        garbage.remove()
     assert list(unreferenced(client, 0)) == []
     assert not Path(deleted.info.artifact_uri).exists()
     assert {run.info.run_name for run in registry.all_runs(client, [server.experiment])} >= {"resumable", "living", "small"}

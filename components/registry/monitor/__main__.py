@@ -12,7 +12,7 @@ from typing import Any
 
 from components.command import run_command
 from components.core import settings
-from components.core.runtime import locked
+from components.core.files import locked, write_json
 from components.core.settings import Workspace
 from components.core.strict import must_exist
 from components.registry.monitor.champion import Champion, find_champion
@@ -21,7 +21,6 @@ from components.registry.monitor.incoming import base_of, incoming
 from components.registry.monitor.memory import Memory
 from components.registry.monitor.report import home, remove_unfinished, write_report
 from components.registry.monitor.scan import Scan
-from components.registry.record.published import write_json
 
 
 def main() -> None:

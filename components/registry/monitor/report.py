@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
-from components.core.runtime import fresh_folder
+from components.core.files import fresh_folder
 from components.registry.monitor.champion import Champion
 from components.registry.monitor.drift import Drift, Rule, judge
 from components.registry.monitor.incoming import shown

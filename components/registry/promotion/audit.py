@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.core import settings
-from components.core.runtime import locked
+from components.core.files import locked
 from components.core.strict import SettingsError
 
 Action = Literal["promoted", "refused", "approval requested", "approved", "rejected", "rolled back"]

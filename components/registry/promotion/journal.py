@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from components.core import settings
-from components.core.runtime import locked
+from components.core.files import locked
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry, append
 

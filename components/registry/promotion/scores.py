@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.core import settings
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.core.artifact import content_md5
-from components.core.errors import is_passing
+from components.core.errors import is_transient
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.scores import Scores, data_key, write_scores
@@ -82,7 +82,7 @@ def _attempt(what: str, action: Callable[[], Any], blameless: tuple[type[Excepti
     try:
         return action()
     except Exception as error:
-        if is_passing(error) or isinstance(error, blameless):
+        if is_transient(error) or isinstance(error, blameless):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         # An error of MLflow's may quote all pixels in its middle.

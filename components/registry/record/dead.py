@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.core.identity import is_gone
+from components.core.files import is_gone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

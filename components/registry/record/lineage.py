@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-
+from components.core.dvc_lock import join, parse_stages, paths
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.record.dvc_lock import lock_entries
@@ -19,28 +17,21 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "lineage/dvc.lock"
-HEADER = "schema: '2.0'\nstages:\n"
 
 
 def chain(workspace: Workspace, run: str) -> str:
     """dvc.lock with only what ``export@<run>`` depends on, directly or not, and itself: the entries as DVC wrote them."""
     texts = lock_entries(workspace)
-    outs = {stage: _paths(text, "outs") for stage, text in texts.items()}
+    outs = {stage: paths(text, "outs") for stage, text in texts.items()}
     todo, found = [f"export@{run}"], set[str]()
     while todo:
         stage = todo.pop()
         if stage in found or stage not in texts:
             continue
         found.add(stage)
-        deps = _paths(texts[stage], "deps")
+        deps = paths(texts[stage], "deps")
         todo += [other for other, made in outs.items() if any(_touch(dep, out) for dep in deps for out in made)]
-    return HEADER + "".join(texts[stage] for stage in sorted(found))
-
-
-def parse(text: str) -> dict[str, Any]:
-    """Stage -> its entry (cmd, deps, params, outs)."""
-    content = YAML(typ="safe", pure=True).load(text)
-    return dict(content["stages"])
+    return join({stage: texts[stage] for stage in sorted(found)})
 
 
 def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | None:
@@ -48,7 +39,7 @@ def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | Non
     if not version.run_id or not registry.has_artifact(client, version.run_id, ARTIFACT):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        return parse(Path(client.download_artifacts(version.run_id, ARTIFACT, folder)).read_text(encoding="utf-8"))
+        return parse_stages(Path(client.download_artifacts(version.run_id, ARTIFACT, folder)).read_text(encoding="utf-8"))
 
 
 def registered_lineages(client: MlflowClient) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
@@ -56,13 +47,6 @@ def registered_lineages(client: MlflowClient) -> Iterator[tuple[str, int, dict[s
     for model in registry.registered_models(client):
         for version in registry.versions(client, model.name):
             yield model.name, int(version.version), lineage(client, version)
-
-
-def _paths(text: str, section: str) -> list[PurePosixPath]:
-    """The paths below ``deps`` or ``outs`` of an entry's text."""
-    found = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", text, re.MULTILINE)
-    lines = re.findall(r"^    - path: (.*)$", found[1], re.MULTILINE) if found else []
-    return [PurePosixPath(line.strip("'\"")) for line in lines]
 
 
 def _touch(dep: PurePosixPath, out: PurePosixPath) -> bool:

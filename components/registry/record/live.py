@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.core import settings
-from components.core.identity import this_process
-from components.core.redact import redacted
-from components.core.runtime import locked
+from components.core.errors import redacted
+from components.core.files import locked, this_process, write_json
 from components.core.settings import Workspace
 from components.registry.model_registry import KEY
 from components.registry.record.dead import PROCESS
 from components.registry.record.outs import Point, ended_file
-from components.registry.record.published import write_json
 from components.registry.record.recording import FINGERPRINT, LIVE, NAME
 
 if TYPE_CHECKING:

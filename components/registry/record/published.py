@@ -7,11 +7,10 @@ import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from components.core import settings
-from components.core.redact import redacted
-from components.core.runtime import write_atomically
+from components.core.errors import redacted
+from components.core.files import write_json
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import content_key, export_key
@@ -94,9 +93,3 @@ def note_published(workspace: Workspace, run: str, record: Published) -> None:
 def marker(workspace: Workspace, run: str) -> Path:
     """Where the run's last publication is remembered."""
     return settings.WORK / "published" / f"{workspace.registered_name(run)}.json"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` whole or not at all, making the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())

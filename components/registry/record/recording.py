@@ -7,7 +7,7 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.core.identity import this_process
+from components.core.files import this_process
 from components.registry.model_registry import KEY, model_id, set_version_tags
 from components.registry.record.dead import PROCESS, dead_runs, end
 from components.registry.record.dvc_lock import content_key

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from components.command import run_command
-from components.core.identity import this_process
+from components.core.files import this_process
 from components.registry.scoring import NO_CHAMPION
 
 VERSION = "X-Darkroom-Version"

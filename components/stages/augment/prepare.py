@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.core.batch import ViewFacts
-from components.core.runtime import fresh_folder, write_atomically
+from components.core.files import fresh_folder, write_atomically
 from components.stages.augment.contact import contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
 from components.stages.augment.draws import Augmenter, load_policy

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from components.stages.augment.draws import Augmenter, Draws
 
 CHUNK = 2**24  # bytes of images that are handled at once; the augmented copies depend on it

@@ -3,7 +3,8 @@
 import numpy as np
 
 from components.core.batch import ViewFacts
-from components.core.runtime import exclusive_device, fresh_folder, pick_device
+from components.core.files import fresh_folder
+from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import RunSettings, Workspace
 from components.core.strict import named
 from components.stages.augment.views import View, open_view

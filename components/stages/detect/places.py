@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.runtime import fresh_folder
+from components.core.files import fresh_folder
 from components.core.settings import Workspace
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from components.core.settings import WORK, Workspace
 
 CALLS, WARM_UP, THROUGHPUT_CALLS, THROUGHPUT_BATCH = 200, 20, 5, 64

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from components.core.batch import Batch
+from components.core.files import write_atomically
 from components.core.recipe import Graph
-from components.core.runtime import write_atomically
 
 CHECKED_BATCHES = (1, 7)
 Answers = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime

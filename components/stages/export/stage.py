@@ -10,8 +10,9 @@ import torch
 
 from components.core.artifact import follow_links
 from components.core.batch import Batch
+from components.core.files import fresh_folder
 from components.core.recipe import Exportable, Graph
-from components.core.runtime import fresh_folder, set_threads
+from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.augment.views import View

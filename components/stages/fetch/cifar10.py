@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from components.core.errors import is_passing
+from components.core.errors import is_transient
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.download import bring, from_mirror
@@ -81,7 +81,7 @@ def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
         bring(ARCHIVE, archive)
     except ValueError as error:
         told = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
-        raise ValueError(told) from next(filter(is_passing, [*faults, error]), None)
+        raise ValueError(told) from next(filter(is_transient, [*faults, error]), None)
     unpack(archive, folder, MAX_BYTES, MAX_MEMBERS)
     for name in names:
         found = checksum(folder / FOLDER / name, MD5[name])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 
 INDEX = "dataset.json"
 

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from components.core.errors import is_passing
-from components.core.redact import redacted
+from components.core.errors import is_transient, redacted
 from components.core.settings import ROOT
 from components.stages.fetch.published import SUFFIXES, Published, download, take
 from components.stages.fetch.transfer import NotThere
@@ -40,7 +39,7 @@ def bring(file: Published, target: Path) -> None:
         else "DATA_MIRROR is not set; it can name a folder that holds the file"
     )
     told = "; ".join(map(str, faults)) or "no address is known"
-    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_passing, faults), None)
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_transient, faults), None)
 
 
 def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:

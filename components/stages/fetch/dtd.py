@@ -16,8 +16,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from components.core.errors import is_passing
-from components.core.redact import redacted
+from components.core.errors import is_transient, redacted
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.download import bring, mirror_folder
@@ -93,7 +92,7 @@ class Dtd:
                 faults.append(error)
                 log.warning("textures, the %s edition: %s", edition, redacted(str(error)))
         else:
-            raise ValueError("; ".join(map(str, faults))) from next(filter(is_passing, faults), None)
+            raise ValueError("; ".join(map(str, faults))) from next(filter(is_transient, faults), None)
         log.warning("textures: the %s edition is taken", edition)
         pack({texture: sorted((folder / texture).glob("*.jpg")) for texture in settings.textures}, out / "all.tar")
         shutil.rmtree(out / "unpacked", ignore_errors=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from components.core.runtime import locked
+from components.core.files import locked
 from components.core.settings import WORK
 from components.stages.fetch.transfer import CHUNK, transfer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from components.core import catalogue
-from components.core.runtime import fresh_folder
+from components.core.files import fresh_folder
 from components.core.settings import Workspace
 from components.stages.fetch.dataset_files import summary
 

@@ -3,7 +3,7 @@
 import json
 
 from components.core.artifact import content_md5
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from components.core.runtime import write_atomically
+from components.core.files import write_atomically
 from components.core.settings import Workspace
 
 log = logging.getLogger(__name__)

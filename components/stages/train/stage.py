@@ -16,13 +16,13 @@ import torch
 
 from components.core.artifact import follow_links
 from components.core.batch import ViewFacts
+from components.core.files import write_atomically
 from components.core.runtime import (
     Precision,
     exclusive_device,
     pick_device,
     resolve_precision,
     set_threads,
-    write_atomically,
 )
 from components.core.settings import RunSettings, Workspace
 from components.stages.assemble import build_recipe, open_views

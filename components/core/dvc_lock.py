@@ -1,0 +1,59 @@
+"""The text of a dvc.lock: entries by stage, their paths, their content. The one parser; it needs neither DVC nor a whole parse.
+
+A YAML parser takes a second for the lock of forty runs, so an entry is cut out of the text and parsed alone. The form is
+DVC's own: two spaces before the name of a stage, four before its keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+LOCK = "dvc.lock"
+HEAD = "schema: '2.0'\nstages:\n"
+# A name, which YAML may quote, and the lines below it, which are indented further or empty.
+ENTRY = re.compile(r"""^  ['"]?([A-Za-z][\w@.-]*)['"]?:\n(?:(?:   .*)?\n)+""", re.MULTILINE)
+
+
+def find_entries(text: str) -> dict[str, str]:
+    """Stage -> its lines, in order. What is not an entry is passed over; the text may be cut off."""
+    lines = text if text.endswith("\n") else f"{text}\n"
+    return {match[1]: match[0] for match in ENTRY.finditer(lines)}
+
+
+def split(text: str) -> dict[str, str] | None:
+    """Stage -> its lines; None if ``text`` holds anything else, such as a comment, so that ``join`` would lose it."""
+    entries = find_entries(text) if text else {}
+    return entries if not text or text == join(entries) else None
+
+
+def join(entries: Mapping[str, str]) -> str:
+    """The text of a dvc.lock with these entries."""
+    return HEAD + "".join(entries.values())
+
+
+def parse_entry(lines: str) -> dict[str, Any]:
+    """One entry's content (cmd, deps, params, outs). Raises YAMLError of ruamel.yaml."""
+    (content,) = _load(lines).values()
+    return dict(content)
+
+
+def parse_stages(text: str) -> dict[str, Any]:
+    """Stage -> its content, of a whole dvc.lock."""
+    return dict(_load(text)["stages"])
+
+
+def paths(lines: str, section: str) -> list[PurePosixPath]:
+    """The paths below ``deps`` or ``outs`` of an entry's lines."""
+    found = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", lines, re.MULTILINE)
+    named = re.findall(r"^    - path: (.*)$", found[1], re.MULTILINE) if found else []
+    return [PurePosixPath(path.strip("'\"")) for path in named]
+
+
+def _load(text: str) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return content

@@ -1,0 +1,159 @@
+"""``up``: start the servers, the deployments and the scoring servers, and show where they are."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from components.core.files import identity
+from components.core.strict import parse
+from flows.cli.serve import check
+from flows.pipeline.report import Row, table
+from flows.project import STARTED_BY, Project, ask_loopback_directly, for_children
+from flows.services.definitions import LOOPBACK, addresses
+from flows.services.running import ServersState, describe_scoring, log_file, read_state, running, settings_in_force
+from flows.settings import Schedules, Servers, servers
+
+PATIENCE = 300.0  # seconds until everything should answer; a first start on a busy machine takes 40
+
+
+def up_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--foreground", action="store_true", help="stay, until Ctrl-C or SIGTERM")
+
+
+def up(given: argparse.Namespace) -> int:
+    """Start Prefect's and MLflow's servers, the deployments with their schedules, and the scoring servers.
+
+    A process in the background keeps them running until ``down``; ``--foreground`` keeps them in this one, for systemd or a
+    container. Servers named in PREFECT_API_URL and MLFLOW_TRACKING_URI are used instead of our own. Logs: .work/logs/.
+    """
+    project = Project()
+    if (up := running()) is not None:
+        print(f"up already (process {up.supervisor.split(':')[1]})")
+        show()
+        tell_changes(project)
+        return 0
+    check(project)
+    ask_loopback_directly()
+    chosen = servers(project.params)
+    for line in remarks(chosen):
+        print(line, file=sys.stderr)
+    return foreground(project, chosen) if given.foreground else background(project)
+
+
+def remarks(chosen: Servers) -> list[str]:
+    """What a user should know before the start."""
+    at, found = addresses(chosen), []
+    if not at.own_prefect:
+        found.append(f"PREFECT_API_URL is set: no Prefect server is started, {at.prefect_api} is used")
+    if not at.own_mlflow:
+        found.append("MLFLOW_TRACKING_URI is set: no MLflow server is started, that one is used")
+    if chosen.host not in LOOPBACK:
+        open_to = f"warning: servers.host is {chosen.host}: whoever reaches this machine"
+        found.append(f"{open_to} can use the servers, which ask for no password")
+    return found
+
+
+def foreground(project: Project, chosen: Servers) -> int:
+    """Supervise in this process."""
+    from flows.services.child import ServiceFailed
+    from flows.services.supervisor import AlreadyUp, supervise, to_stderr
+
+    to_stderr()
+    try:
+        supervise(project, chosen)
+    except AlreadyUp:
+        print("another up is at work here; nothing was started", file=sys.stderr)
+        return 3
+    except ServiceFailed as error:
+        print(f"error: {error}\n{error.tail}", file=sys.stderr)
+        return 1
+    except SystemExit:  # asked to end, and it has
+        return 0
+    return 0
+
+
+def background(project: Project) -> int:
+    """Start a supervisor of its own, wait until everything answers, show where."""
+    env = for_children(project)
+    del env[STARTED_BY]  # it is to outlive this process
+    log = log_file("up")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        begin = output.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows", "up", "--foreground"],
+            cwd=project.root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        came = wait_until_ready(process)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if came:
+        show()
+        return 0
+    with log.open("rb") as said:
+        said.seek(begin)
+        print(said.read().decode(errors="replace").strip(), file=sys.stderr)
+    return process.returncode or 1
+
+
+def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
+    """True once the supervisor says that everything answers; False if it has ended."""
+    me, deadline = identity(process.pid), time.monotonic() + PATIENCE
+    while process.poll() is None:
+        state = read_state()
+        if state and state.ready and state.supervisor == me:
+            return True
+        if time.monotonic() > deadline:
+            print(f"not all servers have answered within {PATIENCE:g} s; they are stopped again", file=sys.stderr)
+            process.terminate()
+            process.wait()
+        time.sleep(0.1)
+    return False
+
+
+def tell_changes(project: Project) -> None:
+    """Blocks of params.yaml that are not those in force."""
+    state = read_state()
+    for block, now in settings_in_force(project).items():
+        if state and state.settings.get(block) != now:
+            print(f"warning: {block} in params.yaml has changed since; `make down up` applies it", file=sys.stderr)
+
+
+def show() -> None:
+    """Tables of addresses and of what is scheduled when."""
+    state = read_state()
+    assert state is not None
+    print(table(rows(state)), "", table(plan(state)), "", f"logs: {log_file('up').parent}    end: make down", sep="\n")
+
+
+def rows(state: ServersState) -> list[Row]:
+    """A row a server."""
+    found = [
+        {"server": "Prefect", "address": state.prefect_api.removesuffix("/api"), "what": "flow runs, schedules, forms"},
+        {"server": "MLflow", "address": state.mlflow_uri, "what": "training runs, models"},
+    ]
+    for name, scored in state.scoring.items():
+        found.append({"server": f"scoring {name}", "address": scored.url, "what": describe_scoring(scored).partition(" ")[2]})
+    return found
+
+
+def plan(state: ServersState) -> list[Row]:
+    """A row a deployment."""
+    from flows.services.deployments import NAME, served
+
+    chosen = parse(Schedules, state.settings.get("schedules", {}), "schedules")
+    return [
+        {"deployment": f"{flow}/{NAME}", "when": f"{cron} ({chosen.time_zone})" if cron else "on request"}
+        for flow, cron in served(chosen).items()
+    ]

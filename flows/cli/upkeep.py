@@ -1,0 +1,99 @@
+"""``doctor`` and ``gc``: repair what killed processes left behind, remove what nobody needs any more."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+from components.core.settings import ROOT
+from flows.cli.arguments import add_place, project_of
+
+OLD = 14.0  # days
+
+
+def gc_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only list what would go")
+    parser.add_argument(
+        "--older-than", metavar="DAYS", type=_days, default=OLD, help=f"what is younger stays (default: {OLD:g})"
+    )
+    parser.add_argument("--project", metavar="FOLDER", type=Path, default=ROOT, help="another clone (default: this one)")
+    parser.set_defaults(study=None)
+
+
+def gc(given: argparse.Namespace) -> int:
+    """Remove what nobody needs any more: old checkpoints, MLflow runs and models without a version, unused DVC cache.
+
+    Never what an alias, a registered version, the workspace, a study or a commit needs. ``--dry-run`` lists each thing with its
+    size and the reason, and changes nothing. An interrupted gc leaves everything usable; the next one goes on.
+    """
+    from components.registry.tracking import TrackingUnavailable
+    from flows.upkeep.garbage import collect, nobody_at_work
+
+    project = project_of(given)
+    total, number = 0, 0
+    with nullcontext() if given.dry_run else nobody_at_work(project):
+        try:
+            for garbage in collect(project, given.older_than):
+                print(f"{_bytes(garbage.size):>9}  {garbage.what}: {garbage.why}", flush=True)
+                if not given.dry_run:
+                    garbage.remove()
+                total, number = total + garbage.size, number + 1
+        except TrackingUnavailable as error:
+            print(f"error: {error}; what its models need is not known, so DVC's cache stays as it is", file=sys.stderr)
+            return 1
+    print(f"{number} things, {_bytes(total)}, {'would go' if given.dry_run else 'removed'}")
+    return 0
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 <= days < float("inf"):
+        raise ValueError
+    return days
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def doctor_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended")
+    add_place(parser)
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Find what killed processes and other versions left behind; ``--fix`` mends it.
+
+    Without ``--fix`` it changes nothing. A living run is never touched.
+    Exit code 0: nothing found, or all of it mended; 1: findings remain.
+    """
+    from flows.project import set_defaults
+    from flows.upkeep.doctor import CHECKS, examine, mend
+
+    set_defaults()
+    project = project_of(given)
+    findings = examine(project)
+    for finding in findings:
+        print(f"{finding.what}: {finding.where}")
+        if given.fix:
+            problem = mend(finding)
+            print(f"  mended: {finding.remedy}" if problem is None else f"  not mended: {problem}", flush=True)
+        else:
+            print(f"  {'--fix' if finding.mend else 'by hand'}: {finding.remedy}", flush=True)
+    remaining = examine(project) if given.fix and findings else findings
+    print(_summary(len(CHECKS), len(findings), len(remaining), given.fix))
+    return 1 if remaining else 0
+
+
+def _summary(checks: int, found: int, remaining: int, fixed: bool) -> str:
+    if not found:
+        return f"{checks} checks, nothing found"
+    if not fixed:
+        return f"{checks} checks, {found} findings; `python -m flows doctor --fix` mends what says --fix"
+    return f"{checks} checks, {found} findings, {remaining} remain"

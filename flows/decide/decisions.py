@@ -1,0 +1,213 @@
+"""Promotion, approval, rejection and rollback, each as one decision that is noted whole.
+
+Without Prefect, so that a rollback works on a day without a server; ``flows.decide.flows`` makes flows of them.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from components.core.settings import ROOT
+from components.core.strict import SettingsError, must_exist
+from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
+from components.registry.promotion.approval import answer, check_unchanged, find_request
+from components.registry.promotion.audit import Entry
+from components.registry.promotion.contest import Contest, decision, find_contest, roll_back, rolled_back_from
+from components.registry.promotion.gates import Gates
+from components.registry.promotion.journal import NotDone, complete, decide, deciding
+from components.registry.promotion.scores import data_key, read_scores
+from components.registry.promotion.verdict import Verdict, judge, unfit
+from components.registry.tracking import connect, reachable
+from flows.processes import Ended, Log, Processes
+from flows.project import Project, for_children
+from flows.services.notify import notify_promotion
+from flows.services.running import restart_scoring
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The result as a message; ``entry``: of the audit log, None if there was nothing to decide."""
+
+    words: str
+    entry: Entry | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether a gate said no."""
+        return self.entry is not None and self.entry.action == "refused"
+
+
+@dataclass(frozen=True)
+class DecisionContext:
+    """What a decision about one run needs; ``client`` is of the tracking server."""
+
+    project: Project
+    run: str
+    client: MlflowClient
+    log: Log
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self.project.workspace.registered_name(self.run)
+
+    @property
+    def gates(self) -> Gates:
+        """The run's ``promote`` block."""
+        return self.project.workspace.gates(self.run)
+
+
+Decide = Callable[[DecisionContext], Decision]
+DecideVersion = Callable[[DecisionContext, int | None, str, str], Decision]  # context, version, by, comment
+
+
+def project_at(folder: str | None, study: str | None, run: str) -> Project:
+    """The workspace; SettingsError if there is no such folder, study or run."""
+    project = Project(Path(folder or ROOT).resolve(), study)
+    must_exist(run, project.params.runs, "run")
+    return project
+
+
+@contextmanager
+def decision_context(project: Project, run: str, log: Log) -> Iterator[DecisionContext]:
+    """Wait for any other decision about the run, complete what a killed one left half done, then decide."""
+    name = project.workspace.registered_name(run)
+    with reachable(), deciding(name):
+        context = DecisionContext(project, run, connect(), log)
+        if left := complete(context.client, name):
+            log(f"completed what was left half done: version {left.version} {left.action} by {left.by} at {left.time}")
+        yield context
+
+
+def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> Decision:
+    """Score the candidate and the champion, judge, and carry out what follows. NotDone if there is nothing to judge.
+
+    Without ``compare`` the champion is not scored: for one that cannot be, because today's data have a new class, say.
+    """
+    key = f"runs.{context.run}.promote"
+    context.gates.must_decide(key)
+    if not compare and not comment:
+        raise SettingsError("--no-compare passes the champion over: say why with --comment")
+    workspace = context.project.workspace
+    contest = find_contest(context.client, workspace, context.run, data_key(workspace, context.run))
+    if contest.settled:
+        return Decision(f"{context.name}: version {contest.candidate} is the champion already")
+    if not comment and (undone := rolled_back_from(context.client, contest)):
+        history = f"was rolled back by {undone.by} at {undone.time}" + (f" ({undone.comment})" if undone.comment else "")
+        raise NotDone(f"{context.name}: version {contest.candidate} {history}; to promote it again, say why with --comment")
+    verdict = _verdict(context, contest, key, compare)
+    for line in verdict.lines:
+        context.log(str(line))
+    entry = decision(contest, context.gates, verdict, by or login(), comment)
+    check_unchanged(context.client, entry, None)  # it was scored for a while
+    return _carry_out(context, entry)
+
+
+def approve(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
+    """Promote the version that waits for approval, if it, the champion and the data are still those that were scored."""
+    request = find_request(context.client, context.name, version)
+    check_unchanged(context.client, request, data_key(context.project.workspace, context.run))
+    _must_answer(context, request.version)
+    return _carry_out(context, answer(context.client, request, "approved", by or login(), comment))
+
+
+def reject(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
+    """Close the request: the version is not promoted."""
+    request = find_request(context.client, context.name, version)
+    return _carry_out(context, answer(context.client, request, "rejected", by or login(), comment))
+
+
+def rollback(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
+    """Make the previous champion, or ``version``, the champion again, once it has shown that it still loads and answers."""
+    entry = roll_back(context.client, context.name, version, by or login(), comment)
+    _must_answer(context, entry.version)
+    return _carry_out(context, entry)
+
+
+def login() -> str:
+    """The user of this process, by the operating system."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return "unknown"
+
+
+def _verdict(context: DecisionContext, contest: Contest, key: str, compare: bool) -> Verdict:
+    against = contest.champion if compare else None
+    ended = _test(context, "score", contest.candidate, *(() if against is None else ("--against", str(against))))
+    if ended.code == UNFIT:
+        return unfit("loads", _reason(ended))
+    if ended.code == CHAMPION_UNFIT:
+        hint = "--no-compare promotes by floor and latency alone, rollback goes back"
+        return unfit("champion", f"{_reason(ended)}; {hint}")
+    candidate = read_scores(context.name, contest.candidate, contest.data, contest.candidate_model)
+    champion = read_scores(context.name, against, contest.data, contest.champion_model or "") if against else None
+    if candidate is None or (against and champion is None):
+        raise NotDone(f"{context.name}: the evaluation data or code changed while it was scored; promote again")
+    return judge(context.gates, key, candidate, champion)
+
+
+def _must_answer(context: DecisionContext, version: int) -> None:
+    ended = _test(context, "check", version)
+    if ended.code == UNFIT:
+        raise NotDone(f"{context.name}: {_reason(ended)}; nothing was changed")
+
+
+def _test(context: DecisionContext, what: Literal["check", "score"], version: int, *more: str) -> Ended:
+    """Test the version in a process of its own, where its shipped code runs."""
+    command = [sys.executable, "-m", "components.registry.promotion", what, context.run, str(version), *more]
+    timeout = context.project.params.pipeline.stage_timeout
+    env = for_children(context.project)
+    ended = Processes().run(command, folder=context.project.folder, env=env, log=context.log, timeout=timeout)
+    if ended.timed_out:
+        raise NotDone(f"{context.name}: the test of version {version} ran past {timeout:g} s (pipeline.stage_timeout)")
+    if ended.code not in (0, UNFIT, CHAMPION_UNFIT):
+        raise NotDone(f"{context.name}: the test of version {version} ended with code {ended.code}: {ended.error}")
+    return ended
+
+
+def _reason(ended: Ended) -> str:
+    found = [line.removeprefix(UNFIT_WORD) for line in ended.tail if line.startswith(UNFIT_WORD)]
+    return found[-1] if found else "no reason was given"
+
+
+def _carry_out(context: DecisionContext, entry: Entry) -> Decision:
+    decide(context.client, entry)
+    return Decision(_words(entry), entry)
+
+
+def _words(entry: Entry) -> str:
+    version = f"{entry.name}: version {entry.version}"
+    if entry.moves:
+        before = "the first one" if entry.before is None else f"it was version {entry.before}"
+        return f"{version} is the champion now ({entry.action} by {entry.by}); {before}"
+    return {
+        "refused": f"{version} is not promoted: {entry.reason}",
+        "rejected": f"{version} is not promoted: rejected by {entry.by}" + (f": {entry.comment}" if entry.comment else ""),
+        "approval requested": f"{version} passed all gates and waits for approval until {entry.expires}",
+    }[entry.action]
+
+
+def announce(project: Project, result: Decision, log: Log) -> None:
+    """Have the scoring server of ``up``, if any, load the new champion; notify. Failures are logged and undo nothing."""
+    entry = result.entry
+    assert entry is not None
+    if entry.moves:
+        try:
+            served = restart_scoring(entry.name)
+        except OSError as error:
+            served = f"the scoring server could not be reached ({error}); `python -m flows down` and `up` restart it"
+        log(f"served: {served or 'by no server of `python -m flows up`; one of your own must be restarted'}")
+    if entry.moves or entry.action in ("refused", "approval requested"):
+        lines = [f"{'passed' if line['passed'] else 'FAILED'} {line['gate']}: {line['words']}" for line in entry.verdict]
+        text = "\n".join([result.words, *lines, *([f"comment: {entry.comment}"] if entry.comment else [])])
+        notify_promotion(project, f"{entry.name}: version {entry.version} {entry.action}", text)

@@ -1,0 +1,107 @@
+"""Why DVC would run a stage: its status as text, with the code that will be recorded instead of the code that was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.settings import Workspace
+from components.core.strict import SettingsError
+from components.stages.code.stage import contents
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+CODE, CODE_FOLDER = "code", "outputs/code"
+
+
+def reasons(workspace: Workspace, stages: Sequence[PipelineStage]) -> dict[str, list[str]]:
+    """Stage -> why DVC would run it, empty if it is up to date."""
+    recorded = {stage.name: any(out.hash_info for out in stage.outs) for stage in stages}
+    status = {stage.name: _status(stage) for stage in stages}
+    if CODE in status:
+        status = code_changes(workspace, stages, status)
+    return {name: _in_words(entries, recorded[name]) if entries else [] for name, entries in status.items()}
+
+
+def _status(stage: PipelineStage) -> list[Any]:
+    """DVC's status of the stage. A stage whose files another DVC process holds is planned, and waits for its turn."""
+    from dvc.lock import LockError
+
+    try:
+        entries: list[Any] = stage.status(check_updates=False).get(stage.addressing, [])
+    except LockError:
+        return ["held by another DVC process"]
+    return entries
+
+
+def code_changes(workspace: Workspace, stages: Iterable[PipelineStage], status: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """``status`` with what stage ``code`` will write instead of what lies in outputs/code.
+
+    A stage whose recorded digest of code is the one that will be written has not changed, whatever lies there now.
+    """
+    try:
+        texts = contents(workspace)
+    except SettingsError:  # stage `code` will report it
+        return status
+    changed: dict[str, list[Any]] = {}
+    for stage in stages:
+        entries = [_without_code(entry) for entry in status[stage.name]]
+        for dep in stage.deps:
+            file = str(dep.def_path).removeprefix(f"{CODE_FOLDER}/")
+            if file in texts and dep.hash_info and dep.hash_info.value != _md5(texts[file]):
+                entries.append(_edited(workspace.folder / CODE_FOLDER / file, texts[file]))
+        changed[stage.name] = [entry for entry in entries if entry]
+    return changed
+
+
+def _without_code(entry: Any) -> Any:
+    """A status entry without the changes of files in outputs/code."""
+    deps = entry.get("changed deps") if isinstance(entry, dict) else None
+    if deps is None:
+        return entry
+    others = {name: change for name, change in deps.items() if not str(name).startswith(f"{CODE_FOLDER}/")}
+    return {what: changes for what, changes in (entry | {"changed deps": others}).items() if changes}
+
+
+def _edited(path: Path, text: str) -> str:
+    """The files of code that differ from those of the digests at ``path``, if these can be read."""
+    new = json.loads(text)
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "code changed"
+    files = sorted(file for file in {*old, *new} if old.get(file) != new.get(file))
+    return f"code changed: {', '.join(files[:3])}{', ...' if len(files) > 3 else ''}" if files else "code changed"
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _in_words(status: list[Any], recorded: bool) -> list[str]:
+    """DVC's status entries, ``{"changed deps": {"params.yaml": {"runs.a.train": "modified"}}}`` and so on, as text."""
+    if not recorded:
+        return ["never run"]
+    lines: list[str] = []
+    for entry in status:
+        if isinstance(entry, str):
+            lines.append(entry)
+            continue
+        for what, changes in entry.items():
+            lines += _changes(what.removeprefix("changed ").removesuffix("s"), changes)
+    return lines
+
+
+def _changes(what: str, changes: dict[str, Any]) -> list[str]:
+    """``what`` is "dep" or "out"; a dep that is a mapping is a file of parameters."""
+    found = []
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            found += [f"{how} param {key}" for key, how in change.items()]
+        else:
+            found.append(f"{change} {what} {name}")
+    return found

@@ -1,0 +1,117 @@
+"""What DVC would run, asked in this process: the graph of a workspace, the changes of each stage, the order of dvc.lock.
+
+Only the workspace's own dvc.yaml is read. ``Repo.status()`` and the repository's index collect every dvc.yaml below the root:
+one study with a broken params.yaml would stop the root and all other studies.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.strict import SettingsError
+from flows.dvc import entries
+from flows.dvc.changes import reasons
+from flows.dvc.sharing import remote_address
+from flows.project import Project
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.repo.index import Index
+    from dvc.stage import PipelineStage
+    from networkx import DiGraph  # type: ignore[import-untyped]
+
+
+def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[str, list[str]], str | None]:
+    """The graph of the ``targets`` and what they depend on, over stage names (edges point to dependencies); why DVC would run
+    each stage, empty if it is up to date; the address of the remote that clones share. SettingsError if DVC cannot read it.
+    """
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo, lock_repo
+
+    path = str(project.folder / "dvc.yaml")
+    try:
+        with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+            entries.install()
+            index = _unrecorded_index(repo, path)
+            graph = _by_name(index.graph, targets)
+            lock = _recorded(repo, path)
+            stages = [stage for stage in index.stages if stage.name in graph]
+            for stage in stages:
+                _fill(stage, lock.get(stage.name))
+            address = remote_address(repo, project.params.pipeline.remote)
+            return graph, reasons(project.workspace, stages), address
+    except (DvcException, OSError) as error:
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        hint = "; `python -m flows doctor --fix` keeps its whole entries" if "dvc.lock" in str(error) else ""
+        raise SettingsError(f"DVC cannot plan {path}: {error}{cause}{hint}") from error
+
+
+def _by_name(graph: DiGraph, targets: Iterable[str]) -> DiGraph:
+    """``graph`` over names, restricted to the targets and what they need."""
+    import networkx as nx
+
+    names = nx.DiGraph()
+    for position, stage in enumerate(graph):
+        names.add_node(stage.name, position=position)
+    names.add_edges_from((stage.name, needed.name) for stage, needed in graph.edges)
+    wanted = set(targets)
+    missing = wanted - set(names)
+    if missing:
+        raise SettingsError(f"dvc.yaml has no stage {', '.join(sorted(missing))}")
+    return names.subgraph(wanted.union(*(nx.descendants(names, target) for target in wanted)))
+
+
+def order(graph: DiGraph) -> list[str]:
+    """Dependencies first; otherwise as in dvc.yaml."""
+    import networkx as nx
+
+    return list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda name: graph.nodes[name]["position"]))
+
+
+def _unrecorded_index(repo: Repo, path: str) -> Index:
+    """The stages of a dvc.yaml without the content of dvc.lock, which ``_fill`` adds: the graph needs none of it."""
+    from dvc.dvcfile import load_file
+    from dvc.repo.index import Index
+
+    file = load_file(repo, path)
+    vars(file)["lockfile_contents"] = {}
+    return Index(repo, stages=list(file.stages.values()))
+
+
+def _recorded(repo: Repo, path: str) -> Mapping[str, Any]:
+    """Stage -> its entry in the dvc.lock beside the dvc.yaml at ``path``."""
+    from dvc.dvcfile import load_file
+
+    stages: Mapping[str, Any] = load_file(repo, path)._lockfile.load().get("stages", {})
+    return stages
+
+
+def _fill(stage: PipelineStage, entry: dict[str, Any] | None) -> None:
+    """Add the stage's entry in dvc.lock."""
+    from dvc.stage.loader import StageLoader
+
+    if entry:
+        stage.cmd_changed = entry.get("cmd") != stage.cmd
+        StageLoader.fill_from_lock(stage, entry)
+
+
+def sort_lock(project: Project) -> None:
+    """Sort the workspace's dvc.lock into the order in which a plain ``dvc repro`` from scratch writes it.
+
+    DVC appends an entry when a stage ends, in an order of chance if stages run side by side.
+
+    Entries of stages that are gone (DVC keeps them) come last, in the order they had.
+    """
+    from dvc.repo import Repo, lock_repo
+    from dvc.repo.reproduce import get_active_graph, plan_repro
+
+    path = project.folder / "dvc.lock"
+    with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+        index = _unrecorded_index(repo, str(project.folder / "dvc.yaml"))
+        planned = [stage.name for stage in plan_repro(get_active_graph(index.graph), list(index.stages))]
+        position = {name: number for number, name in enumerate(planned)}
+        entries.sort(path, position, Path(repo.tmp_dir))

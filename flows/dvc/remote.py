@@ -1,0 +1,151 @@
+"""``python remote.py pull|push <dvc.yaml> <stage> <remote>``: one stage's results between DVC's cache and a remote.
+
+``pull`` brings what the stage would make from its inputs as they are now into the local cache, if the remote has it; ``dvc
+repro`` then restores it and runs nothing. ``push`` sends what DVC has recorded of the stage. Both move the stage's own entry of
+DVC's run cache and no other: ``dvc push --run-cache`` and ``dvc repro --pull`` copy every entry that was ever made, each time.
+
+Exit codes: 0 done, also if the remote has nothing; 2 the remote cannot be used as it is configured; 75 it failed, and a retry
+may succeed. A program of its own: DVC's state is one per process, and a transfer that hangs can be ended. Private names of DVC
+3.67.1 are used in this room alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+CONFIGURATION, TEMPORARY = 2, 75  # 75: EX_TEMPFAIL of sysexits.h
+ENTRY = re.compile(r"[0-9a-f]{64}")  # an entry's file name; a killed transfer leaves others
+
+
+class NotThere(Exception):
+    """The remote is a folder that does not exist, or there is nothing to push."""
+
+
+def main() -> int:
+    """Do what the command line says; the exit code."""
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)  # the error is raised, and reported below
+    from dvc.config import ConfigError
+    from dvc.repo import Repo
+
+    action, file, stage, remote = sys.argv[1:]
+    try:
+        with Repo(os.path.dirname(file), remote=remote, _wait_for_lock=True) as repo:
+            _must_be_there(repo)
+            {"pull": pull, "push": push}[action](repo, file, stage)
+    except ConfigError as error:
+        return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
+    except ImportError as error:
+        return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
+    except NotThere as error:
+        return _fail(f"remote {remote!r}: {error}", TEMPORARY)
+    except Exception as error:  # whatever a storage's client raises
+        code = CONFIGURATION if type(error).__name__ == "RemoteMissingDepsError" else TEMPORARY
+        return _fail(f"remote {remote!r}: {type(error).__name__}: {' '.join(str(error).split())[:500]}", code)
+    return 0
+
+
+def pull(repo: Repo, file: str, name: str) -> None:
+    """Into the local cache: the stage's entry and its objects; nothing if an input is missing or nobody has pushed it."""
+    from dvc.exceptions import CollectCacheError
+    from dvc.repo import lock_repo
+    from dvc.stage.cache import _can_hash, _get_stage_hash
+
+    with lock_repo(repo):
+        stage = repo.stage.load_one(path=file, name=name)
+        if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
+            return
+        known = not stage.changed_stage() and all(out.hash_info for out in stage.outs)
+        recorded = _get_stage_hash(stage) if known else None
+        stage.save_deps()
+        key = _get_stage_hash(stage)
+    result: PipelineStage | None = stage
+    if recorded != key:  # dvc.lock speaks of other inputs
+        _fetch_entry(repo, key)
+        entry = repo.stage_cache._load(stage)
+        result = repo.stage_cache._create_stage(entry, wdir=stage.wdir) if entry else None
+    try:
+        objects = _objects(result) if result else set()
+    except CollectCacheError:  # it was recorded, but is neither here nor there
+        return
+    if repo.cloud.pull(objects).failed:
+        raise OSError(f"not all of {name} came")
+
+
+def push(repo: Repo, file: str, name: str) -> None:
+    """To the remote: the objects that dvc.lock names, then the entry, so that who sees the entry finds the objects."""
+    from dvc.repo import lock_repo
+    from dvc.stage.cache import _can_hash, _get_stage_hash
+
+    with lock_repo(repo):
+        stage: PipelineStage = repo.stage.load_one(path=file, name=name)
+        if not all(out.hash_info for out in stage.outs):
+            raise NotThere(f"dvc.lock has no results of {name}")
+        key = _get_stage_hash(stage) if _can_hash(stage) else None
+    if repo.cloud.push(_objects(stage)).failed:
+        raise OSError(f"not all of {name} went")
+    if key:
+        _send_entry(repo, key)
+
+
+def _objects(stage: PipelineStage) -> set[Any]:
+    return {one for each in stage.get_used_objs().values() for one in each}
+
+
+def _must_be_there(repo: Repo) -> None:
+    """NotThere for a remote in a folder that is not there: DVC would make it, below a mount point perhaps."""
+    remote = repo.cloud.get_remote()
+    if remote.fs.protocol == "local" and not os.path.isdir(remote.path):
+        raise NotThere(f"there is no folder {remote.path}; make it, or mount what it is on")
+
+
+def _fetch_entry(repo: Repo, key: str) -> None:
+    remote = _runs(repo)
+    if remote is None or os.path.isdir(repo.stage_cache._get_cache_dir(key)):
+        return
+    place = remote.fs.join(remote.path, "runs", key[:2], key)
+    _copy(remote.fs, place, repo.cache.legacy.fs, repo.stage_cache._get_cache_dir(key))
+
+
+def _send_entry(repo: Repo, key: str) -> None:
+    remote = _runs(repo)
+    if remote is not None:
+        place = remote.fs.join(remote.path, "runs", key[:2], key)
+        _copy(repo.cache.legacy.fs, repo.stage_cache._get_cache_dir(key), remote.fs, place)
+
+
+def _runs(repo: Repo) -> Any:
+    """The remote's place for run cache entries; None for http, which DVC cannot list."""
+    from dvc.fs import HTTPFileSystem
+
+    found = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+    return None if isinstance(found.fs, HTTPFileSystem) else found
+
+
+def _copy(source: Any, origin: str, target: Any, goal: str) -> None:
+    """The entries in one folder; each appears whole or not at all."""
+    from dvc.fs import generic
+
+    if not source.exists(origin):
+        return
+    for path in source.find(origin):
+        name = source.name(path)
+        if ENTRY.fullmatch(name) and not target.exists(target.join(goal, name)):
+            generic.copy(source, path, target, target.join(goal, name))
+
+
+def _fail(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Results between clones that work for one project: pulled before a stage runs, pushed after it (``pipeline.remote``).
+
+Which results stand on the remote is known from notes, without asking it: a note says which entry of dvc.lock was sent to which
+address. Results that were made while the remote was unavailable, or before it was named, have none; the next run sends them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core import settings
+from components.core.dvc_lock import LOCK, find_entries
+from components.core.errors import redacted
+from components.core.files import write_text
+from components.core.strict import SettingsError
+from flows.dvc.remote import TEMPORARY
+from flows.processes import Ended, Log, Processes, StageFailed, TransientFailure
+from flows.project import Project, for_children
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+PROGRAM = Path(__file__).with_name("remote.py")
+
+
+@dataclass
+class Share:
+    """The remote of one flow run. ``unavailable``: a pull failed, and no other is attempted; pushes still are."""
+
+    project: Project
+    remote: str
+    address: str
+    processes: Processes
+    timeout: float
+    unavailable: bool = False
+    _pushing: threading.Lock = field(default_factory=threading.Lock)
+
+    def pull(self, stage: str, log: Log) -> None:
+        """Bring what another clone has made of the stage's inputs into the local cache; a warning if that fails."""
+        if self.unavailable:
+            return
+        ended = self._run("pull", stage)
+        if ended.code:
+            self.unavailable = True
+            log(f"warning: {_reason(ended)}; what other clones have made is made again here")
+
+    def push(self, stage: str, log: Log) -> float:
+        """Send what DVC recorded of the stage, one stage at a time; return the seconds. StageFailed or TransientFailure."""
+        # Read first: should the entry change meanwhile, the note is of the old one and the next run pushes again.
+        digest = digests(self.project, self.address).get(stage, "")
+        with self._pushing:
+            ended = self._run("push", stage)
+        if ended.code:
+            kind = TransientFailure if ended.code == TEMPORARY else StageFailed
+            raise kind(f"the results are here, not shared; the next run sends them: {_reason(ended)}", ())
+        note_shared(self.project, stage, digest)
+        log(f"shared with {self.remote!r}")
+        return ended.seconds
+
+    def _run(self, action: str, stage: str) -> Ended:
+        file = str(self.project.folder / "dvc.yaml")
+        command = [sys.executable, str(PROGRAM), action, file, stage, self.remote]
+        env = for_children(self.project)
+        return self.processes.run(command, folder=self.project.folder, env=env, log=_silent, timeout=self.timeout)
+
+
+def _reason(ended: Ended) -> str:
+    if ended.timed_out:
+        return f"the remote took more than {ended.seconds:.0f} s"
+    return redacted(ended.tail[-1]) if ended.tail else f"exit code {ended.code}"
+
+
+def _silent(line: str) -> None:
+    """Drop DVC's output; of a failure the last line is reported."""
+
+
+def remote_address(repo: Repo, name: str | None) -> str | None:
+    """The address of the remote ``name``, None for no name; SettingsError if DVC's configuration has no such remote."""
+    if name is None:
+        return None
+    known = repo.config["remote"]
+    if name not in known:
+        there = f"there are: {', '.join(known)}" if known else f"`dvc remote add {name} <address>` makes it"
+        raise SettingsError(f"pipeline.remote: DVC's configuration has no remote {name!r}; {there}")
+    return str(known[name]["url"])
+
+
+def unshared(project: Project, address: str, stages: Iterable[str]) -> tuple[str, ...]:
+    """Those of the recorded ``stages`` whose results have not been sent to ``address``."""
+    now = digests(project, address)
+    return tuple(stage for stage in stages if stage in now and _noted(project, stage) != now[stage])
+
+
+def digests(project: Project, address: str) -> dict[str, str]:
+    """Stage -> a hash of its entry in dvc.lock and the address."""
+    lock = project.folder / LOCK
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    bodies = {name: lines.partition("\n")[2] for name, lines in find_entries(text).items()}
+    return {name: hashlib.sha256(f"{address}\n{body}".encode()).hexdigest() for name, body in bodies.items()}
+
+
+def note_shared(project: Project, stage: str, digest: str) -> None:
+    """Remember that the results with ``digest`` were sent."""
+    path = _note(project, stage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, digest)
+
+
+def _noted(project: Project, stage: str) -> str | None:
+    path = _note(project, stage)
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _note(project: Project, stage: str) -> Path:
+    return settings.WORK / "shared" / (project.study or "root") / stage

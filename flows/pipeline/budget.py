@@ -1,0 +1,73 @@
+"""How much may run at once: CPU cores and GPUs, shared by the stages of one flow run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Cores:
+    """``total`` cores, handed out in the order of the requests, so that a stage that needs many is not starved."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._free = total
+        self._waiting: deque[object] = deque()
+        self._change = threading.Condition()
+
+    @contextmanager
+    def take(self, number: int) -> Iterator[None]:
+        """Hold ``number`` cores, or all there are if it is more."""
+        number = min(number, self.total)
+        ticket = object()
+        with self._change:
+            self._waiting.append(ticket)
+            self._change.wait_for(lambda: self._waiting[0] is ticket and self._free >= number)
+            self._waiting.popleft()
+            self._free -= number
+            self._change.notify_all()
+        try:
+            yield
+        finally:
+            with self._change:
+                self._free += number
+                self._change.notify_all()
+
+
+class Devices:
+    """GPUs by index; each is held by one stage at a time."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._free = list(range(number))
+        self._slots = Cores(number)
+
+    @contextmanager
+    def take(self, number: int = 1) -> Iterator[tuple[int, ...]]:
+        """Hold ``number`` devices, or all there are if it is more: their indices as the stage will see them."""
+        number = min(number, self.number)
+        with self._slots.take(number):  # all at once: two stages that each held a half would wait for ever
+            held = tuple(self._free.pop(0) for _ in range(number))
+            try:
+                yield held
+            finally:
+                self._free.extend(held)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def visible_devices(nodes: Path = Path("/dev")) -> int:
+    """How many CUDA devices a stage would see, by CUDA_VISIBLE_DEVICES or else the driver's device files; imports no torch."""
+    if os.environ.get("DARKROOM_DEVICE", "cuda").startswith("cpu"):
+        return 0
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([name for name in chosen.split(",") if name.strip() not in ("", "-1")])
+    return len(list(nodes.glob("nvidia[0-9]*")))

@@ -1,0 +1,134 @@
+"""What must hold before anything starts: the interpreter, installed versions, settings of stale stages, data folders."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core.settings import PARAMS, Workspace
+from components.core.strict import SettingsError
+
+if TYPE_CHECKING:
+    from flows.pipeline.plan import Plan
+    from flows.project import Project
+
+
+LOCK = "requirements.lock"
+MATTERS = ("prefect", "fastapi", "sqlalchemy", "dvc", "mlflow", "torch", "albumentations")  # wrong ones fail late or silently
+PYTHON = (3, 11)
+
+CheckSettings = Callable[["Project", "Plan"], None]
+
+
+def check_versions(root: Path) -> None:
+    """SettingsError naming package, wanted and found version if the installation is not what requirements.lock says."""
+    if sys.version_info < PYTHON:
+        raise SettingsError(f"Python {'.'.join(map(str, PYTHON))} or newer is needed, this is {sys.version.split()[0]}")
+    wrong = wrong_versions(root / LOCK, MATTERS)
+    if wrong:
+        raise SettingsError("\n".join([f"the installation is not what {LOCK} says:", *(f"  {line}" for line in wrong)]))
+
+
+def wrong_versions(path: Path, names: tuple[str, ...] = ()) -> list[str]:
+    """A line for each pin of the lock file (of ``names``, if given) that is not what is installed."""
+    wanted = {name: pin for name, pin in _locked(path).items() if name in names or not names}
+    found = {name: _installed(name) for name in wanted}
+    return [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
+
+
+def _locked(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file") from None
+    return {name.lower().replace("_", "-"): _public(pin) for name, pin in re.findall(r"(?m)^([\w.-]+)==([^\s;#]+)", text)}
+
+
+def _installed(name: str) -> str:
+    try:
+        return _public(version(name))
+    except PackageNotFoundError:
+        return "none"
+
+
+def _public(pin: str) -> str:
+    """Without a local tag such as ``+cpu``: one release, built for another device."""
+    return pin.partition("+")[0]
+
+
+def check_settings(project: Project, plan: Plan) -> None:
+    """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
+    from components.stages.checks import check_run, check_view
+
+    place = project.workspace
+    checks: dict[str, Callable[[Workspace, str], object]] = {"fetch": Workspace.dataset, "augment": check_view}
+    checks |= dict.fromkeys(("train", "detect", "export", "evaluate"), check_run)
+    for stage in plan.stages:
+        if stage.kind in checks:
+            checks[stage.kind](place, stage.block)
+
+
+def broken_studies(root: Path) -> list[str]:
+    """A line for each study whose params.yaml cannot be read. They stop nothing but themselves."""
+    lines = []
+    for params in sorted(root.glob(f"experiments/*/{PARAMS}")):
+        try:
+            _ = Workspace(params.parent).params
+        except SettingsError as error:
+            lines.append(f"study {params.parent.name} is broken: {str(error).splitlines()[0]}")
+    return lines
+
+
+def check_user_folders(workspace: Workspace) -> None:
+    """SettingsError naming what DVC could not read to its end in a dataset's ``path``: pipes, sockets, devices, broken links,
+    names that are no UTF-8.
+    """
+    for name, block in workspace.params.datasets.items():
+        path = block.get("path")
+        if isinstance(path, str):
+            for fault in _faults(str(workspace.folder / path)):
+                raise SettingsError(f"datasets.{name}.path: {fault}")
+
+
+def _faults(path: str) -> Iterator[str]:
+    """What is wrong with ``path`` or below it. A missing path is DVC's to tell. Like DVC, it follows no link to a folder."""
+    folders = [path]
+    if os.path.lexists(path) and not os.path.isdir(path):
+        yield from _fault(path)
+        return
+    while folders:
+        try:
+            entries = list(os.scandir(folders.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif not entry.is_file(follow_symlinks=False):
+                yield from _fault(entry.path)
+            if not entry.name.isascii() and _is_no_utf8(entry.name):
+                yield f"{entry.path!a}: the name is not UTF-8"
+
+
+def _fault(path: str) -> Iterator[str]:
+    try:
+        kind = os.stat(path).st_mode
+    except OSError as error:  # a link to nowhere, or to itself
+        yield f"{path!r}: a link that leads nowhere ({error.strerror})"
+        return
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        yield f"{path!r}: neither a file nor a folder, but a pipe, a socket or a device"
+
+
+def _is_no_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # surrogates, which stand for bytes that are none
+        return True
+    return False

@@ -1,0 +1,102 @@
+"""What a pipeline run reports at its end, as plain tables; knows no Prefect."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.core import settings
+from flows.pipeline.plan import Plan, ends
+from flows.project import Project
+
+MAIN = 4  # metrics per line
+P50, P99, RATE = "latency_p50_ms", "latency_p99_ms", "throughput_images_per_s"  # what the evaluate stage measures
+
+Row = dict[str, str]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows, which all have the first row's columns, under its keys."""
+    if not rows:
+        return ""
+    columns = list(rows[0])
+    lines = [columns, *([row[column] for column in columns] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def describe(plan: Plan) -> str:
+    """The plan for a reader: each stage with its reasons, in the order of running."""
+    if plan.empty:
+        return f"nothing to do: {plan.up_to_date} stages are up to date and {', '.join(plan.runs)} published"
+    rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
+    names = {stage.name for stage in plan.stages}
+    for run in plan.unpublished:
+        rows.append({"stage": f"publish@{run}", "why": "new results" if names.intersection(ends(run)) else "not published yet"})
+    rows += [{"stage": f"share@{name}", "why": "not on the remote yet"} for name in plan.unshared]
+    return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
+
+
+def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
+    """A row a run: first metrics (in the report's order), speed of serving (one image; a batch of 64), place of the report."""
+    rows = []
+    for run in runs:
+        folder = project.folder / "outputs" / "evaluate" / run
+        metrics = read(folder / "metrics.json")
+        order = [name for name in read(folder / "report" / "report.json").get("directions", metrics) if name in metrics]
+        speed = read(settings.WORK / "latency" / f"{project.workspace.registered_name(run)}.json")
+        rows.append(
+            {
+                "run": run,
+                "metrics": "  ".join(f"{name} {_number(metrics[name])}" for name in order[:MAIN]) or "none",
+                "latency p50, p99": f"{speed[P50]:.2f}, {speed[P99]:.2f} ms" if speed else "-",
+                "throughput": f"{speed[RATE]:,.0f}/s" if speed else "-",
+                "report": f"outputs/evaluate/{run}/report",
+            }
+        )
+    return rows
+
+
+def ood_tables(project: Project, runs: Iterable[str]) -> str:
+    """AUROC of each detector against each view that a run was not made for, one table per run; "" if there is none."""
+    texts = []
+    for run in runs:
+        path = project.folder / "outputs" / "ood_table" / run / "report" / "auroc.csv"
+        if project.workspace.ood(run) and path.is_file():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [{name: _short(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+            texts.append(
+                f"{run} against other views (AUROC; all figures: {path.parent.relative_to(project.folder)}):\n{table(rows)}"
+            )
+    return "\n\n".join(texts)
+
+
+def _short(cell: str) -> str:
+    try:
+        return f"{float(cell):.4f}"
+    except ValueError:
+        return cell
+
+
+def where_to_look(project: Project) -> str:
+    """The commands that show more."""
+    from components.registry.record.published import shown_uri
+
+    folder = project.folder.relative_to(project.root)
+    there = "" if folder == Path() else f"cd {folder} && "
+    browse = f"mlflow ui --backend-store-uri {shlex.quote(shown_uri())}"
+    return f"look:  {there}dvc metrics show    {there}dvc plots show    {browse}"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; empty if there is none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)

@@ -1,0 +1,95 @@
+"""How a stage's command failed, and whether a retry may help: a training error fails at once, a lost network does not."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import EXIT
+from flows.processes import Ended, StageFailed, TransientFailure
+
+BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1
+HELD = "database is locked"  # one of DVC's own, by another DVC
+LOST = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}  # others, such as SIGSEGV, are the program's own and come again
+MAX_KILLS = 2  # retries after a kill: a stage that was killed for its memory needs too much each time
+JITTER = 0.5  # a delay is drawn from half to one and a half times its length: what failed together does not come back together
+
+
+class KilledByOthers(TransientFailure):
+    """The command was killed, and not by us."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How long a stage may take, and the key of params.yaml that says so."""
+
+    seconds: float
+    key: str = "pipeline.stage_timeout"
+
+
+def failure(ended: Ended, limit: Limit, memory_kills: int) -> StageFailed | None:
+    """What is wrong, or None. ``memory_kills``: processes that the kernel ended meanwhile for lack of memory, -1 if unknown."""
+    if ended.timed_out:
+        return StageFailed(f"ran past {limit.seconds:g} s ({limit.key})", ended.tail)
+    code = own_code(ended)
+    if code == 0:
+        return None
+    if _reports(ended, *BUSY, HELD):
+        return TransientFailure("another DVC process holds its files", ended.tail)
+    if code == EXIT:
+        return TransientFailure(f"a transient failure (exit code {EXIT}), after {ended.seconds:.1f} s", ended.tail)
+    number = _signal(code)
+    if number in LOST:
+        return KilledByOthers(f"killed by {number.name} after {ended.seconds:.1f} s; {_reason(memory_kills)}", ended.tail)
+    name = f"crashed with {number.name}" if number else f"exit code {code}"
+    return StageFailed(f"{name} after {ended.seconds:.1f} s", ended.tail)
+
+
+def own_code(ended: Ended) -> int:
+    """The exit code of the stage, from DVC's last lines, or else of the command; a signal as -number."""
+    matches = [re.search(r"^ERROR: failed to reproduce '.*exited with (-?\d+)$", line) for line in ended.tail]
+    codes = [int(match[1]) for match in matches if match]
+    code = codes[-1] if ended.code and codes else ended.code
+    return 128 - code if 128 < code < 128 + signal.NSIG else code  # as a shell says it
+
+
+def _reports(ended: Ended, *messages: str) -> bool:
+    return any(message in line for line in ended.tail if line.startswith("ERROR") for message in messages)
+
+
+def _signal(code: int) -> signal.Signals | None:
+    return signal.Signals(-code) if -code in set(signal.Signals) else None
+
+
+def _reason(memory_kills: int) -> str:
+    if memory_kills > 0:
+        return f"meanwhile the kernel ended {memory_kills} process(es) for lack of memory: smaller batches or images need less"
+    memory = "out of memory is the likely reason" if memory_kills else "the kernel reports no lack of memory"
+    return f"not sent by this flow; {memory}"
+
+
+def memory_kills(counters: Path = Path("/proc/vmstat")) -> int | None:
+    """How many processes the kernel has ended for lack of memory since it started; None if it does not say."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found[1]) if found else None
+
+
+def delays(first: float, number: int) -> list[float]:
+    """Seconds before each retry, each twice the one before, at most an hour."""
+    return [min(first * 2**index, 3600.0) for index in range(number)]
+
+
+def retry_condition(retries: int) -> Callable[[Any, Any, Any], bool]:
+    """Prefect's retry condition (it passes task, task run and state by position)."""
+
+    def worth(task: Any, run: Any, state: Any) -> bool:
+        return isinstance(state.result(raise_on_failure=False), TransientFailure) and run.run_count <= retries
+
+    return worth

@@ -1,0 +1,168 @@
+"""Notifications: of a failure, a promotion, a drift, to the Apprise addresses under ``notify`` in params.yaml.
+
+Sending never stops or delays the work: a message that cannot be delivered is a warning, and none is waited for longer than
+``PATIENCE``. Addresses hold tokens; neither they nor what Apprise logs of them is ever shown, only key and kind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.core.errors import redacted
+from components.core.settings import Params
+from components.core.strict import SettingsError
+from flows.project import Project
+from flows.settings import notifications
+
+PATIENCE = 10.0  # seconds for all addresses together
+LONGEST = 4000  # characters of a text: about what the chat services take in one message
+VARIABLE = re.compile(r"\$\{(\w*)\}")
+APPRISE = "apprise"  # its logger
+
+
+@dataclass(frozen=True)
+class Address:
+    """``key``: where it stands in params.yaml; ``url``: with its secrets."""
+
+    key: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.url.partition('://')[0] if '://' in self.url else 'no address'}://...)"
+
+    __repr__ = __str__  # the generated one would show the secrets in a traceback
+
+
+def failure_addresses(params: Params) -> list[Address]:
+    """Of ``notify.on_failure``; SettingsError names a variable that the environment lacks."""
+    return addresses(notifications(params).on_failure, "notify.on_failure", os.environ)
+
+
+def promotion_addresses(params: Params) -> list[Address]:
+    """Of ``notify.on_promotion``; SettingsError names a variable that the environment lacks."""
+    return addresses(notifications(params).on_promotion, "notify.on_promotion", os.environ)
+
+
+def drift_addresses(params: Params) -> list[Address]:
+    """Of ``notify.on_drift``; SettingsError names a variable that the environment lacks."""
+    return addresses(notifications(params).on_drift, "notify.on_drift", os.environ)
+
+
+def check_addresses(params: Params) -> None:
+    """Before any work starts: SettingsError if an address cannot be completed from the environment."""
+    failure_addresses(params)
+    promotion_addresses(params)
+    drift_addresses(params)
+
+
+def addresses(texts: Sequence[str], key: str, environment: Mapping[str, str]) -> list[Address]:
+    """The addresses with every ``${NAME}`` taken from ``environment``."""
+    return [Address(f"{key}.{index}", _complete(text, f"{key}.{index}", environment)) for index, text in enumerate(texts)]
+
+
+def _complete(text: str, key: str, environment: Mapping[str, str]) -> str:
+    names = VARIABLE.findall(text)
+    if missing := [name for name in names if not environment.get(name)]:
+        raise SettingsError(f"{key}: the environment has no variable {', '.join(missing)}; the address takes it from there")
+    return VARIABLE.sub(lambda match: environment[match[1]], text)
+
+
+def notify_failure(project: Project, title: str, text: str) -> None:
+    """Tell ``notify.on_failure``. Never raises."""
+    try:
+        _send_and_warn(failure_addresses(project.params), title, text)
+    except Exception as error:
+        _warn(error)
+
+
+def notify_promotion(project: Project, title: str, text: str) -> None:
+    """Tell ``notify.on_promotion``. Never raises."""
+    try:
+        _send_and_warn(promotion_addresses(project.params), title, text)
+    except Exception as error:
+        _warn(error)
+
+
+def notify_drift(project: Project, title: str, text: str) -> None:
+    """Tell ``notify.on_drift``. Never raises."""
+    try:
+        _send_and_warn(drift_addresses(project.params), title, text)
+    except Exception as error:
+        _warn(error)
+
+
+def _warn(error: Exception) -> None:
+    # Only of our own errors is it known that they show no address.
+    reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
+    print(f"warning: nobody is notified: {reason}", file=sys.stderr)
+
+
+def _send_and_warn(chosen: list[Address], title: str, text: str) -> None:
+    for address, fault in send(chosen, title, text).items():
+        if fault:
+            print(f"warning: {address}: {fault}", file=sys.stderr)
+
+
+def send(chosen: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
+    """Send the message to all addresses at once; what went wrong at each, "" if it was delivered."""
+    faults = dict.fromkeys(chosen, f"not delivered within {patience:g} s")
+    body = redacted(text)
+    body = body if len(body) <= LONGEST else f"{body[:LONGEST]}\n..."
+
+    def deliver(address: Address) -> None:
+        faults[address] = _deliver(address, f"darkroom on {socket.gethostname()}: {title}", body)
+
+    # Daemons: one that hangs for ever keeps no process alive.
+    threads = [threading.Thread(target=deliver, args=(address,), daemon=True) for address in chosen]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + patience
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return dict(faults)
+
+
+class _LogCapture(logging.Handler):
+    """Captures what Apprise logs in this thread: whole addresses, which must not get out."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.thread_id = threading.get_ident()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread_id:
+            self.lines.append(record.getMessage())
+
+
+def _deliver(address: Address, title: str, body: str) -> str:
+    import apprise
+
+    logger, capture = logging.getLogger(APPRISE), _LogCapture()
+    logger.propagate = False
+    logger.addHandler(capture)
+    try:
+        service = apprise.Apprise()
+        if not service.add(address.url):
+            return "this is no address that Apprise knows"
+        return "" if service.notify(title=title, body=body) else f"not delivered{_reason(capture.lines)}"
+    except Exception as error:  # a plugin's own fault; its words may hold the address
+        return f"not delivered ({type(error).__name__})"
+    finally:
+        logger.removeHandler(capture)
+
+
+def _reason(lines: list[str]) -> str:
+    """The part of the log lines that can hold no secret."""
+    text = "\n".join(lines)
+    if answered := re.search(r"error=(\d{3})\b", text):
+        return f": the service answers {answered[1]}"
+    return ": no connection" if "onnection" in text else ""

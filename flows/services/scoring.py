@@ -1,0 +1,115 @@
+"""A scoring server that is replaced without an interruption: the socket is the supervisor's, processes come and go."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from components.core.files import read_json
+from components.registry.scoring import NO_CHAMPION
+from flows.services.child import FIRST_PAUSE, LONGEST_PAUSE, Child
+from flows.services.definitions import Service
+from flows.services.running import ScoringState, log_file, reload_request_file
+
+log = logging.getLogger("up")
+
+
+class ScoringServer:
+    """The scoring server of one registered model: ``state`` is what answers at its address."""
+
+    def __init__(self, name: str, service: Service, listening: socket.socket, url: str, folder: Path) -> None:
+        self.name = service.name
+        self.state = ScoringState(url)
+        self.settled = False  # something answers, or is known not to
+        self._service, self._socket, self._folder = service, listening, folder
+        self._request_file = reload_request_file(name)
+        self._request_file.unlink(missing_ok=True)
+        self._request = ""
+        self._pause, self._due = FIRST_PAUSE, 0.0
+        self._present: Child | None = None
+        self._next: Child | None = None
+        self._old: list[Child] = []
+
+    @property
+    def children(self) -> list[Child]:
+        """The processes that live, or did a moment ago."""
+        return [*filter(None, (self._present, self._next)), *self._old]
+
+    def update(self) -> bool:
+        """Check the processes; True if anything changed."""
+        return any(
+            [self._handle_reload_request(), self._replace(), self._handle_crash(), self._close_old(), self._start_if_due()]
+        )
+
+    def _handle_reload_request(self) -> bool:
+        request = str(read_json(self._request_file).get("request", ""))
+        if request == self._request or self._old:  # the old version may still answer: one thing after the other
+            return False
+        self._request, self._due = request, 0.0
+        if self._next:  # it may have read the champion before the request
+            self._next.stop()
+            self._old.append(self._next)
+        self._next = self._start()
+        return True
+
+    def _start_if_due(self) -> bool:
+        if self._present or self._next or self._old or time.monotonic() < self._due:
+            return False
+        self._next = self._start()
+        return True
+
+    def _start(self) -> Child:
+        return Child(self._service, self._folder, fds=(self._socket.fileno(),), notify=True)
+
+    def _replace(self) -> bool:
+        """Once the next process answers, stop the present one; note if it has ended without ever answering."""
+        if self._next is None:
+            return False
+        if version := self._next.ready_line:
+            if self._present:
+                self._present.request_stop()
+                self._old.append(self._present)
+            self._present, self._next = self._next, None
+            self._pause, self.settled = FIRST_PAUSE, True
+            completed = self.state.reload_request if self._old else self._request
+            self.state = replace(self.state, version=version, error="", reload_request=completed)
+            log.info("%s answers with version %s", self.name, version)
+            return True
+        return self._next.code is not None and self._fail(self._next.code)
+
+    def _fail(self, code: int) -> bool:
+        assert self._next is not None
+        self._next.close()
+        self._next = None
+        self._due, self._pause = time.monotonic() + self._pause, min(2 * self._pause, LONGEST_PAUSE)
+        error = f"exit code {code}, see {log_file(self.name)}"
+        if code == NO_CHAMPION:
+            error, self._due = "there is no champion yet", float("inf")  # until a promotion asks for it
+        log.warning("%s: %s", self.name, error)
+        self.state = replace(self.state, error=error, reload_request=self._request)
+        self.settled = True
+        return True
+
+    def _handle_crash(self) -> bool:
+        """Start a process for one that has ended by itself; callers wait in the socket's queue for it."""
+        if self._present is None or self._present.code is None:
+            return False
+        log.warning("%s has ended (exit code %s); it is started again", self.name, self._present.code)
+        self._present.close()
+        self._present, self._due = None, 0.0
+        self.state = replace(self.state, version=None, error="it has ended and is started again")
+        return True
+
+    def _close_old(self) -> bool:
+        for child in self._old:
+            child.stop_if_late()
+        gone = [child for child in self._old if child.code is not None]
+        for child in gone:
+            child.close()
+            self._old.remove(child)
+        if gone and not self._old and self._next is None:
+            self.state = replace(self.state, reload_request=self._request)
+        return bool(gone)

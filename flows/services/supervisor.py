@@ -1,0 +1,162 @@
+"""The one process behind ``up``: it keeps the servers, the deployments and the scoring servers running, and ends with them.
+
+Its main thread starts all of them behind process guards: if it is killed, the kernel tells the guards, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from components.core.errors import redacted
+from components.core.files import is_gone, locked, this_process
+from flows.project import Project, for_children
+from flows.services.child import Child, RestartedService, ServiceFailed
+from flows.services.definitions import (
+    ANYWHERE,
+    addresses,
+    bind,
+    make_database_command,
+    needs_database,
+    scoring_server,
+    services,
+    url_host,
+)
+from flows.services.running import RENEWAL, ServersState, lock_file, read_state, settings_in_force, state_file, write_state
+from flows.services.scoring import ScoringServer
+from flows.settings import Servers
+
+POLL = 0.1  # seconds between two looks at the children
+LINGER = 60.0  # seconds in which the process guards end the children of a killed supervisor
+
+log = logging.getLogger("up")
+
+
+class AlreadyUp(Exception):
+    """Another supervisor is at work here."""
+
+
+class Supervisor:
+    """Starts the servers, checks them one after the other, and notes their state."""
+
+    def __init__(self, project: Project, servers: Servers) -> None:
+        self._at = addresses(servers)
+        self._project = project
+        self._settings = settings_in_force(project)
+        self._last_check = time.monotonic()
+        sockets = bind(servers)
+        self._services = [RestartedService(service, project.root) for service in services(project, servers)]
+        self._scoring = {}
+        for run, listening in sockets.items():
+            name = project.workspace.registered_name(run)
+            url = f"http://{url_host(ANYWHERE.get(servers.host, servers.host))}:{servers.scoring[run]}"
+            service = scoring_server(project, run, listening)
+            self._scoring[name] = ScoringServer(name, service, listening, url, project.root)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything has answered once, or is known not to (a model without a champion)."""
+        return all(service.ready for service in self._services) and all(scoring.settled for scoring in self._scoring.values())
+
+    def run(self) -> None:
+        """Run until SIGTERM or Ctrl-C, which come as exceptions; ServiceFailed if a server does not come up."""
+        try:
+            if needs_database():
+                make_database(self._project)
+            while True:
+                changed = [service.update() for service in self._all]
+                if any(changed) or self._state_is_lost():
+                    self._write_state()
+                time.sleep(POLL)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            self._stop()
+
+    def _write_state(self) -> None:
+        processes = {child.identity: child.name for child in self._children}
+        scoring = {name: entry.state for name, entry in self._scoring.items()}
+        at, root = self._at, str(self._project.root)
+        uri = redacted(at.mlflow_uri)
+        write_state(ServersState(this_process(), root, at.prefect_api, uri, self.ready, scoring, processes, self._settings))
+
+    def _state_is_lost(self) -> bool:
+        """Whether somebody has removed or changed the state file, by which ``down`` and a promotion find this process."""
+        if time.monotonic() - self._last_check < RENEWAL:
+            return False
+        self._last_check = time.monotonic()
+        state = read_state()
+        return state is None or state.supervisor != this_process()
+
+    @property
+    def _children(self) -> list[Child]:
+        return [child for service in self._all for child in service.children]
+
+    @property
+    def _all(self) -> list[RestartedService | ScoringServer]:
+        return [*self._services, *self._scoring.values()]
+
+    def _stop(self) -> None:
+        """Stop the deployments first, whose flow runs still report to the servers; then all the others at once."""
+        stop_all([child for child in self._children if child.name == "serve"])
+        stop_all(self._children)
+        state_file().unlink(missing_ok=True)
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Request a stop and wait; the process guards kill what does not follow."""
+    for child in children:
+        child.request_stop()
+    while any(child.code is None for child in children):
+        for child in children:
+            child.stop_if_late()
+        time.sleep(POLL)
+
+
+def make_database(project: Project) -> None:
+    """Make the tracking database, in a process of its own."""
+    done = subprocess.run(
+        make_database_command(), cwd=project.root, env=for_children(project), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ServiceFailed(f"the tracking database could not be made:\n{done.stderr.strip()}")
+
+
+def supervise(project: Project, servers: Servers) -> None:
+    """Run a supervisor in this process. AlreadyUp, SettingsError (a port that is taken) or ServiceFailed say why not."""
+    with alone():
+        wait_for_old_children()
+        Supervisor(project, servers).run()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Allow one supervisor per state folder; AlreadyUp if there is another."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock_file(), wait=False))
+        except BlockingIOError:
+            raise AlreadyUp from None
+        yield
+
+
+def wait_for_old_children() -> None:
+    """Wait for the children of a killed supervisor to release their ports."""
+    state = read_state()
+    deadline = time.monotonic() + LINGER
+    while state and time.monotonic() < deadline and any(is_gone(process) is False for process in state.processes):
+        time.sleep(POLL)
+    state_file().unlink(missing_ok=True)
+
+
+def to_stderr() -> None:
+    """Log what the supervisor does on stderr, which is its log file or the terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

@@ -1,0 +1,93 @@
+"""The monitor without Prefect: which runs' new images are scored, the command that does it, and the reports not yet sent.
+
+A report is sent at least once: the note that it was is written after all receivers have got it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.core import settings
+from components.core.files import write_json
+from components.core.strict import SettingsError, named
+from flows.pipeline.report import read
+from flows.processes import Log, Processes
+from flows.project import Project, for_children
+from flows.settings import Monitor, monitors
+
+NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
+REPORTED = "told.json"  # name of the note in a report's folder
+ALARM = "Drift"  # name of the state of a flow run that has found some
+
+
+class MonitorFailed(Exception):
+    """The command failed; the message says why."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """``content``: of the report.json in ``folder``; components/registry/monitor/report.py writes it."""
+
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def drift(self) -> bool:
+        """Whether it is an alarm."""
+        return bool(self.content["drift"])
+
+    def note(self, **what: Any) -> None:
+        """Note that it was sent, and what followed."""
+        write_json(self.folder / REPORTED, what)
+
+
+def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) -> dict[str, Monitor]:
+    """Run -> how it is monitored: the named ones, or all of the block. ``folder`` instead of the block's, for one run.
+
+    SettingsError if a run is unknown, has no folder of images, or the folder does not exist.
+    """
+    known = monitors(project.params)
+    if folder is not None and len(runs) != 1:
+        raise SettingsError("--folder: the images are those of one run: name it")
+    for run in runs:
+        named(project.params.runs, run, "RUN")
+        if folder is None and run not in known:
+            raise SettingsError(f"monitor.{run}: missing; {run}: {{folder: incoming/{run}}} says where its new images are")
+    found = {run: known[run] for run in runs or known if run in known}
+    if folder is not None:
+        (run,) = runs
+        found = {run: found[run].model_copy(update={"folder": folder}) if run in found else Monitor(folder=folder)}
+    for run, monitor in found.items():
+        if not (project.folder / monitor.folder).exists():
+            raise SettingsError(f"monitor.{run}.folder: {monitor.folder!r} does not exist in {project.folder}")
+    return found
+
+
+def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:
+    """Score the run's new images in a process of its own, where the champion's code runs. MonitorFailed if it fails."""
+    command = [sys.executable, "-m", "components.registry.monitor", run, "--folder", monitor.folder]
+    command += ["--least", str(monitor.least), "--alarm", str(monitor.alarm), "--psi", str(monitor.psi)]
+    timeout = project.params.pipeline.stage_timeout
+    ended = processes.run(command, folder=project.folder, env=for_children(project), log=log, timeout=timeout)
+    if ended.timed_out:
+        raise MonitorFailed(f"ran past {timeout:g} s (pipeline.stage_timeout)")
+    if ended.code != 0:
+        raise MonitorFailed(f"{ended.error} (exit code {ended.code})")
+    return read(home(project, run) / "last.json")
+
+
+def unreported(project: Project, run: str) -> Iterator[Report]:
+    """The reports that were not sent yet, oldest first. Call it after ``watch``, which removes unfinished ones."""
+    folders = [folder for folder in (home(project, run) / "reports").glob("*") if folder.name.isdigit()]
+    for folder in sorted(folders, key=lambda folder: int(folder.name)):
+        if not (folder / REPORTED).exists():
+            yield Report(folder, read(folder / "report.json"))
+
+
+def home(project: Project, run: str) -> Path:
+    """The folder of the command's state for the run."""
+    return settings.WORK / "monitor" / project.workspace.registered_name(run)

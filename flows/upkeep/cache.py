@@ -1,0 +1,91 @@
+"""DVC's cache: what no dvc.lock of the workspace, of any commit, or of a registered version's lineage names.
+
+``dvc gc`` does not know the registered versions, and it drops nothing of the run cache.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from flows.project import Project
+from flows.upkeep.garbage import DAY, Garbage
+
+HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?")
+NAMES = ("dvc.lock", "*.dvc")  # files in which DVC writes the hashes of what it keeps
+SKIPPED_FOLDERS = {".git", ".dvc", ".venv", ".work", "outputs"}
+
+
+def unused_cache(project: Project, days: float, lineages: set[str]) -> Iterator[Garbage]:
+    """Run cache entries first, then folders, then files: whatever is left after an interruption is whole.
+
+    ``lineages``: the hashes that registered versions name. A cache that lies elsewhere is shared with other clones, and stays.
+    """
+    objects, runs = project.root / ".dvc/cache/files/md5", project.root / ".dvc/cache/runs"
+    used = used_hashes(project.root) | lineages
+    used |= {child for name in used if name.endswith(".dir") for child in _children(objects, name)}
+    before = time.time() - days * DAY
+    unused = [path for path in sorted(objects.glob("??/*")) if _name(path) not in used and path.stat().st_mtime < before]
+    gone = {_name(path) for path in unused}
+    for entry in sorted(runs.glob("??/*/*")):
+        if gone & set(HASH.findall(entry.read_text(encoding="utf-8").partition("outs:")[2])):
+            yield _garbage(project, entry, "its results go too")
+    for path in sorted(unused, key=lambda path: not path.name.endswith(".dir")):
+        yield _garbage(project, path, "no dvc.lock of the workspace, of a commit or of a registered version names it")
+
+
+def is_shared(project: Project) -> Path | None:
+    """DVC's cache, where it is not the clone's own."""
+    from dvc.repo import Repo
+
+    with Repo(str(project.root)) as repo:
+        place = Path(repo.cache.local.path)
+    return None if project.root / ".dvc" in place.parents else place
+
+
+def used_hashes(root: Path) -> set[str]:
+    """Every hash that the workspace, the index or a commit names: a few too many, since all that looks like one counts."""
+    texts = [path.read_text(encoding="utf-8") for path in _files(root)]
+    return {found for text in (*texts, _committed(root)) for found in HASH.findall(text)}
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for name in NAMES:
+        for path in root.rglob(name):
+            if path.is_file() and not SKIPPED_FOLDERS & set(path.relative_to(root).parts):
+                yield path
+
+
+def _committed(root: Path) -> str:
+    """These files as they stand in every commit that a branch, a tag, the stash or the reflog leads to, and in the index."""
+    if not (root / ".git").exists():
+        return ""
+    anywhere = [f":(glob)**/{name}" for name in NAMES]
+    listed = _git(root, "rev-list", "--all", "--reflog", "--full-history", "--objects", "--", *anywhere).splitlines()
+    objects = {line.split()[0] for line in listed if line.endswith((".dvc", "dvc.lock"))}
+    objects |= {line.split()[1] for line in _git(root, "ls-files", "--stage", "--", *anywhere).splitlines()}
+    return _git(root, "cat-file", "--batch", text="".join(f"{name}\n" for name in sorted(objects)))
+
+
+def _git(root: Path, *words: str, text: str = "") -> str:
+    ended = subprocess.run(["git", *words], cwd=root, input=text.encode(), capture_output=True, check=True)
+    return ended.stdout.decode(errors="replace")
+
+
+def _children(objects: Path, name: str) -> set[str]:
+    """The files of a folder's object; none if the cache does not have it."""
+    path = objects / name[:2] / name[2:]
+    return {entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else set()
+
+
+def _name(path: Path) -> str:
+    return path.parent.name + path.name
+
+
+def _garbage(project: Project, path: Path, why: str) -> Garbage:
+    return Garbage(str(path.relative_to(project.root)), path.stat().st_size, why, partial(path.unlink, missing_ok=True))

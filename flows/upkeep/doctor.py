@@ -1,0 +1,69 @@
+"""The doctor: its checks, one after the other. None depends on another, and one that breaks is a finding itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from flows.project import Project
+
+# In the order of mending: who is dead must be gone before what it held is given back. "module:function", imported on use.
+CHECKS = {
+    "versions": "flows.upkeep.state:versions",
+    "databases": "flows.upkeep.state:databases",
+    "servers": "flows.upkeep.state:servers",
+    "processes": "flows.upkeep.processes:orphans",
+    "locks": "flows.upkeep.processes:stale_locks",
+    "flow runs": "flows.upkeep.flow_runs:dead_flow_runs",
+    "gpu slots": "flows.upkeep.flow_runs:leaked_slots",
+    "tracking": "flows.upkeep.tracking:dead_records",
+    "state": "flows.upkeep.state:broken_state",
+    "checkpoints": "flows.upkeep.state:broken_checkpoints",
+    "outputs": "flows.upkeep.results:half_written",
+    "lock file": "flows.upkeep.results:cut_off",
+    "results": "flows.upkeep.results:differing_results",
+}
+
+
+class NotMended(Exception):
+    """A finding could not be mended; says why, and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``mend`` does, or what a person does if it is None."""
+
+    what: str
+    where: str
+    remedy: str
+    mend: Callable[[], object] | None = None
+
+
+Check = Callable[[Project], Iterable[Finding]]
+
+
+def examine(project: Project, checks: dict[str, str] = CHECKS) -> list[Finding]:
+    """All findings, in the order of the checks. Changes nothing."""
+    return [finding for name, place in checks.items() for finding in _findings(name, place, project)]
+
+
+def _findings(name: str, place: str, project: Project) -> list[Finding]:
+    try:
+        module, _, function = place.partition(":")
+        check: Check = getattr(importlib.import_module(module), function)
+        return list(check(project))
+    except Exception as error:  # the other checks go on
+        reason = " ".join(str(error).split())[:300]
+        return [Finding(f"the check of {name} does not work", type(error).__name__, reason or "no reason given")]
+
+
+def mend(finding: Finding) -> str | None:
+    """Mend it; None, or why it could not be."""
+    if finding.mend is None:
+        return f"by hand: {finding.remedy}"
+    try:
+        finding.mend()
+    except Exception as error:  # the others are still mended
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return None

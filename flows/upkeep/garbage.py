@@ -1,0 +1,137 @@
+"""What may be removed, when, and in which order: ``collect`` first. Then the leftovers of the state folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from components.core import settings
+from components.core.settings import PARAMS, Workspace
+from components.core.strict import SettingsError
+from flows.project import AnotherRun, Project
+from flows.upkeep.processes import alive, holds
+
+DAY = 86400.0  # seconds
+BY_RUN = ("latency/*.json", "live/*.json", "published/*.json")  # named by the registered name
+BY_AGE = (
+    "scores/*/*",
+    "logs/*.old.log",
+    "aside/*",
+    "shared/*/*",
+    "monitor/*/reports/*",
+)  # made again when missed, or kept for a person to look at
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """``what`` it is, ``size`` in bytes (0 if unknown), ``why`` it may go, and how it is removed."""
+
+    what: str
+    size: int
+    why: str
+    remove: Callable[[], object]
+
+
+@contextmanager
+def nobody_at_work(project: Project) -> Iterator[None]:
+    """Keep pipeline runs of all workspaces and DVC out; raise AnotherRun if one is at work.
+
+    What a running stage has put into the cache stands in no dvc.lock yet.
+    """
+    from dvc.repo import Repo, lock_repo
+
+    studies = sorted(path.parent.name for path in project.root.glob(f"experiments/*/{PARAMS}"))
+    with ExitStack() as stack:
+        for study in (None, *studies):
+            stack.enter_context(Project(project.root, study).alone())
+        stack.enter_context(lock_repo(stack.enter_context(Repo(str(project.root), _wait_for_lock=True))))
+        file = project.root / ".dvc" / "tmp" / "rwlock"
+        for hold in holds(file):
+            if alive(hold, file):
+                raise AnotherRun(f"DVC (process {hold.pid}: {hold.command}) is at work in {project.root}")
+        yield
+
+
+def collect(project: Project, days: float) -> Iterator[Garbage]:
+    """Garbage older than ``days``, as it is found. TrackingUnavailable if the server cannot say what is registered."""
+    from flows.upkeep.cache import is_shared, unused_cache
+    from flows.upkeep.tracking import has_server, lineage_hashes, unreferenced
+
+    yield from leftovers(project, days)
+    lineages: set[str] = set()
+    if has_server():
+        from components.registry.tracking import connect, reachable
+
+        with reachable():
+            client = connect()
+            found, lineages = list(unreferenced(client, days)), lineage_hashes(client)
+        yield from found
+    if (place := is_shared(project)) is not None:
+        text = f"(DVC's cache {place} is shared with other clones, and is left as it is)"
+        yield Garbage(text, 0, "not examined", lambda: None)
+        return
+    yield from unused_cache(project, days, lineages)
+
+
+def leftovers(project: Project, days: float) -> Iterator[Garbage]:
+    """Checkpoints first, then the small things; each older than ``days``."""
+    names = registered_names(project.root)
+    yield from _checkpoints(names, days)
+    for pattern in BY_RUN:
+        for path in sorted(settings.WORK.glob(pattern)):
+            if names is not None and path.stem not in names and age(path) > days:
+                yield _garbage(path, "its run is no longer in params.yaml")
+    for pattern in BY_AGE:
+        for path in sorted(settings.WORK.glob(pattern)):
+            if age(path) > days:
+                yield _garbage(path, f"older than {days:g} days")
+
+
+def _checkpoints(names: set[str] | None, days: float) -> Iterator[Garbage]:
+    """Of a run that exists the newest folder stays: what an unfinished training goes on from. A finished one has none."""
+    for folder in sorted((settings.WORK / "checkpoints").glob("train@*")):
+        exists = names is None or folder.name.removeprefix("train@") in names
+        states = sorted((path for path in folder.iterdir() if path.is_dir()), key=age)
+        why = "of other settings than the last training's" if exists else "its run is no longer in params.yaml"
+        yield from (_garbage(path, why) for path in states[1 if exists else 0 :] if age(path) > days)
+
+
+def _garbage(path: Path, why: str) -> Garbage:
+    return Garbage(str(path.relative_to(settings.WORK.parent)), size_of(path), why, partial(remove, path))
+
+
+def registered_names(root: Path) -> set[str] | None:
+    """The registered name of every run of the root and of all studies; None if a params.yaml cannot be read."""
+    found = set()
+    for params in (root / PARAMS, *sorted(root.glob(f"experiments/*/{PARAMS}"))):
+        workspace = Workspace(params.parent)
+        try:
+            found |= {workspace.registered_name(run) for run in workspace.params.runs}
+        except SettingsError:
+            return None  # its runs are unknown, so none may be called gone
+    return found
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the file, or of all files below the folder; 0 if there is nothing."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())
+
+
+def age(path: Path) -> float:
+    """Days since the youngest file of the folder, or the file itself, was changed."""
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return (time.time() - max(file.lstat().st_mtime for file in files)) / DAY
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, which may be gone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

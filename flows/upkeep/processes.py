@@ -1,0 +1,211 @@
+"""Orphaned processes of a flow that is gone, and DVC's locks on files of processes that are gone.
+
+Every child of a flow carries the flow's identity in its environment. DVC's locks stand in ``.dvc/tmp/rwlock``; DVC looks only
+whether a process of that number exists. Its other lock, ``.dvc/tmp/lock``, is the kernel's: it ends with its holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from components.core import settings
+from components.core.files import identity, is_gone, start_time, write_text
+from flows.processes import GRACE, GUARD
+from flows.project import STARTED_BY, Project
+from flows.services.running import read_state
+from flows.upkeep.doctor import Finding, NotMended
+
+SHORT = 100  # characters of a command line that are shown
+AFTER_TERM, AFTER_KILL = 20.0, 10.0  # seconds
+
+Lock = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunningProcess:
+    """One of this machine's processes; ``parent``: its pid."""
+
+    pid: int
+    parent: int
+    identity: str
+    words: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def orphans(project: Project) -> Iterator[Finding]:
+    """Processes that a flow, or DVC, started in this workspace and that outlived it."""
+    deadline = time.monotonic() + GRACE + 5.0
+    while found := _orphans(project):
+        # A process guard is just ending what its flow has left: that is no fault.
+        if not any(_is_guard(process) for process in found) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for process in found:
+        words = " ".join(process.words)[:SHORT]
+        yield Finding("orphaned process", f"{process.pid}: {words}", "ends it: SIGTERM, then SIGKILL", partial(end, process))
+
+
+def processes() -> dict[int, RunningProcess]:
+    """All other processes of this machine whose environment this user may read, by pid."""
+    readable = {}
+    for process in psutil.process_iter():
+        if process.pid != os.getpid():
+            with contextlib.suppress(psutil.Error):
+                readable[process.pid] = RunningProcess(
+                    process.pid, process.ppid(), identity(process.pid), tuple(process.cmdline()), process.environ()
+                )
+    return readable
+
+
+def _orphans(project: Project) -> list[RunningProcess]:
+    alive = processes()
+    state = read_state()
+    servers = state.supervisor if state else None
+    return [
+        process
+        for process in alive.values()
+        if process.words and process.identity != servers and (_left_by_flow(process) or _left_by_dvc(process, alive, project))
+    ]
+
+
+def _left_by_flow(process: RunningProcess) -> bool:
+    starter, _, work = process.environment.get(STARTED_BY, "").partition(" ")
+    return work == str(settings.WORK) and is_gone(starter) is True
+
+
+def _left_by_dvc(process: RunningProcess, alive: dict[int, RunningProcess], project: Project) -> bool:
+    """A stage of a plain ``dvc repro`` (DVC names its repository and the stage in the environment) without DVC above it."""
+    if STARTED_BY in process.environment or "DVC_STAGE" not in process.environment:
+        return False
+    if process.environment.get("DVC_ROOT") != str(project.root):
+        return False
+    above = alive.get(process.parent)
+    while above is not None and not any(_is_dvc(word) for word in above.words):
+        above = alive.get(above.parent)
+    return above is None
+
+
+def _is_dvc(word: str) -> bool:
+    return Path(word).name == "dvc" or "/dvc/" in word or word in ("dvc", "flows.dvc.entries")
+
+
+def _is_guard(process: RunningProcess) -> bool:
+    return str(GUARD) in process.words
+
+
+def end(process: RunningProcess) -> None:
+    """SIGTERM, and SIGKILL if that does not end it; each only while the pid still is that very process."""
+    for number, patience in ((signal.SIGTERM, AFTER_TERM), (signal.SIGKILL, AFTER_KILL)):
+        deadline = time.monotonic() + patience
+        if is_gone(process.identity) is False:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+        while is_gone(process.identity) is False and time.monotonic() < deadline:
+            time.sleep(0.05)
+    if is_gone(process.identity) is False:
+        raise NotMended(f"process {process.pid} does not end")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An entry: process ``pid``, which ran ``command``, holds ``path`` for "read" or "write"."""
+
+    mode: str
+    path: str
+    pid: int
+    command: str
+
+
+def stale_locks(project: Project) -> Iterator[Finding]:
+    """Entries whose process is gone, or whose number another process has now; a file that is not whole."""
+    file = project.root / ".dvc" / "tmp" / "rwlock"
+    try:
+        found = holds(file)
+    except ValueError as error:
+        yield Finding("DVC's lock file cannot be read", f"{file}: {error}", "writes an empty one", partial(_rewrite, file))
+        return
+    for hold in found:
+        if not alive(hold, file):
+            words = f"{hold.path}: process {hold.pid} ({hold.command}), which is gone, has it for {hold.mode}"
+            yield Finding("stale DVC lock", words, "removes the entry", partial(_rewrite, file))
+
+
+def held_for_writing(project: Project) -> list[Path]:
+    """The outs at which a living DVC process is writing now."""
+    file = project.root / ".dvc" / "tmp" / "rwlock"
+    try:
+        return [Path(hold.path) for hold in holds(file) if hold.mode == "write" and alive(hold, file)]
+    except ValueError:
+        return []
+
+
+def holds(file: Path) -> list[Hold]:
+    """The entries; ValueError if the file is none of DVC's."""
+    return list(_entries(_content(file)))
+
+
+def alive(hold: Hold, file: Path) -> bool:
+    """Whether the entry's process lives, and is not a later one with the same number."""
+    if not pid_fits(hold.pid, file.stat().st_mtime):
+        return False
+    words = psutil.Process(hold.pid).cmdline()
+    # What DVC notes is sys.argv: the program's file, then the arguments.
+    by_dvc = Path(hold.command.partition(" ")[0]).name == "dvc" or "/dvc/" in hold.command.partition(" ")[0]
+    return not by_dvc or any("dvc" in word for word in words)
+
+
+def pid_fits(pid: int, noted: float) -> bool:
+    """Whether the process ``pid`` lives, and started before the note of it, made at time ``noted``."""
+    started = start_time(pid)
+    return started is not None and started <= noted + 1
+
+
+def _content(file: Path) -> Lock:
+    if not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("no mapping")
+    return found
+
+
+def _entries(content: Lock) -> Iterator[Hold]:
+    try:
+        for path, entry in content.get("write", {}).items():
+            yield Hold("write", path, int(entry["pid"]), str(entry["cmd"]))
+        for path, entries in content.get("read", {}).items():
+            for entry in entries:
+                yield Hold("read", path, int(entry["pid"]), str(entry["cmd"]))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"not of DVC's form: {error}") from None
+
+
+def _rewrite(file: Path) -> None:
+    """Keep the living entries alone, under the lock that guards the file."""
+    from dvc.lock import make_lock
+    from dvc.rwlock import RWLOCK_LOCK
+
+    with make_lock(str(file.with_name(RWLOCK_LOCK)), tmp_dir=str(file.parent)):
+        try:
+            living = [hold for hold in holds(file) if alive(hold, file)]
+        except ValueError:
+            living = []
+        content: Lock = {"write": {}, "read": {}}
+        for hold in living:
+            entry = {"pid": hold.pid, "cmd": hold.command}
+            if hold.mode == "write":
+                content["write"][hold.path] = entry
+            else:
+                content["read"].setdefault(hold.path, []).append(entry)
+        write_text(file, json.dumps(content))

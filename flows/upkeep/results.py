@@ -1,0 +1,165 @@
+"""Results that are not what dvc.lock says, half-written outputs, and a dvc.lock that is cut off.
+
+To record a stage, a bare ``dvc repro`` empties dvc.lock and writes it anew, and may be killed meanwhile; the flow's own DVC
+(``flows.dvc.entries``) writes it atomically. Parts of outputs are ``.<name>.<pid>.part`` or ``.<name>.part``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core import settings
+from components.core.dvc_lock import LOCK, join
+from components.registry.record.dvc_lock import nobody_writes
+from flows.dvc.entries import loads, readable, write_lock
+from flows.project import Project
+from flows.upkeep.doctor import Finding
+from flows.upkeep.processes import held_for_writing, pid_fits
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+
+PART = re.compile(r"\..+?(?:\.(\d+))?\.part")
+
+
+def differing_results(project: Project) -> Iterator[Finding]:
+    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now.
+
+    Of a run, view or dataset of which nothing is here nothing is missing: dvc.lock speaks of what other clones have made, too.
+    """
+    if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
+        return
+    held = held_for_writing(project)
+    with _stages(project) as (_, stages):
+        here = {_block(stage) for stage in stages if any(out.exists for out in stage.outs)}
+        for stage in stages:
+            changed = [out for out in stage.outs if out.hash_info and out.status()] if _block(stage) in here else []
+            if changed and not _is_stale(stage):
+                for out in changed:
+                    if Path(out.fs_path) not in held and (out.exists or not out.changed_cache()):
+                        yield _finding(project, stage, out)
+
+
+@contextmanager
+def _stages(project: Project) -> Iterator[tuple[Repo, list[PipelineStage]]]:
+    logging.getLogger("dvc").setLevel(logging.ERROR)
+    from dvc.repo import Repo
+    from dvc.repo.index import Index
+
+    with Repo(str(project.root), _wait_for_lock=True) as repo:
+        yield repo, sorted(Index.from_file(repo, str(project.folder / "dvc.yaml")).stages, key=lambda stage: stage.name)
+
+
+def _block(stage: PipelineStage) -> str:
+    """``digits`` of ``train@digits``."""
+    return str(stage.name).partition("@")[2]
+
+
+def _is_stale(stage: PipelineStage) -> bool:
+    return any(dep.status() for dep in stage.deps) or any(not out.hash_info for out in stage.outs)
+
+
+def _finding(project: Project, stage: PipelineStage, out: Output) -> Finding:
+    path = Path(out.fs_path)
+    mend = partial(_mend, project, stage.name, path)
+    if not out.workspace_status():
+        return Finding("result is not in DVC's cache", str(path), "puts it there", mend)
+    if out.changed_cache():
+        what, where = "result differs from dvc.lock", f"{path}; DVC's cache does not have the right one"
+        return Finding(what, where, f"`dvc pull {path}`, or `python -m flows run`, which runs {stage.name} again")
+    if not path.exists():
+        return Finding("result is missing", str(path), "restores it from DVC's cache", mend)
+    remedy = f"restores it from DVC's cache; what is there now goes to {aside()}"
+    return Finding("result differs from dvc.lock", str(path), remedy, mend)
+
+
+def aside() -> Path:
+    """Where what cannot be restored is put; ``gc`` removes it when it is old."""
+    return settings.WORK / "aside"
+
+
+def _mend(project: Project, name: str, path: Path) -> None:
+    """Into the cache, or from the cache, under DVC's lock."""
+    from dvc.repo import lock_repo
+
+    with _stages(project) as (repo, stages), lock_repo(repo):
+        (out,) = (out for stage in stages if stage.name == name for out in stage.outs if Path(out.fs_path) == path)
+        if not out.workspace_status():
+            out.commit()
+            return
+        if path.exists():
+            place = aside() / time.strftime("%Y%m%d-%H%M%S") / path.relative_to(project.root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+        out.checkout(force=True)
+
+
+def half_written(project: Project) -> Iterator[Finding]:
+    """Parts that nobody writes any more, below outputs/ and in the state folder."""
+    held = held_for_writing(project)
+    for path in (*_parts(project.folder / "outputs"), *_parts(settings.WORK)):
+        match = PART.fullmatch(path.name)
+        assert match
+        if match[1]:  # the number of the process that writes it
+            alive = path.exists() and pid_fits(int(match[1]), path.stat().st_mtime)
+        else:
+            alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in held)
+        if not alive:
+            yield Finding("half-written", str(path), "removes it", partial(_remove, path))
+
+
+def is_at_work(project: Project) -> bool:
+    """Whether a pipeline run holds the workspace; asked without taking its lock, which could turn away one that starts."""
+    path = project.lock_file()
+    pid = path.read_text().strip() if path.is_file() else ""
+    return pid.isdigit() and pid_fits(int(pid), path.stat().st_mtime)
+
+
+def _parts(top: Path) -> list[Path]:
+    return sorted(path for path in top.rglob(".*.part") if PART.fullmatch(path.name)) if top.is_dir() else []
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def cut_off(project: Project) -> Iterator[Finding]:
+    """A dvc.lock that DVC refuses; its whole entries stay."""
+    path = project.folder / LOCK
+    if not path.is_file():
+        return
+    with nobody_writes(project.folder):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    if loads(text):
+        return
+    whole = readable(text)
+    remedy = (
+        f"keeps the {len(whole)} entries that are whole; what the others said comes back from DVC's run cache, without work"
+    )
+    yield Finding(f"{LOCK} cannot be read", str(path), remedy, partial(_keep_whole, project))
+
+
+def _keep_whole(project: Project) -> None:
+    from dvc.repo import Repo, lock_repo
+
+    path = project.folder / LOCK
+    with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+        whole = readable(path.read_text(encoding="utf-8", errors="replace"))
+        if whole:
+            write_lock(path, join(whole), Path(repo.tmp_dir))
+        else:
+            path.unlink()

@@ -1,0 +1,151 @@
+"""MLflow's records of killed processes, for the doctor, and runs and models that no version refers to, for gc."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from components.core import settings
+from components.registry.record.published import Published, database, shown_uri
+from flows.project import Project
+from flows.upkeep.cache import HASH
+from flows.upkeep.doctor import Finding
+from flows.upkeep.garbage import DAY, Garbage, size_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def dead_records(project: Project) -> list[Finding]:
+    """MLflow runs of dead processes, decisions half carried out, and notes of publications that the server has not."""
+    own = database()
+    if own is not None and not own.is_file():
+        return []  # nothing was ever recorded, and a client would make the database
+    from components.registry.tracking import connect, reachable
+
+    with reachable():
+        client = connect()
+        return [*_dead_runs(client), *_half_carried_out(client), *_notes_of_nothing(client)]
+
+
+def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
+    from components.registry.record.dead import dead_runs, end, our_experiments
+
+    for run in dead_runs(client, our_experiments(client)):
+        where = f"{run.info.run_name} ({run.info.run_id}): its process is gone"
+        yield Finding("dead MLflow run", where, "calls it KILLED", partial(end, client, run))
+
+
+def _half_carried_out(client: MlflowClient) -> Iterator[Finding]:
+    """A promotion or rollback that was noted whole and not finished."""
+    from components.registry.model_registry import registered_models
+    from components.registry.promotion.journal import MOVING, complete_all
+
+    for model in registered_models(client):
+        if MOVING in model.tags:
+            yield Finding("decision half carried out", model.name, "completes it", partial(complete_all, client))
+
+
+def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
+    """What this workspace takes for published, though today's server does not have it: it would never be published again."""
+    for path in sorted((settings.WORK / "published").glob("*.json")):
+        try:
+            noted = Published(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            continue  # never taken for a publication
+        if noted.tracking_uri == shown_uri() and not _has(client, path.stem, noted):
+            where = f"{path}: {shown_uri()} has no version {noted.version} of {path.stem} with this run"
+            yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
+
+
+def _has(client: MlflowClient, name: str, noted: Published) -> bool:
+    from components.registry.model_registry import versions
+
+    return any(int(version.version) == noted.version for version in versions(client, name, noted.key))
+
+
+def unreferenced(client: MlflowClient, days: float) -> Iterator[Garbage]:
+    """Runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
+    from components.registry import model_registry as registry
+    from components.registry.record.dead import our_experiments
+
+    experiments = our_experiments(client)
+    every = [version for model in registry.registered_models(client) for version in registry.versions(client, model.name)]
+    yield from _runs(client, experiments, {str(version.run_id) for version in every}, days)
+    yield from _models(client, experiments, {registry.model_id(version) for version in every}, days)
+
+
+def _runs(client: MlflowClient, experiments: list[str], needed: set[str], days: float) -> Iterator[Garbage]:
+    from components.registry.model_registry import all_runs
+    from components.registry.record.clearing import purge_run
+    from components.registry.record.recording import PARENT
+
+    runs = all_runs(client, experiments)
+    needed |= {run.data.tags[PARENT] for run in runs if run.info.lifecycle_stage == "active" and PARENT in run.data.tags}
+    for run in runs:
+        why = _why(run)
+        if why and run.info.run_id not in needed and (run.info.end_time or run.info.start_time) < _milliseconds(days):
+            what = f"MLflow run {run.info.run_name} ({run.info.run_id})"
+            yield Garbage(what, _size(run.info.artifact_uri), why, partial(purge_run, client, run))
+
+
+def _models(client: MlflowClient, experiments: list[str], needed: set[str], days: float) -> Iterator[Garbage]:
+    from components.registry.record.clearing import all_models, deleted_models, purge_model
+
+    active = [model for model in all_models(client, experiments) if model.last_updated_timestamp < _milliseconds(days)]
+    for model in active:
+        if model.model_id not in needed:
+            what, why = f"MLflow model {model.model_id}", "no version has it"
+            yield Garbage(what, _size(model.artifact_location), why, partial(purge_model, client, model, False))
+    for model in deleted_models(client, experiments, days):
+        if model.model_id not in needed:
+            what, why = f"MLflow model {model.model_id}", "it is deleted"
+            yield Garbage(what, _size(model.artifact_location), why, partial(purge_model, client, model, True))
+
+
+def _milliseconds(days: float) -> float:
+    """The moment ``days`` ago, as MLflow counts."""
+    return (time.time() - days * DAY) * 1000
+
+
+def lineage_hashes(client: MlflowClient) -> set[str]:
+    """Every hash that the lineage of a registered version names."""
+    from components.registry.record.lineage import registered_lineages
+
+    return {found for _, _, entries in registered_lineages(client) for found in HASH.findall(str(entries))}
+
+
+def has_server() -> bool:
+    """Whether there is anything to ask: the own database is not made for this."""
+    own = database()
+    return own is None or own.is_file()
+
+
+def _why(run: Run) -> str:
+    """Why the run may go, or nothing."""
+    from components.core.files import is_gone
+    from components.registry.model_registry import KEY
+    from components.registry.record.dead import PROCESS
+    from components.registry.record.recording import FINGERPRINT, LIVE
+
+    if run.info.lifecycle_stage == "deleted":
+        return "it is deleted"
+    if LIVE not in run.data.tags or KEY in run.data.tags:
+        return ""
+    if run.info.status == "RUNNING" and not is_gone(run.data.tags.get(PROCESS, "")):
+        return ""
+    resumable = list((settings.WORK / "checkpoints").glob(f"*/{run.data.tags.get(FINGERPRINT, 'none')}"))
+    return "" if resumable else "its training was never finished and published"
+
+
+def _size(uri: str | None) -> int:
+    """Bytes of the artifacts, where they lie on this machine."""
+    parts = urlparse(uri or "")
+    return size_of(Path(url2pathname(parts.path))) if parts.scheme in ("", "file") and parts.path else 0
