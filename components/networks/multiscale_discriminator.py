@@ -15,11 +15,11 @@ SMALL = 64  # pixels; below, one layer less than the published four
 
 
 class MUNITDiscriminator(nn.Module):
-    """Image [N, C, H, W] in [-1, 1] -> a map of scores for each scale; published for 256 px: 8,271,171 parameters.
+    """Score patches of an image [N, C, H, W] in [-1, 1] at several scales; published for 256 px: 8,271,171 parameters.
 
-    Every scale halves the image of the one before and has a network of its own. ``width``: channels of the first layer,
-    doubled by each that follows; ``layers`` halve the sides, None: 4 from 64 px, else 3; ``scales``: None: until a score sees
-    the whole image, but at most 3. At 256 px these are the published 4 and 3.
+    Each scale halves the previous one's image and has a network of its own. ``width``: channels of the first layer, doubled by
+    each of the ``layers``, which halve the sides (None: 4 from 64 px, else 3); ``scales`` (None: until a score sees the whole
+    image, at most 3). At 256 px the defaults are the published 4 and 3.
     """
 
     prefers_fp32: ClassVar[bool] = False
@@ -38,7 +38,7 @@ class MUNITDiscriminator(nn.Module):
         self.apply(_initialise)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """float32 [N, C, H, W] in [-1, 1] -> scores [N, 1, h, w], unbounded, a scale each, the finest first."""
+        """float32 [N, C, H, W] in [-1, 1] -> unbounded scores [N, 1, h, w] per scale, the finest first."""
         scores = []
         for i, cnn in enumerate(self.cnns):
             image = self.halve(image) if i else image
@@ -46,7 +46,7 @@ class MUNITDiscriminator(nn.Module):
         return scores
 
     def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Load one domain's tensors of a ``dis_*.pt`` (``munit_blocks.of_domain``), or another run's; no notes.
+        """Load one domain's tensors of a ``dis_*.pt`` (``translator_blocks.of_domain``), or another run's; no notes.
 
         ValueError lists what does not fit; the weights are then unchanged.
         """
@@ -55,7 +55,7 @@ class MUNITDiscriminator(nn.Module):
 
 
 def field(layers: int) -> int:
-    """Pixels a side that a score of the finest scale sees: each 4x4 convolution with stride 2 adds 3 steps of its input."""
+    """Receptive field in pixels of a score at the finest scale: each 4x4 convolution with stride 2 adds 3 of its input's."""
     return 1 + 3 * (2**layers - 1)
 
 
@@ -74,7 +74,7 @@ def _one_scale(channels: int, width: int, layers: int) -> nn.Sequential:
 
 
 def _check_size(image_size: int, layers: int, scales: int) -> None:
-    """Reflected borders need 2 pixels at the last layer of the coarsest scale."""
+    """Raise ValueError unless reflection padding has its 2 pixels at the last layer of the coarsest scale."""
     least = 2 ** (layers + scales - 1) - 2 ** (scales - 1) + 1  # halving rounds up
     if image_size < least:
         raise ValueError(
@@ -84,7 +84,7 @@ def _check_size(image_size: int, layers: int, scales: int) -> None:
 
 
 def _initialise(module: nn.Module) -> None:
-    """The published start: weights of N(0, 0.02), biases 0."""
+    """Initialise as published: weights N(0, 0.02), biases 0."""
     if isinstance(module, nn.Conv2d):
         nn.init.normal_(module.weight, std=0.02)
         if module.bias is not None:

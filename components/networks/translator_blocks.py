@@ -12,18 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPSILON = 1e-5  # beside the variance (instance norm) or the deviation (layer norm)
-UNUSED = re.compile(r"\.norm\.(running_mean|running_var|num_batches_tracked)$")  # in published files; no network reads them
+UNUSED = re.compile(r"\.norm\.(running_mean|running_var|num_batches_tracked)$")  # in published files, unused
 
 
 def wide(x: Tensor) -> Tensor:
-    """In float32 at least: under autocast, sums over an image lose digits in bf16."""
+    """Convert to float32 at least: sums over an image in bf16 (autocast) lose digits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def instance_norm(x: Tensor) -> Tensor:
     """[N, C, H, W] -> mean 0 and variance 1 (biased) over the pixels of each image and channel (arXiv 1607.08022).
 
-    As a layer norm over H * W: the customary batch norm over [1, N * C, H, W] leaves the ONNX exporter with statistics 0 and 1.
+    Computed as a layer norm over H * W: the ONNX exporter turns the customary batch norm over [1, N * C, H, W] into one with
+    statistics 0 and 1.
     """
     rows = x.flatten(2)
     return F.layer_norm(rows, rows.shape[2:], eps=EPSILON).view_as(x).to(x.dtype)
@@ -44,8 +45,8 @@ class InstanceNorm(nn.Module):
 class LayerNorm(nn.Module):
     """gamma (x - mean) / (deviation + 1e-5) + beta, mean and unbiased deviation over C, H, W of an image, gamma and beta [C].
 
-    torch's own divides by the root of the biased variance + 1e-5. Where all values of an image are equal, ``std`` has gradient
-    0, and the root of ``var`` would have an infinite one.
+    torch's own divides by the root of the biased variance + 1e-5. For an image of one value, ``std`` has gradient 0, but the
+    root of ``var`` an infinite one.
     """
 
     def __init__(self, width: int):
@@ -60,7 +61,7 @@ class LayerNorm(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution with reflected borders, norm, activation: [N, C, H, W] -> [N, width, H / stride, W / stride], floored."""
+    """Reflection-padded convolution, norm, activation: [N, C, H, W] -> [N, width, H / stride, W / stride], rounded down."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class ResBlock(nn.Module):
 
 
 class ResBlocks(nn.Module):
-    """``count`` of them in a row."""
+    """``count`` residual blocks in a row."""
 
     def __init__(self, width: int, count: int):
         super().__init__()
@@ -105,7 +106,7 @@ class ResBlocks(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """Image [N, C, H, W] -> content [N, width 2^d, H / 2^d, W / 2^d] after d ``downsamplings``; UNIT's latent mean, too."""
+    """Image [N, C, H, W] -> content [N, width 2^d, H / 2^d, W / 2^d] after d ``downsamplings``; also UNIT's latent mean."""
 
     def __init__(self, channels: int, width: int, downsamplings: int, blocks: int):
         super().__init__()
@@ -120,7 +121,7 @@ class ContentEncoder(nn.Module):
 
 
 def way_up(width: int, downsamplings: int, channels: int) -> list[nn.Module]:
-    """The decoders' second half: [N, width 2^d, h, w] -> image [N, C, 2^d h, 2^d w] in (-1, 1)."""
+    """Upsampling half of the decoders: [N, width 2^d, h, w] -> image [N, C, 2^d h, 2^d w] in (-1, 1)."""
     layers: list[nn.Module] = []
     for i in reversed(range(downsamplings)):
         half = width * 2**i
@@ -135,7 +136,7 @@ def check_at_least_one(**settings: int) -> None:
 
 
 def check_content_size(image_size: int, downsamplings: int) -> None:
-    """The decoder must give back the image's size, and a reflected border needs 2 pixels."""
+    """Raise ValueError unless the decoder restores the image's size and reflection padding has its 2 pixels."""
     if downsamplings < 0:
         raise ValueError(f"downsamplings: {downsamplings} is not allowed: 0 or more")
     factor = 2**downsamplings
@@ -152,7 +153,7 @@ def check_content_size(image_size: int, downsamplings: int) -> None:
 
 
 def kaiming(module: nn.Module) -> None:
-    """Normal with variance 2 / fan-in, biases 0 (arXiv 1502.01852, eq. 10): the published start of encoders and decoders."""
+    """Initialise as published: normal with variance 2 / fan-in, biases 0 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
@@ -160,7 +161,7 @@ def kaiming(module: nn.Module) -> None:
 
 
 def of_domain(file: Mapping[str, Any], domain: str) -> dict[str, Tensor]:
-    """One network's tensors of a published ``gen_*.pt`` or ``dis_*.pt``, which hold domain "a"'s and domain "b"'s.
+    """The tensors of domain "a" or "b" in a published ``gen_*.pt`` or ``dis_*.pt``.
 
     ValueError if the file has no such domain.
     """
@@ -171,5 +172,5 @@ def of_domain(file: Mapping[str, Any], domain: str) -> dict[str, Tensor]:
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors less the running statistics, which AdaIN's layers and old files' instance norms carry unused."""
+    """The file's tensors without the running statistics that AdaIN's layers and old files' instance norms carry unused."""
     return {key: value for key, value in state.items() if not UNUSED.search(key)}

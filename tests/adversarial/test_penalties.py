@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.adversarial.penalties import gradient_penalty, image_gradients, interpolate, r1_penalty
+from components.adversarial.losses import gradient_penalty, image_gradients, interpolate, r1_penalty
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
