@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from components.core.recipe import Metric, Report
-from components.metrics.conditional_inception_score import conditional_inception_score, inception_score
-from components.metrics.diversity import mean_distance
+from components.metrics.features import mean_distance
 from components.metrics.translation import (
+    conditional_inception_score,
     distance_between,
     distance_of_halves,
     distance_to_normal,
+    inception_score,
     l1_error,
     spread,
     told_apart,

@@ -20,9 +20,8 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph
 from components.core.settings import RunSettings
 from components.core.strict import NoSettings, Strict
-from components.networks.multiscale_discriminator import MUNITDiscriminator
 from components.networks.published import load_fitting
-from components.networks.translator_blocks import of_domain, wide
+from components.networks.translator_blocks import MUNITDiscriminator, of_domain, wide
 from components.translation.interface import EVALUATION_ROLES, Betas, check_batch, domains_of, example, signature
 
 if TYPE_CHECKING:

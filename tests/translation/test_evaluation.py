@@ -198,7 +198,9 @@ def test_pairs_that_the_judge_confuses_do_not_count(judges):
     counted = [rows[pair]["both_read_real_letters_fonts"] for pair in rows if set(pair) != {"serif", "mono"}]
     assert done.metrics["both_read_real_letters_fonts"].value == pytest.approx(np.mean(counted))
     pixels[:, 0, DOMAIN] = 0
-    with pytest.raises(ValueError, match=r"evaluate.min_judge_accuracy: fonts tells no two domains apart at 0.9 or better, the best"):
+    with pytest.raises(
+        ValueError, match=r"evaluate.min_judge_accuracy: fonts tells no two domains apart at 0.9 or better, the best"
+    ):
         report(Perfect(), split(pixels, domain, label), ASKED, judges)
 
 
