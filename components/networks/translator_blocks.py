@@ -184,7 +184,7 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class MUNITDiscriminator(nn.Module):
-    """Score patches of an image [N, C, H, W] in [-1, 1] at several scales; published for 256 px: 8,271,171 parameters.
+    """Score patches of an image at several scales (Wang et al. 2018, arXiv 1711.11585); 8,271,171 parameters as published.
 
     Each scale halves the previous one's image and has a network of its own. ``width``: channels of the first layer, doubled by
     each of the ``layers``, which halve the sides (None: 4 from 64 px, else 3); ``scales`` (None: until a score sees the whole
