@@ -12,6 +12,7 @@ from models.test_lpips import files
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
+from components.core.strict import SettingsError, parse
 from components.stages.train.checkpoint import serialise
 from components.translation.evaluation import evaluate
 from components.translation.judges import Settings
@@ -283,3 +284,18 @@ def test_what_does_not_fit_is_said(judges, tmp_path: Path):
     strange = {"domains": judge(tmp_path / "animals", DOMAIN, ["cat", "sans"])}
     with pytest.raises(ValueError, match="link domains: animals does not know serif, mono; it knows cat, sans"):
         report(Perfect(), split(), ASKED, strange)
+
+
+def test_a_renamed_setting_is_told_its_new_name():
+    with pytest.raises(SettingsError, match="evaluate.told_apart: renamed; it is called 'min_judge_accuracy' now"):
+        parse(Settings, {"told_apart": 0.7}, "evaluate")
+
+
+def test_uint8_batches_give_the_report_of_float_ones(judges):
+    pixels, domain, label = images()
+    batch = {"image": torch.from_numpy(pixels), "domain": torch.from_numpy(domain), "label": torch.from_numpy(label)}
+    whole = split()
+    uint8 = Split(
+        whole.facts, [{name: tensor[part] for name, tensor in batch.items()} for part in (slice(0, 10), slice(10, None))]
+    )
+    assert figures(report(Perfect(1), uint8, ASKED, judges)) == figures(report(Perfect(1), whole, ASKED, judges))

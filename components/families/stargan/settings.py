@@ -15,7 +15,7 @@ STREAMS = {"train": "main", "second": "second"}  # role -> view; the order of th
 
 
 class TrainSettings(Strict):
-    """StarGAN's part of the ``train`` block; defaults are the paper's (arXiv 1711.09020, sections 3.3 and 4.3)."""
+    """StarGAN's part of the ``train`` block; defaults are the paper's (arXiv 1711.09020, eq. 5, 6 and 8; Experiments)."""
 
     batch_size: int = Field(ge=2, description="per data set: a multiple of its domains; the paper's: 16")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of both networks, at the top of the schedule")

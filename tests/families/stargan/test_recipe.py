@@ -127,6 +127,12 @@ def test_interrupted_in_mid_schedule_and_resumed_equals_undisturbed(tmp_path):
     torch.testing.assert_close(resumed.state_dict()["averages"], whole.state_dict()["averages"], rtol=0, atol=0)
 
 
+def test_it_runs_in_bf16():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = build().training_step(batches(), 1)
+    assert all(torch.isfinite(term) for term in terms.values())
+
+
 def test_targets_are_the_batch_s_domains_in_an_order_of_the_step_alone():
     recipe, domain = build(), torch.arange(60) % 2
     first, second = recipe.shuffled(domain, 0, 7), recipe.shuffled(domain, 0, 8)
