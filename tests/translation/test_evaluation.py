@@ -287,7 +287,7 @@ def test_what_does_not_fit_is_said(judges, tmp_path: Path):
 
 
 def test_a_renamed_setting_is_told_its_new_name():
-    with pytest.raises(SettingsError, match="evaluate.told_apart: renamed; it is called 'min_judge_accuracy' now"):
+    with pytest.raises(SettingsError, match=r"evaluate.told_apart: renamed; it is called 'min_judge_accuracy' now"):
         parse(Settings, {"told_apart": 0.7}, "evaluate")
 
 
