@@ -1,5 +1,6 @@
-"""Losses of adversarial training, one equation a function. No network, no optimizer, no setting.
+"""What adversarial training needs beside networks and optimizers; torch is its only import.
 
-The folder needs torch alone and imports its own files relatively. Every loss is a mean over the batch, so that the shares
-of several processes average to the whole batch. Weights that change in training are functions of the step.
+Read ``losses`` first: one equation per function, and ``frozen``, which keeps an update away from the other side's weights.
+``domains`` handles several domains in one network: their outputs, and their labels. Every loss is a mean over the batch, so
+that the shares of several processes average to the loss of the whole batch.
 """

@@ -1,16 +1,15 @@
-"""Several domains in one network: which output is meant, the labels of several data sets in one vector, and their losses."""
+"""Several domains in one network: selection of one domain's output, and the labels of several data sets in one vector."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 def of_domain(outputs: Tensor, domain: Tensor) -> Tensor:
-    """outputs [N, K, ...] for all domains, domain int64 [N] in 0..K-1 -> [N, ...], each image's: StarGAN v2's D_y, F_y, E_y.
+    """outputs [N, K, ...] of all domains, domain int64 [N] -> [N, ...], each image's own: StarGAN v2's D_y, F_y, E_y.
 
     The gradient reaches the head of that domain alone.
     """
@@ -18,10 +17,10 @@ def of_domain(outputs: Tensor, domain: Tensor) -> Tensor:
 
 
 def pairs_of_a_domain(domain: Tensor, num_domains: int) -> tuple[Tensor, Tensor]:
-    """Indices int64 [B] and [B] of pairs of images that share their domain, in a batch of 2 B, ``domain`` int64 [2 B].
+    """Indices int64 [B] and [B] of pairs of images of one domain, in a balanced batch of 2 B with ``domain`` int64 [2 B].
 
-    The batch is balanced: each K = ``num_domains`` images in turn hold every domain once. Pairs are made within 2 K images,
-    domain 0 first: so they are the same whether one process has all rows or each has a multiple of 2 K.
+    Each run of K = ``num_domains`` images must hold every domain once. Pairs are formed within 2 K images, domain 0 first, so
+    that they are the same for one process with all rows and for several with a multiple of 2 K each.
     """
     start = torch.arange(0, len(domain), 2 * num_domains, device=domain.device)
     order = domain.view(-1, 2 * num_domains).argsort(dim=1, stable=True) + start[:, None]
@@ -30,9 +29,9 @@ def pairs_of_a_domain(domain: Tensor, num_domains: int) -> tuple[Tensor, Tensor]
 
 
 def label_vector(labels: Tensor, dataset: int, num_labels: Sequence[int]) -> Tensor:
-    """[c_1, ..., c_n, m] (Choi et al. 2018, arXiv 1711.09020, eq. 7): c of ``dataset`` known, others 0, m one-hot of it.
+    """[c_1, ..., c_n, m] (Choi et al. 2018, arXiv 1711.09020, eq. 7): c of ``dataset`` is known, others are 0, m is one-hot.
 
-    labels [N, num_labels[dataset]], one-hot or attributes 0 and 1 -> float32 [N, sum(num_labels) + n]; one data set has no m.
+    labels [N, num_labels[dataset]], one-hot or attributes 0 and 1 -> float32 [N, sum(num_labels) + n]; for n = 1 without m.
     """
     rows, known = labels.shape
     if known != num_labels[dataset]:
@@ -47,20 +46,6 @@ def label_vector(labels: Tensor, dataset: int, num_labels: Sequence[int]) -> Ten
 
 
 def known_labels(numbers: Tensor, dataset: int, num_labels: Sequence[int]) -> Tensor:
-    """The columns of [N, >= sum(num_labels)] that belong to ``dataset``, a view: what its images can be classified by."""
+    """A view of the columns of [N, >= sum(num_labels)] that belong to ``dataset``: the labels its images are classified by."""
     start = sum(num_labels[:dataset])
     return numbers[:, start : start + num_labels[dataset]]
-
-
-def attribute_loss(logits: Tensor, attributes: Tensor) -> Tensor:
-    """-E log D_cls(c | x) (arXiv 1711.09020, eq. 2 and 3) of independent attributes: summed over them, mean over images.
-
-    logits [N, K], attributes 0 and 1 [N, K].
-    """
-    errors = F.binary_cross_entropy_with_logits(logits, attributes.to(logits.dtype), reduction="none")
-    return errors.sum(1).mean()
-
-
-def category_loss(logits: Tensor, category: Tensor) -> Tensor:
-    """The same of exclusive domains: cross-entropy; logits [N, K], category int64 [N]."""
-    return F.cross_entropy(logits, category)

@@ -40,6 +40,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class NoSettings(Strict):
+    """A block without settings."""
+
+
 S = TypeVar("S", bound=Strict)
 T = TypeVar("T")
 

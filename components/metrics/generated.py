@@ -6,13 +6,10 @@ import re
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import eigh
 
 from components.metrics.classification import in_top_k
-from components.metrics.diversity import mean_distance_within
-from components.metrics.features import as_features, as_pair
-from components.metrics.frechet import frechet_distance, moments
-from components.metrics.kernel_distance import kernel_distance
+from components.metrics.distances import frechet_distance, kernel_distance, principal_directions
+from components.metrics.features import as_features, as_pair, mean_distance_within
 from components.metrics.precision_recall import density_coverage, precision_recall
 
 SMALLER_IS_BETTER = ("frechet_distance_", "kernel_distance_")
@@ -60,14 +57,6 @@ def conditional(logits: np.ndarray, features: np.ndarray, label: np.ndarray, ext
 def better(figure: str) -> Literal["max", "min"]:
     """The direction of a figure of ``compare`` or ``conditional`` by its name."""
     return "min" if figure.startswith(SMALLER_IS_BETTER) else "max"
-
-
-def principal_directions(real: np.ndarray, dimensions: int) -> np.ndarray:
-    """[F, dimensions]: orthonormal directions in which ``real`` [n, F] varies most; nothing is whitened or centred by them."""
-    if not 1 <= dimensions < len(real):
-        raise ValueError(f"dimensions: {dimensions} is not allowed: 1 to {len(real) - 1}, {len(real)} real images span no more")
-    width = real.shape[1]
-    return eigh(moments(real)[1], subset_by_index=(width - dimensions, width - 1))[1]
 
 
 def _checked(extractor: str) -> str:

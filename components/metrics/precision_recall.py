@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.metrics.distances import squared_distances
-from components.metrics.features import as_pair
+from components.metrics.features import as_pair, squared_distances
 
 ROUNDING = 1e-12  # of the largest squared norm: two computations of one distance agree within it, so a tie stays a tie
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
-from components.metrics.diversity import mean_distance_within
-from components.metrics.features import as_features, as_pair
-from components.metrics.frechet import frechet_distance, frechet_of_moments, moments
-from components.metrics.generated import principal_directions
-from components.metrics.kernel_distance import kernel_distance
+from components.metrics.distances import frechet_distance, frechet_of_moments, kernel_distance, moments, principal_directions
+from components.metrics.features import as_features, as_pair, mean_distance_within
 
 LEAST = 4  # images of a domain: two halves of two each
 
@@ -74,3 +72,35 @@ def halved(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Two random sets of floor(n / 2) rows."""
     order, half = np.random.default_rng(seed).permutation(len(codes)), len(codes) // 2
     return codes[order[:half]], codes[order[half : 2 * half]]
+
+
+def conditional_inception_score(logits: np.ndarray) -> float:
+    """E_x1 [E_x2|x1 [KL(p(y2 | x2) || p(y2 | x1))]] of ``logits`` [N, S, K]: S >= 2 translations of each of N inputs.
+
+    Huang et al. 2018, arXiv 1804.04732, section 5.2, in nats, not exponentiated. A classifier reads the modes y of the target
+    domain in each translation. 0: all translations of an input show one mode, or none clearly; log K: each shows one, and all
+    equally often.
+    """
+    read = probabilities(logits)
+    return divergence(read, read.mean(1, keepdims=True))
+
+
+def inception_score(logits: np.ndarray) -> float:
+    """E_x1 [E_x2|x1 [KL(p(y2 | x2) || p(y2))]] of ``logits`` [N, S, K]; never below the conditional score."""
+    read = probabilities(logits)
+    return divergence(read, read.mean((0, 1), keepdims=True))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """p(y2 | x2) float64 [N, S, K]."""
+    array = np.asarray(logits, np.float64)
+    if array.ndim != 3 or array.shape[0] == 0 or array.shape[1] < 2 or not np.isfinite(array).all():
+        raise ValueError(f"logits: finite numbers [N, 2 or more, K] are expected, found {list(array.shape)}")
+    return softmax(array, axis=-1)
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """Mean of KL(p || q) = sum of p log(p / q) over the last axis; 0 log 0 is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
+    return max(float(terms.sum(-1).mean()), 0.0)  # below 0 by rounding alone

@@ -5,25 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .published import load_fitting
+
 EPSILON = 1e-5  # beside the variance (instance norm) or the deviation (layer norm)
-UNUSED = re.compile(r"\.norm\.(running_mean|running_var|num_batches_tracked)$")  # in published files; no network reads them
+MAX_SCALES = 3  # of the discriminator, as published
+SMALL = 64  # pixels; for smaller images the discriminator has one layer less than the published four
+UNUSED = re.compile(r"\.norm\.(running_mean|running_var|num_batches_tracked)$")  # in published files, unused
 
 
 def wide(x: Tensor) -> Tensor:
-    """In float32 at least: under autocast, sums over an image lose digits in bf16."""
+    """Convert to float32 at least: sums over an image in bf16 (autocast) lose digits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def instance_norm(x: Tensor) -> Tensor:
     """[N, C, H, W] -> mean 0 and variance 1 (biased) over the pixels of each image and channel (arXiv 1607.08022).
 
-    As a layer norm over H * W: the customary batch norm over [1, N * C, H, W] leaves the ONNX exporter with statistics 0 and 1.
+    Computed as a layer norm over H * W: the ONNX exporter turns the customary batch norm over [1, N * C, H, W] into one with
+    statistics 0 and 1.
     """
     rows = x.flatten(2)
     return F.layer_norm(rows, rows.shape[2:], eps=EPSILON).view_as(x).to(x.dtype)
@@ -44,8 +49,8 @@ class InstanceNorm(nn.Module):
 class LayerNorm(nn.Module):
     """gamma (x - mean) / (deviation + 1e-5) + beta, mean and unbiased deviation over C, H, W of an image, gamma and beta [C].
 
-    torch's own divides by the root of the biased variance + 1e-5. Where all values of an image are equal, ``std`` has gradient
-    0, and the root of ``var`` would have an infinite one.
+    torch's own divides by the root of the biased variance + 1e-5. For an image of one value, ``std`` has gradient 0, but the
+    root of ``var`` an infinite one.
     """
 
     def __init__(self, width: int):
@@ -60,7 +65,7 @@ class LayerNorm(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Convolution with reflected borders, norm, activation: [N, C, H, W] -> [N, width, H / stride, W / stride], floored."""
+    """Reflection-padded convolution, norm, activation: [N, C, H, W] -> [N, width, H / stride, W / stride], rounded down."""
 
     def __init__(
         self,
@@ -94,7 +99,7 @@ class ResBlock(nn.Module):
 
 
 class ResBlocks(nn.Module):
-    """``count`` of them in a row."""
+    """``count`` residual blocks in a row."""
 
     def __init__(self, width: int, count: int):
         super().__init__()
@@ -105,7 +110,7 @@ class ResBlocks(nn.Module):
 
 
 class ContentEncoder(nn.Module):
-    """Image [N, C, H, W] -> content [N, width 2^d, H / 2^d, W / 2^d] after d ``downsamplings``; UNIT's latent mean, too."""
+    """Image [N, C, H, W] -> content [N, width 2^d, H / 2^d, W / 2^d] after d ``downsamplings``; also UNIT's latent mean."""
 
     def __init__(self, channels: int, width: int, downsamplings: int, blocks: int):
         super().__init__()
@@ -120,7 +125,7 @@ class ContentEncoder(nn.Module):
 
 
 def way_up(width: int, downsamplings: int, channels: int) -> list[nn.Module]:
-    """The decoders' second half: [N, width 2^d, h, w] -> image [N, C, 2^d h, 2^d w] in (-1, 1)."""
+    """Upsampling half of the decoders: [N, width 2^d, h, w] -> image [N, C, 2^d h, 2^d w] in (-1, 1)."""
     layers: list[nn.Module] = []
     for i in reversed(range(downsamplings)):
         half = width * 2**i
@@ -135,7 +140,7 @@ def check_at_least_one(**settings: int) -> None:
 
 
 def check_content_size(image_size: int, downsamplings: int) -> None:
-    """The decoder must give back the image's size, and a reflected border needs 2 pixels."""
+    """Raise ValueError unless the decoder restores the image's size and reflection padding has its 2 pixels."""
     if downsamplings < 0:
         raise ValueError(f"downsamplings: {downsamplings} is not allowed: 0 or more")
     factor = 2**downsamplings
@@ -152,7 +157,7 @@ def check_content_size(image_size: int, downsamplings: int) -> None:
 
 
 def kaiming(module: nn.Module) -> None:
-    """Normal with variance 2 / fan-in, biases 0 (arXiv 1502.01852, eq. 10): the published start of encoders and decoders."""
+    """Initialise as published: normal with variance 2 / fan-in, biases 0 (arXiv 1502.01852, eq. 10)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight)
         if module.bias is not None:
@@ -160,7 +165,7 @@ def kaiming(module: nn.Module) -> None:
 
 
 def of_domain(file: Mapping[str, Any], domain: str) -> dict[str, Tensor]:
-    """One network's tensors of a published ``gen_*.pt`` or ``dis_*.pt``, which hold domain "a"'s and domain "b"'s.
+    """The tensors of domain "a" or "b" in a published ``gen_*.pt`` or ``dis_*.pt``.
 
     ValueError if the file has no such domain.
     """
@@ -171,5 +176,85 @@ def of_domain(file: Mapping[str, Any], domain: str) -> dict[str, Tensor]:
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors less the running statistics, which AdaIN's layers and old files' instance norms carry unused."""
+    """The file's tensors without the running statistics that AdaIN's layers and old files' instance norms carry unused."""
     return {key: value for key, value in state.items() if not UNUSED.search(key)}
+
+
+# ------------------------------------------------------------------------------------------------ discriminator
+
+
+class MUNITDiscriminator(nn.Module):
+    """Score patches of an image at several scales (Wang et al. 2018, arXiv 1711.11585); 8,271,171 parameters as published.
+
+    Each scale halves the previous one's image and has a network of its own. ``width``: channels of the first layer, doubled by
+    each of the ``layers``, which halve the sides (None: 4 from 64 px, else 3); ``scales`` (None: until a score sees the whole
+    image, at most 3). At 256 px the defaults are the published 4 and 3.
+    """
+
+    prefers_fp32: ClassVar[bool] = False
+
+    def __init__(
+        self, *, image_size: int, channels: int, width: int = 64, layers: int | None = None, scales: int | None = None
+    ):
+        super().__init__()
+        assert min(image_size, channels) >= 1
+        layers = layers if layers is not None else 4 if image_size >= SMALL else 3
+        scales = scales if scales is not None else scales_for(image_size, layers)
+        check_at_least_one(width=width, layers=layers, scales=scales)
+        _check_size(image_size, layers, scales)
+        self.cnns = nn.ModuleList(_one_scale(channels, width, layers) for _ in range(scales))
+        self.halve = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
+        self.apply(_initialise)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """float32 [N, C, H, W] in [-1, 1] -> unbounded scores [N, 1, h, w] per scale, the finest first."""
+        scores = []
+        for i, cnn in enumerate(self.cnns):
+            image = self.halve(image) if i else image
+            scores.append(wide(cnn(image)))
+        return scores
+
+    def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
+        """Load one domain's tensors of a ``dis_*.pt`` (``of_domain``), or another run's; no notes.
+
+        ValueError lists what does not fit; the weights are then unchanged.
+        """
+        load_fitting(self, from_published(state))
+        return []
+
+
+def field(layers: int) -> int:
+    """Receptive field in pixels of a score at the finest scale: each 4x4 convolution with stride 2 adds 3 of its input's."""
+    return 1 + 3 * (2**layers - 1)
+
+
+def scales_for(image_size: int, layers: int) -> int:
+    """The fewest scales whose coarsest score sees the whole image, at most the published 3."""
+    scales = 1
+    while scales < MAX_SCALES and field(layers) * 2 ** (scales - 1) < image_size:
+        scales += 1
+    return scales
+
+
+def _one_scale(channels: int, width: int, layers: int) -> nn.Sequential:
+    widths = [channels, *(width * 2**i for i in range(layers))]
+    blocks = [ConvBlock(widths[i], widths[i + 1], 4, stride=2, activation=nn.LeakyReLU(0.2)) for i in range(layers)]
+    return nn.Sequential(*blocks, nn.Conv2d(widths[-1], 1, 1))
+
+
+def _check_size(image_size: int, layers: int, scales: int) -> None:
+    """Raise ValueError unless reflection padding has its 2 pixels at the last layer of the coarsest scale."""
+    least = 2 ** (layers + scales - 1) - 2 ** (scales - 1) + 1  # halving rounds up
+    if image_size < least:
+        raise ValueError(
+            f"image_size: {image_size} is too small for layers: {layers} and scales: {scales}, which need {least} pixels; "
+            "take fewer"
+        )
+
+
+def _initialise(module: nn.Module) -> None:
+    """Initialise as published: weights N(0, 0.02), biases 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

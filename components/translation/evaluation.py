@@ -1,166 +1,142 @@
-"""Figures of one ordered pair of domains: what the judges say of its translations, and of what they are compared with.
-
-A figure's name ends with the runs whose word it is. ``..._reference``: guided by random real images of the target domain
-instead of random styles. ``..._identity``: the untouched images judged as if they were translations. ``..._real``: real images
-of the target domain, judged likewise.
-"""
+"""Evaluate a served translator: figures per ordered pair of domains, their means, and sheets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from components.metrics.conditional_inception_score import conditional_inception_score, inception_score
-from components.metrics.diversity import mean_distance
-from components.metrics.translation import distance_between, l1_error, spread, told_apart
-from components.translation.judges import LPIPS_SIDE, Judges, Scores
-from components.translation.real import Real, chunks, translated
-from components.translation.settings import EvaluateSettings
+from components.core.batch import Split
+from components.core.recipe import Metric, Report
+from components.metrics.sheets import sheet
+from components.translation.judges import Judges, RealImages, Settings, translate
 
-Pair = tuple[int, int]  # source, target
+if TYPE_CHECKING:
+    from components.core.artifact import Artifact
+    from components.core.settings import RunSettings
+
+SMALLER_IS_BETTER = ("domain_error", "frechet_distance", "cycle_error")
+DESCRIPTIVE = ("source", "target", "images")  # columns of a row that are not figures
+COLUMNS = 8  # of a sheet: styles, references, or steps between two styles
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The served model, the real images, who judges, and how it is asked."""
+def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+    """All figures that the linked judges allow; metrics are means over the pairs that the judge of domains distinguishes."""
+    from components.translation.figures import PairFigures, add_codes  # scipy: a run's settings are read without it
 
-    served: Any
-    real: Real
-    judges: Judges
-    asked: EvaluateSettings
+    block = settings.evaluate
+    real = RealImages.of(splits["main"], block, served.facts)
+    figures = PairFigures(served, real, Judges.of(links, real, served.facts), block)
+    counted = figures.counted()
+    report = Report({}, groups=real.domain, group_names=real.domains)
+    rows, items = [], Items(real)
+    for pair in real.pairs():
+        row, verdicts = figures.row(pair)
+        print({name: value if isinstance(value, str) else round(value, 3) for name, value in row.items()}, flush=True)  # noqa: T201
+        rows.append(row)
+        items.add(pair, verdicts)
+    report.tables["pairs"] = rows
+    add_means(report, [row for row, pair in zip(rows, real.pairs(), strict=True) if pair in counted])
+    report.metrics["pairs_counted"] = Metric(float(len(counted)), "max")
+    items.add_to(report)
+    if hasattr(served, "codes"):
+        add_codes(report, served, real, block)
+    add_sheets(report, served, real, block)
+    return report
 
-    @cached_property
-    def seen(self) -> list[Scores]:
-        """What the judge of domains says of the real images of each."""
-        assert self.judges.domains is not None
-        return [self.judges.domains.scores(self.real.of_domain(index)) for index in range(len(self.real.domains))]
 
-    @cached_property
-    def shown(self) -> list[np.ndarray]:
-        """What the judge of content reads in the real images of each domain, int64 [n]."""
-        assert self.judges.content is not None
-        return [self.judges.content.scores(self.real.of_domain(index)).read for index in range(len(self.real.domains))]
+def add_means(report: Report, rows: list[dict[str, Any]]) -> None:
+    for name in rows[0]:
+        if name not in DESCRIPTIVE:
+            report.metrics[name] = Metric(float(np.mean([row[name] for row in rows])), better(name))
 
-    def counted(self) -> list[Pair]:
-        """The pairs that the judge of domains tells apart; all, without such a judge. ValueError where there are none."""
-        judge, least = self.judges.domains, self.asked.told_apart
-        if judge is None:
-            return self.real.pairs()
-        accuracy = {pair: self.accuracy(pair) for pair in self.real.pairs()}
-        if counted := [pair for pair, value in accuracy.items() if value >= least]:
-            return counted
-        source, target = (self.real.domains[index] for index in max(accuracy, key=lambda pair: accuracy[pair]))
-        best = f"the best of them, {source} and {target}, at {max(accuracy.values()):.3f}"
-        raise ValueError(f"evaluate.told_apart: {judge.name} tells no two domains apart at {least:g} or better, {best}")
 
-    def accuracy(self, pair: Pair) -> float:
-        """Of the judge of domains on real images of either."""
-        assert self.judges.domains is not None
-        columns = self.judges.domains.columns[list(pair)]
-        source, target = (self.seen[index].logits for index in pair)
-        return told_apart(source, target, (int(columns[0]), int(columns[1])))
+def better(figure: str) -> Literal["max", "min"]:
+    return "min" if figure.startswith(SMALLER_IS_BETTER) else "max"
 
-    def row(self, pair: Pair) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """(a row of the table, what is said of each single translation by random styles: figure -> [n])."""
-        source, target = (self.real.domains[index] for index in pair)
-        inputs = self.real.of_domain(pair[0])
-        found: dict[str, Any] = {"source": source, "target": target, "images": len(inputs)}
-        found |= self.yardsticks(pair)
-        verdicts, figures = self.judged(pair, translated(self.served, inputs, pair[1], seed=self.asked.seed))
-        found |= figures | self.varied(pair)
-        if self.served.facts["style_width"]:
-            reference = self.real.references(pair[1], len(inputs), self.asked.seed)
-            guided = translated(self.served, inputs, pair[1], reference=reference)
-            found |= self.judged(pair, guided, "_reference")[1] | self.varied(pair, "_reference")
-        return found | {"cycle_error": self.cycle_error(pair)}, verdicts
 
-    def yardsticks(self, pair: Pair) -> dict[str, float]:
-        """What the judges say without any translation."""
-        domains, content = self.judges.domains, self.judges.content
-        if domains is None:
-            return {}
-        found = {f"told_apart_{domains.name}": self.accuracy(pair)}
-        as_if = self.said(pair, self.seen[pair[0]].read, self.shown[pair[0]] if content else None, "_identity")
-        found |= {name: float(values.mean()) for name, values in as_if.items() if name.startswith("both_read")}
-        if content:
-            right = self.shown[pair[1]] == self.labels(pair[1])
-            both = right & (self.seen[pair[1]].read == domains.columns[pair[1]])
-            found[f"both_read_real_{content.name}_{domains.name}"] = float(both.mean())
-        found |= self.distance(pair, self.seen[pair[0]].features, "_identity")
-        if self.served.facts["style_width"]:
-            found[f"diversity_real_{domains.name}"] = mean_distance(self.seen[pair[1]].features)
-        return found
+class Items:
+    """One value per image for a paired comparison: the mean over all targets, whether or not their pair counts.
 
-    def judged(self, pair: Pair, made: np.ndarray, by: str = "") -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """(what is said of each translation, the figures) of ``made`` uint8 [n, H, W, C], the source's images translated."""
-        domains, content = self.judges.domains, self.judges.content
-        scores = domains.scores(made) if domains else None
-        verdicts = self.said(pair, scores.read if scores else None, content.scores(made).read if content else None, by)
-        figures = {name: float(values.mean()) for name, values in verdicts.items()}
-        return verdicts, figures | (self.distance(pair, scores.features, by) if scores else {})
+    Named ``<figure>_all_pairs``; reported only if every image of the split was translated.
+    """
 
-    def said(self, pair: Pair, domain: np.ndarray | None, shows: np.ndarray | None, by: str) -> dict[str, np.ndarray]:
-        """figure -> float64 [n], 0 or 1, of the ``domain`` and the content (``shows``) that are read, int64 [n] or None."""
-        judges, found = self.judges, {}
-        if domain is not None:
-            assert judges.domains is not None
-            arrived = domain == judges.domains.columns[pair[1]]
-            found[f"domain_error{by}_{judges.domains.name}"] = ~arrived
-        if shows is not None:
-            assert judges.content is not None
-            found[f"content_kept{by}_{judges.content.name}"] = shows == self.shown[pair[0]]
-            if judges.domains is not None:
-                found[f"both_read{by}_{judges.content.name}_{judges.domains.name}"] = arrived & (shows == self.labels(pair[0]))
-        return {name: values.astype(np.float64) for name, values in found.items()}
+    def __init__(self, real: RealImages):
+        self.real, self.sums = real, dict[str, np.ndarray]()
 
-    def labels(self, domain: int) -> np.ndarray:
-        """The true content of the real images of a domain, by the judge's numbers, int64 [n]."""
-        assert self.judges.content is not None
-        assert self.real.label is not None
-        return self.judges.content.columns[self.real.label[self.real.chosen[domain]]]
+    def add(self, pair: tuple[int, int], verdicts: dict[str, np.ndarray]) -> None:
+        for name, values in verdicts.items():
+            total = self.sums.setdefault(f"{name}_all_pairs", np.zeros(len(self.real.images)))
+            total[self.real.selected[pair[0]]] += values
 
-    def distance(self, pair: Pair, features: np.ndarray, by: str) -> dict[str, float]:
-        """Fréchet distance of translations to real images of the target, on the features of the judge of domains."""
-        assert self.judges.domains is not None
-        real, dimensions = self.seen[pair[1]].features, self.asked.dimensions
-        reduced = f"_pca{dimensions}" if dimensions is not None and real.shape[1] > dimensions else ""
-        return {f"frechet_distance{by}_{self.judges.domains.name}{reduced}": distance_between(real, features, dimensions)}
+    def add_to(self, report: Report) -> None:
+        """Add metrics and items."""
+        for name, total in self.sums.items() if self.real.complete else ():
+            report.items[name] = total / (len(self.real.domains) - 1)
+            report.metrics[name] = Metric(float(report.items[name].mean()), better(name))
 
-    def varied(self, pair: Pair, by: str = "") -> dict[str, float]:
-        """How much the ``styles`` translations of one input differ, and over how many modes; {} for a model without styles."""
-        domains, modes, lpips = self.judges.domains, self.judges.modes, self.judges.lpips
-        if not self.served.facts["style_width"] or not (domains or modes or lpips):
-            return {}
-        made, found = self.many(pair, by), {}  # [N, S, H, W, C]
-        flat = made.reshape(-1, *made.shape[2:])
-        if domains:
-            found[f"diversity{by}_{domains.name}"] = spread(domains.scores(flat).features.reshape(*made.shape[:2], -1))
-        if modes:
-            logits = modes.scores(flat).logits.reshape(*made.shape[:2], -1)
-            found[f"conditional_inception_score{by}_{modes.name}"] = conditional_inception_score(logits)
-            found[f"inception_score{by}_{modes.name}"] = inception_score(logits)
-        if lpips:
-            from components.networks.lpips import within_styles
 
-            at = "" if made.shape[2] >= LPIPS_SIDE else f"_at_{LPIPS_SIDE}"
-            found[f"lpips{by}{at}"] = float(within_styles(lpips, made, LPIPS_SIDE).mean())
-        return found
+# ------------------------------------------------------------------------------------------------ sheets
 
-    def many(self, pair: Pair, by: str) -> np.ndarray:
-        """``styles`` translations of each of ``inputs`` images, uint8 [N, S, H, W, C]."""
-        inputs, styles, seed = self.real.of_domain(pair[0])[: self.asked.inputs], self.asked.styles, self.asked.seed
-        repeated = inputs.repeat(styles, 0)
-        reference = self.real.references(pair[1], len(repeated), seed) if by else None
-        made = translated(self.served, repeated, pair[1], seed=seed, reference=reference)
-        return made.reshape(len(inputs), styles, *inputs.shape[1:])
 
-    def cycle_error(self, pair: Pair) -> float:
-        """Mean |there and back - image| in units of [-1, 1]."""
-        inputs, errors = self.real.of_domain(pair[0]), []
-        for part in chunks(len(inputs)):
-            source, target = (np.full(len(inputs[part]), domain, np.int64) for domain in pair)
-            errors.append(l1_error(self.served.there_and_back(inputs[part], source, target), inputs[part]))
-        return float(np.concatenate(errors).mean())
+def add_sheets(report: Report, served: Any, real: RealImages, settings: Settings) -> None:
+    styles = bool(served.facts["style_width"])
+    if len(real.domains) > 2 or not styles:
+        report.pictures["domains"] = domains_sheet(served, real, settings)
+    if styles:
+        report.pictures["styles"] = styles_sheet(served, real, settings)
+        report.pictures["references"] = references_sheet(served, real, settings)
+        report.pictures["interpolation"] = interpolation_sheet(served, real, settings)
+
+
+def inputs_of(real: RealImages, rows: int) -> list[tuple[np.ndarray, int, int]]:
+    """(image [1, H, W, C], source, target) per row: pairs evenly spaced over all pairs, images in turn."""
+    pairs = real.pairs()
+    picked = [pairs[index * len(pairs) // rows] if rows < len(pairs) else pairs[index % len(pairs)] for index in range(rows)]
+    picked.sort()
+    inputs = [(real.of_domain(source), row, source, target) for row, (source, target) in enumerate(picked)]
+    return [(images[[row % len(images)]], source, target) for images, row, source, target in inputs]
+
+
+def domains_sheet(served: Any, real: RealImages, settings: Settings) -> np.ndarray:
+    """Rows: inputs. Columns: the input, then a column per domain: the translation, or the input in its own domain."""
+    cells = []
+    for image, source, _ in inputs_of(real, settings.rows):
+        cells.append(image)
+        for target in range(len(real.domains)):
+            cells.append(image if target == source else translate(served, image, target, seed=settings.seed))
+    return sheet(np.concatenate(cells), 1 + len(real.domains))
+
+
+def styles_sheet(served: Any, real: RealImages, settings: Settings) -> np.ndarray:
+    """Rows: inputs. Columns: the input, then its translations to one domain in random styles, the same in every row."""
+    cells = []
+    for image, _, target in inputs_of(real, settings.rows):
+        cells += [image, translate(served, image.repeat(COLUMNS, 0), target, seed=settings.seed)]
+    return sheet(np.concatenate(cells), 1 + COLUMNS)
+
+
+def references_sheet(served: Any, real: RealImages, settings: Settings) -> np.ndarray:
+    """A block per source domain: its first row shows references of the other domains, its first column the inputs."""
+    per_domain, blocks = max(1, settings.rows // len(real.domains)), []
+    for source in range(len(real.domains)):
+        others = np.resize([target for target in range(len(real.domains)) if target != source], COLUMNS)
+        examples = [real.references(target, COLUMNS, settings.seed)[[column]] for column, target in enumerate(others.tolist())]
+        reference = np.concatenate(examples)
+        blocks += [np.full_like(reference[:1], 128), reference]
+        for image in real.of_domain(source)[:per_domain]:
+            repeated = np.repeat(image[None], COLUMNS, 0)
+            blocks += [image[None], translate(served, repeated, others, reference=reference)]
+    return sheet(np.concatenate(blocks), 1 + COLUMNS)
+
+
+def interpolation_sheet(served: Any, real: RealImages, settings: Settings) -> np.ndarray:
+    """Rows: inputs. Columns: input | example | translations along the line between both examples' styles | example."""
+    cells = []
+    for row, (image, _, target) in enumerate(inputs_of(real, settings.rows)):
+        ends = real.references(target, 2 * (row + 1), settings.seed)[-2:]
+        first, last = served.styles_of(ends, np.full(2, target, np.int64))
+        steps = np.linspace(0, 1, COLUMNS, dtype=np.float32)[:, None]
+        between = translate(served, image.repeat(COLUMNS, 0), target, style=(1 - steps) * first + steps * last)
+        cells += [image, ends[:1], between, ends[1:]]
+    return sheet(np.concatenate(cells), 3 + COLUMNS)

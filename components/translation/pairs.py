@@ -1,44 +1,47 @@
-"""What MUNIT and UNIT have in common: two domains, each with an auto-encoder and a discriminator of its own.
+"""What the recipes MUNIT and UNIT have in common: two domains, each with an auto-encoder and a discriminator.
 
-A list by domain holds domain 0's and domain 1's; ``other`` of 0 is 1.
+``PairRecipe`` builds and exports the networks; a family adds its training step. A list by domain holds domain 0's and domain
+1's; ``other`` of 0 is 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 
 from components.adversarial.losses import least_squares_discriminator, least_squares_generator
-from components.core.batch import Batch, ViewFacts
+from components.core.batch import Batch, Stream, ViewFacts
+from components.core.recipe import Exportable, Graph
 from components.core.settings import RunSettings
-from components.core.strict import Strict
-from components.networks.multiscale_discriminator import MUNITDiscriminator
+from components.core.strict import NoSettings, Strict
 from components.networks.published import load_fitting
-from components.networks.translator_blocks import of_domain, wide
-from components.translation.border import check_batch, domains_of
+from components.networks.translator_blocks import MUNITDiscriminator, of_domain, wide
+from components.translation.interface import EVALUATION_ROLES, Betas, check_batch, domains_of, example, signature
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
+DOMAINS = (0, 1)
 PUBLISHED = ("a", "b")  # domain 0 and 1 in the published files
-LARGE = 128  # pixels: from here on memory counts for more than a fifth of the time
-ROLES = {"init": "autoencoders", "init_discriminator": "discriminators"}  # role of a link -> what it starts
+LARGE = 128  # pixels: from this size on, memory matters more than a fifth of the time
+ROLES = {"init": "autoencoders", "init_discriminator": "discriminators"}  # role of a link -> the networks it initialises
 
 
 class DiscriminatorSettings(Strict):
-    """Of both domains' discriminators, models/munit_discriminator.py; null follows the view's size."""
+    """Of both domains' discriminators; null follows the view's size."""
 
     width: int = Field(default=64, ge=1, description="channels of the first layer")
     layers: int | None = Field(default=None, ge=1, description="that halve the sides")
     scales: int | None = Field(default=None, ge=1, description="of the image, each with a network of its own")
 
     def network(self, image_size: int, channels: int) -> MUNITDiscriminator:
-        """ValueError where it does not fit the size."""
+        """ValueError if it does not fit the size."""
         try:
             return MUNITDiscriminator(image_size=image_size, channels=channels, **self.model_dump())
         except ValueError as error:
@@ -46,11 +49,13 @@ class DiscriminatorSettings(Strict):
 
 
 class PairSettings(Strict):
-    """What both recipes' ``train`` blocks hold. ``batch_size``: images of both domains together."""
+    """Settings of both recipes' ``train`` blocks; defaults as published with MUNIT (arXiv 1804.04732, section 5.1)."""
 
-    batch_size: int = Field(ge=2)
+    renamed: ClassVar[dict[str, str]] = {"momentum": "betas"}
+
+    batch_size: int = Field(ge=2, description="images of both domains together; published: 2")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of both sides, at the top of the schedule")
-    momentum: float = Field(default=0.5, ge=0, lt=1, description="Adam's beta_1")
+    betas: Betas = (0.5, 0.999)
     weight_decay: float = Field(default=1e-4, ge=0, description="Adam's, added to the gradient")
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     share_forward: bool | None = Field(
@@ -58,15 +63,95 @@ class PairSettings(Strict):
     )
 
     def shares(self, image_size: int) -> bool:
-        """Whether images of this size go through once."""
+        """Whether images of this size pass through the auto-encoders once per step."""
         return image_size < LARGE if self.share_forward is None else self.share_forward
 
 
+class PairRecipe(nn.Module):
+    """Two auto-encoders of class ``network`` and two discriminators, with one Adam per side."""
+
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": tuple(ROLES), "evaluate": EVALUATION_ROLES}
+    Export = NoSettings
+    detects = False
+    prefers_fp32 = True  # the balance of the two sides is unproven in bf16
+    network: ClassVar[type[nn.Module]]
+    optimizers: dict[str, Optimizer]
+    averaged: dict[str, nn.Module]
+
+    def __init__(self, settings: RunSettings, view: ViewFacts):
+        super().__init__()
+        self.settings, self.seed, self.view = settings.train, settings.train.seed, view
+        self.shared = self.settings.shares(view.image_size)
+        facts = {"image_size": view.image_size, "channels": view.channels}
+        self.autoencoders = nn.ModuleList(self.network(**facts, **settings.model.options) for _ in DOMAINS)
+        self.discriminators = nn.ModuleList(self.settings.discriminator.network(**facts) for _ in DOMAINS)
+        self.optimizers = {name: adam(side, self.settings) for name, side in self.named_children()}
+        self.averaged = {"autoencoders": self.autoencoders}
+
+    @classmethod
+    def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
+        """Raise ValueError for settings that do not fit each other or the view."""
+        if settings.model.name != settings.recipe:
+            raise ValueError(
+                f"model.name: {settings.model.name!r} is not allowed: a {settings.recipe} run has {settings.recipe}"
+            )
+        if settings.train.compile:  # encode and decode are called, not forward: it would change nothing
+            raise ValueError(f"train.compile: true is not allowed: nothing of a {settings.recipe} run is compiled")
+        check_batch(settings.train.batch_size, settings.train.processes, len(DOMAINS))
+        with torch.device("meta"):
+            settings.train.discriminator.network(view.image_size, view.channels)
+
+    @classmethod
+    def build_network(cls, settings: RunSettings, image_size: int, channels: int, classes: int) -> nn.Module:
+        """One domain's auto-encoder."""
+        return cls.network(image_size=image_size, channels=channels, **settings.model.options)
+
+    @classmethod
+    def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Self:
+        """The networks, with the weights of a run or of published files if linked."""
+        check_batch(settings.train.batch_size, settings.train.processes, len(two_domains(views["main"])))
+        recipe = cls(settings, views["main"])
+        start_from(recipe, links)
+        return recipe
+
+    def streams(self) -> dict[str, Stream]:
+        return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler="balanced", by="domain")}
+
+    def export_graphs(
+        self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], codes: tuple[str, ...], style_width: int = 0
+    ) -> Exportable:
+        """``encode_<k>``: image -> ``codes``, and ``decode_<k>``: codes -> image, for each domain k."""
+        graphs = {f"encode_{k}": Graph(encoder, image_of, codes, bound=1e-3) for k, encoder in enumerate(encoders)}
+        for k, (encoder, decoder) in enumerate(zip(encoders, decoders, strict=True)):
+            graphs[f"decode_{k}"] = Graph(decoder, partial(encoded, encoder, codes), ("image",))
+        return Exportable(
+            graphs=graphs,
+            facts={
+                "image_size": self.view.image_size,
+                "channels": self.view.channels,
+                "domains": list(self.view.classes["domain"]),
+                "style_width": style_width,
+            },
+            signature=signature(self.view, style_width),
+            example=lambda batch: example(batch, style_width, len(DOMAINS)),
+        )
+
+
+def image_of(batch: Batch) -> dict[str, Tensor]:
+    return {"image": batch["image"]}
+
+
+@torch.no_grad()
+def encoded(encoder: nn.Module, codes: tuple[str, ...], batch: Batch) -> dict[str, Tensor]:
+    """The codes of a batch, by name."""
+    outputs = encoder(batch["image"])
+    return dict(zip(codes, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+
+
 def adam(networks: nn.Module, settings: PairSettings) -> Adam:
-    """Of one side."""
-    betas = (settings.momentum, 0.999)
+    """The optimizer of one side."""
     rate, decay = settings.learning_rate, settings.weight_decay
-    return Adam(networks.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True)
+    return Adam(networks.parameters(), lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
 
 
 def other(domain: int) -> int:
@@ -74,32 +159,21 @@ def other(domain: int) -> int:
 
 
 def two_domains(view: ViewFacts) -> tuple[str, ...]:
-    """The view's two domains; ValueError names them where there are more, or fewer."""
+    """Names of the view's two domains; ValueError lists them if there are more."""
     names = domains_of(view)
-    if len(names) > len(PUBLISHED):
+    if len(names) > len(DOMAINS):
         fault = f"view {view.name!r} has {len(names)} domains, {', '.join(names)}: this recipe translates between two"
         raise ValueError(f"{fault}; take a view of two, or the recipe stargan_v2")
     return names
 
 
-def check_pair(settings: RunSettings, view: Any) -> None:
-    """What can be said before any work: the network is the recipe's, the discriminators fit, two domains share the batch."""
-    if settings.model.name != settings.recipe:
-        raise ValueError(f"model.name: {settings.model.name!r} is not allowed: a {settings.recipe} run has {settings.recipe}")
-    if settings.train.compile:  # encode and decode are called, not forward: it would change nothing
-        raise ValueError(f"train.compile: true is not allowed: nothing of a {settings.recipe} run is compiled")
-    check_batch(settings.train.batch_size, settings.train.processes, len(PUBLISHED))
-    with torch.device("meta"):
-        settings.train.discriminator.network(view.image_size, view.channels)
-
-
 def by_domain(batch: Batch) -> list[Tensor]:
-    """The images [2 n, C, H, W] of a balanced batch -> [n, C, H, W] of each domain, in the batch's order."""
-    return list(batch["image"][torch.argsort(batch["domain"], stable=True)].chunk(len(PUBLISHED)))
+    """The images [2 n, C, H, W] of a balanced batch -> [n, C, H, W] per domain, in the batch's order."""
+    return list(batch["image"][torch.argsort(batch["domain"], stable=True)].chunk(len(DOMAINS)))
 
 
 def discriminators_loss(discriminators: nn.ModuleList, images: Sequence[Tensor], fakes: Sequence[Tensor]) -> Tensor:
-    """What the discriminators minimise: LSGAN summed over scales and domains. Real and made images go through in one batch."""
+    """LSGAN for the discriminators, summed over scales and domains; real and translated images pass in one batch."""
     losses = []
     for discriminator, image, fake in zip(discriminators, images, fakes, strict=True):
         losses += [least_squares_discriminator(*scores.chunk(2)) for scores in discriminator(torch.cat([image, fake]))]
@@ -107,20 +181,20 @@ def discriminators_loss(discriminators: nn.ModuleList, images: Sequence[Tensor],
 
 
 def adversarial_loss(discriminators: nn.ModuleList, fakes: Sequence[Tensor]) -> Tensor:
-    """L_GAN as the auto-encoders minimise it (MUNIT, arXiv 1804.04732, eq. 4, by least squares), summed likewise."""
+    """L_GAN for the auto-encoders (MUNIT, arXiv 1804.04732, eq. 4, as least squares), summed over scales and domains."""
     judged = zip(discriminators, fakes, strict=True)
     return torch.stack([least_squares_generator(s) for discriminator, fake in judged for s in discriminator(fake)]).sum()
 
 
-def distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """E |found - wanted|_1, the mean over the numbers, summed over domains."""
-    return torch.stack([(wide(a) - wide(b)).abs().mean() for a, b in zip(found, wanted, strict=True)]).sum()
+def distance(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """E |prediction - target|_1, mean over elements, summed over domains."""
+    return torch.stack([(wide(a) - wide(b)).abs().mean() for a, b in zip(predictions, targets, strict=True)]).sum()
 
 
 def start_from(recipe: nn.Module, links: dict[str, Artifact]) -> None:
-    """Load linked weights: another run's (both sides, by ``init``), or a published file (one side a link).
+    """Load linked weights: another run's (both sides, by ``init``), or a published file (one side per link).
 
-    A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}; names that begin with "a." and "b." do as well.
+    A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}, or tensors named "a.<name>" and "b.<name>".
     """
     for role, side in ROLES.items():
         if role in links:
@@ -131,7 +205,7 @@ def start_from(recipe: nn.Module, links: dict[str, Artifact]) -> None:
 
 
 def load_side(recipe: nn.Module, side: str, state: dict[str, Any]) -> None:
-    """ValueError where ``state`` is neither this recipe's nor a published file that fits; nothing is then changed."""
+    """Load one side; ValueError, without changing a weight, if ``state`` is neither this recipe's nor a published file's."""
     if any(name.startswith(f"{side}.") for name in state):
         chosen = {name: w for name, w in state.items() if side == "autoencoders" or name.startswith(f"{side}.")}
         load_fitting(recipe, chosen if side == "autoencoders" else recipe.state_dict() | chosen)

@@ -24,7 +24,6 @@ def sigmoid(x: float) -> float:
         ("logistic", lambda d: -math.log(sigmoid(d)), lambda d: -math.log(1 - sigmoid(d)), lambda d: -math.log(sigmoid(d))),
         ("least_squares", lambda d: (d - 1) ** 2, lambda d: d**2, lambda d: (d - 1) ** 2),
         ("wasserstein", lambda d: -d, lambda d: d, lambda d: -d),
-        ("hinge", lambda d: max(0, 1 - d), lambda d: max(0, 1 + d), lambda d: -d),
     ],
 )
 def test_losses_are_their_formulas(name, of_real, of_fake, of_generator) -> None:

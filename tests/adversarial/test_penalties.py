@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.adversarial.penalties import gradient_penalty, image_gradients, interpolate, r1_penalty
+from components.adversarial.losses import gradient_penalty, image_gradients, interpolate, r1_penalty
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -87,3 +87,4 @@ def test_interpolates_lie_where_the_share_says_and_start_a_new_graph() -> None:
     assert between.requires_grad
     wanted = torch.stack([fake[0], 0.25 * real[1] + 0.75 * fake[1], real[2]])
     assert torch.allclose(between, wanted)
+    assert interpolate(real, fake.to(torch.bfloat16), share).dtype == real.dtype  # as under autocast

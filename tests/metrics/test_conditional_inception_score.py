@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.metrics.conditional_inception_score import conditional_inception_score, inception_score
+from components.metrics.translation import conditional_inception_score, inception_score
 
 SURE = 1000.0  # a logit beside zeros: p = 1 to the last bit
 

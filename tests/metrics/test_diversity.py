@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from components.metrics import distances
-from components.metrics.diversity import mean_distance, mean_distance_within
+from components.metrics import features as module
+from components.metrics.features import mean_distance, mean_distance_within
 
 
 @pytest.mark.parametrize("block", [2**22, 20])
 def test_corners_of_a_simplex_are_all_as_far_apart(block, monkeypatch):
-    monkeypatch.setattr(distances, "BLOCK", block)
+    monkeypatch.setattr(module, "BLOCK", block)
     assert mean_distance(3 * np.eye(7)) == pytest.approx(3 * np.sqrt(2))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from components.metrics.frechet import frechet_distance
+from components.metrics.distances import frechet_distance
 from components.metrics.generated import better, compare, conditional
 
 RNG = np.random.default_rng(0)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from components.metrics import kernel_distance as module
-from components.metrics.kernel_distance import kernel_distance, kernel_distance_of_subsets
+from components.metrics import distances as module
+from components.metrics.distances import kernel_distance, kernel_distance_of_subsets
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from components.metrics import distances
+from components.metrics import features
 from components.metrics.precision_recall import density_coverage, precision_recall
 
 
@@ -34,7 +34,7 @@ def by_definition(real: np.ndarray, made: np.ndarray, k: int) -> tuple[float, fl
 @pytest.mark.parametrize("block", [2**22, 50])
 @pytest.mark.parametrize("grid", [True, False], ids=["ties", "no ties"])
 def test_they_are_the_definitions(grid, block, monkeypatch, rng):
-    monkeypatch.setattr(distances, "BLOCK", block)
+    monkeypatch.setattr(features, "BLOCK", block)
     real, made = rng.normal(size=(30, 2)) * 1.5, rng.normal(size=(25, 2)) + 0.7
     if grid:
         real, made = real.round(), made.round()  # whole numbers: exact ties, and images that are the same

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from components.core.batch import ViewFacts
-from components.serving.translating import asked, random_styles
-from components.translation.border import check_batch, domains_of, signature
+from components.serving.translating import parse_request, random_styles
+from components.translation.interface import check_batch, domains_of, signature
 
 FACTS = {"image_size": 8, "channels": 1, "domains": ["plain", "slanted"], "style_width": 3}
 VIEW = ViewFacts("fonts", 8, 1, {"domain": ("plain", "slanted")}, (0.0,), (1.0,), {"train": 2}, "")
@@ -18,7 +18,7 @@ INPUTS = {"image": IMAGE, "domain": np.array([1, 0])}
 
 
 def ask(inputs: Any = INPUTS, facts: dict[str, Any] = FACTS, **params: Any) -> Any:
-    return asked(facts, signature(VIEW, facts["style_width"]), inputs, params)
+    return parse_request(facts, signature(VIEW, facts["style_width"]), inputs, params)
 
 
 def test_a_style_is_a_seed_s_or_given_or_an_example_s() -> None:

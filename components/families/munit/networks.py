@@ -1,4 +1,4 @@
-"""MUNIT's auto-encoder of one domain (Huang et al. 2018, arXiv 1804.04732, section 5.1): content and style, apart.
+"""MUNIT's auto-encoder of one domain (Huang et al. 2018, arXiv 1804.04732, section 5.1), with content and style codes.
 
 Translation is ``decode`` of the target domain's network with the content that the source domain's network encoded.
 """
@@ -29,7 +29,7 @@ SMALL = 64  # pixels; below, one down-sampling of the style encoder less
 
 
 class StyleEncoder(nn.Module):
-    """Image [N, C, H, W] -> style [N, S]; without norms, which would take away the means and variances that are style."""
+    """Image [N, C, H, W] -> style [N, S]; no norms, because they remove means and variances, which carry style."""
 
     def __init__(self, channels: int, width: int, downsamplings: int, style_width: int):
         super().__init__()
@@ -44,7 +44,7 @@ class StyleEncoder(nn.Module):
 
 
 class LinearBlock(nn.Module):
-    """[N, A] -> [N, B]: a linear layer, and ReLU where ``active``."""
+    """[N, A] -> [N, B]: a linear layer, with ReLU if ``active``."""
 
     def __init__(self, width_in: int, width: int, *, active: bool):
         super().__init__()
@@ -82,7 +82,7 @@ class StyledResBlock(nn.Module):
 
 
 class StyledResBlocks(nn.Module):
-    """``count`` of them in a row: [N, C, H, W], parameters [N, 2 count, 2, C] -> [N, C, H, W]."""
+    """``count`` styled blocks in a row: [N, C, H, W], parameters [N, 2 count, 2, C] -> [N, C, H, W]."""
 
     def __init__(self, width: int, count: int):
         super().__init__()
@@ -114,8 +114,8 @@ class MUNIT(nn.Module):
 
     ``width``: channels at full size, doubled by each of ``downsamplings``, which halve the sides; ``blocks``: residual blocks
     of the content encoder and of the decoder; ``style_width`` S; ``mlp_width``: of the network from the style to AdaIN's
-    parameters; ``style_downsamplings``: of the style encoder, which averages what is left of the sides. None: the published
-    4 from 64 px, else 3.
+    parameters; ``style_downsamplings``: of the style encoder, before its global average (None: the published 4 from 64 px,
+    else 3).
     """
 
     prefers_fp32: ClassVar[bool] = False
@@ -159,7 +159,7 @@ class MUNIT(nn.Module):
         return self.decode(*self.encode(image))
 
     def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Load one domain's tensors of a ``gen_*.pt`` (``munit_blocks.of_domain``), or another run's; no notes.
+        """Load one domain's tensors of a ``gen_*.pt`` (``translator_blocks.of_domain``), or another run's; no notes.
 
         ValueError lists what does not fit; the weights are then unchanged.
         """
@@ -168,7 +168,7 @@ class MUNIT(nn.Module):
 
 
 class Encoding(nn.Module):
-    """``encode`` as a graph of its own: image -> (content, style)."""
+    """``encode`` as a module to export: image -> (content, style)."""
 
     def __init__(self, network: MUNIT):
         super().__init__()
@@ -179,7 +179,7 @@ class Encoding(nn.Module):
 
 
 class Decoding(nn.Module):
-    """``decode`` as a graph of its own: content, style -> image."""
+    """``decode`` as a module to export: content, style -> image."""
 
     def __init__(self, network: MUNIT):
         super().__init__()

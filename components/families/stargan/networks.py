@@ -1,7 +1,7 @@
 """StarGAN (Choi et al. 2018, arXiv 1711.09020, Tables 4 and 5): one generator for all domains and data sets.
 
-Layers are named as in the authors' files. Convolutions pad with zeros on purpose: the label enters as constant maps, and what a
-constant adds inside an image is taken away again by the instance norm; the zeros at the border are what it can be told by.
+Layers are named as in the authors' files. Convolutions pad with zeros on purpose: the label enters as constant maps, and the
+instance norm removes what a constant adds inside an image; only the zeros at the border make the label visible.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def label_dim(num_labels: tuple[int, ...]) -> int:
-    """Length of the vector that tells the target: all labels and, for more than one data set, the mask (section 3.2, eq. 7)."""
+    """Length of the label vector: all labels and, for more than one data set, the mask (section 3.2, eq. 7)."""
     return sum(num_labels) + (len(num_labels) if len(num_labels) > 1 else 0)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and the identity, no activation behind their sum: [N, C, H, W] -> [N, C, H, W]."""
+    """x + two 3 x 3 convolutions, without activation after the sum: [N, C, H, W] -> [N, C, H, W]."""
 
     def __init__(self, width: int, running: bool):
         super().__init__()
@@ -37,10 +37,10 @@ class ResidualBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """An image and the domain it shall have -> that image. 8,430,528 parameters for 3 channels and 5 labels.
+    """Translate an image into a domain. 8,430,528 parameters for 3 channels and 5 labels.
 
-    ``num_labels``: of each data set; ``blocks``: residual blocks. ``running_statistics``: the norms count averages over images
-    and use them in eval mode, where the network is then another than in training; without, they use each image's own always.
+    ``num_labels``: per data set; ``blocks``: residual blocks. ``running_statistics``: the norms track averages over images and
+    use them in eval mode, in which the network then differs from training; otherwise they always use each image's own.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Generator(nn.Module):
         return self.main(torch.cat([image, maps.to(image.dtype)], dim=1))
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load the authors' ``G`` file; returns notes on what was not taken as it stands.
+        """Load the authors' ``G`` file; return notes on what was left out or replaced.
 
-        Its running statistics are left out without ``running_statistics``: the authors always translate in training mode, with
-        each image's own. Weights of another number of labels start fresh. ValueError lists what does not fit; nothing is
-        changed then.
+        Its running statistics are left out unless ``running_statistics``: the authors always translate in training mode, with
+        each image's own. Weights for another number of labels start fresh. ValueError lists what does not fit, and changes
+        nothing.
         """
         state, own, notes = dict(state), self.state_dict(), []
         if self.running_statistics:  # files of PyTorch before 0.4.1 do not count
@@ -99,9 +99,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """An image -> is it real, patch by patch, and what are its labels. 44,762,048 parameters at 128 px, 3 channels, 5 labels.
+    """Score patches of an image and classify its labels. 44,762,048 parameters at 128 px, 3 channels, 5 labels.
 
-    ``depth`` (None: the published 6, fewer for small images, so that 2 or 3 pixels are left): halvings; the width doubles.
+    ``depth``: halvings, each doubling the width; None: the published 6, fewer for small images, so that 2 or 3 pixels are left.
     """
 
     def __init__(
@@ -136,19 +136,22 @@ class Discriminator(nn.Module):
         return self.conv1(h), self.conv2(h).flatten(1)
 
     def scores(self, image: Tensor) -> Tensor:
-        """The first of forward's, for a penalty on their gradient in ``image``.
+        """The first output of ``forward``, for a penalty on its gradient with respect to ``image``.
 
-        Slopes stand as constant factors: else backward through that gradient goes the forward way too, with zeros, which takes
-        a quarter to a third of the penalty's time and gives the same numbers.
+        The activations' slopes enter as constant factors: otherwise backward through that gradient also passes through
+        ``forward``, with zeros, which costs a quarter to a third of the penalty's time for the same numbers.
         """
         h = image
         for layer in self.main:
-            h = h * torch.where(h > 0, 1.0, layer.negative_slope).to(h) if isinstance(layer, nn.LeakyReLU) else layer(h)
+            if isinstance(layer, nn.LeakyReLU):  # tensors, not numbers: of numbers ``where`` makes float32, also in float64
+                h = h * torch.where(h > 0, h.new_tensor(1.0), h.new_tensor(layer.negative_slope))
+            else:
+                h = layer(h)
         scores: Tensor = self.conv1(h)
         return scores
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load the authors' ``D`` file, as the generator its; another number of labels starts fresh."""
+        """Load the authors' ``D`` file like the generator's; the head for another number of labels starts fresh."""
         state, own, notes = dict(state), self.state_dict(), []
         key = "conv2.weight"
         if key in state and state[key].shape[0] != own[key].shape[0]:
@@ -159,7 +162,7 @@ class Discriminator(nn.Module):
 
 
 class StarGAN(nn.Module):
-    """Both networks. ``num_labels``: number of labels of each data set, in the order of the label vector."""
+    """Both networks. ``num_labels``: labels per data set, in the order of the label vector."""
 
     prefers_fp32: ClassVar[bool] = False
 
@@ -190,7 +193,7 @@ class StarGAN(nn.Module):
         )
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load one of the authors' two files, told by its names; the other network keeps its weights, and a note says so."""
+        """Load one of the authors' two files; the other network keeps its weights, and a note says so."""
         if "conv1.weight" in state:
             return [*self.discriminator.load_published(state), "generator: not in the file, starts fresh"]
         return [*self.generator.load_published(state), "discriminator: not in the file, starts fresh"]

@@ -1,7 +1,7 @@
-"""StarGAN (Choi et al. 2018, arXiv 1711.09020): one generator for all domains, of one data set or of two trained jointly.
+"""Train StarGAN (Choi et al. 2018, arXiv 1711.09020): one generator for all domains of one data set, or of two jointly.
 
-A step updates the discriminator; at every ``critic_steps``-th the generator follows. With a train link ``second`` to another
-view each step does so on either data set in turn. Targets are the batch's own domains in random order: each equally often.
+A step updates the discriminator and, at every ``critic_steps``-th step, the generator. With a train link ``second`` to another
+view each step does so on both data sets in turn. Targets are the batch's own domains in random order: each equally often.
 """
 
 from __future__ import annotations
@@ -12,33 +12,35 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from components.adversarial.domains import category_loss, known_labels, label_vector
-from components.adversarial.frozen import frozen
-from components.adversarial.losses import wasserstein_critic, wasserstein_generator
-from components.adversarial.penalties import gradient_penalty, interpolate
-from components.adversarial.styles import cycle_consistency
-from components.core.batch import Batch, Split, Stream, ViewFacts
-from components.core.recipe import Exportable, Graph, Report
+from components.adversarial.domains import known_labels, label_vector
+from components.adversarial.losses import (
+    category_loss,
+    cycle_consistency,
+    frozen,
+    gradient_penalty,
+    interpolate,
+    wasserstein_critic,
+    wasserstein_generator,
+)
+from components.core.batch import Batch, Stream, ViewFacts
+from components.core.recipe import Exportable, Graph
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
+from components.core.strict import NoSettings
 from components.families.stargan.networks import StarGAN
 from components.families.stargan.settings import STREAMS, TrainSettings, check_run, check_views
 from components.networks.published import load_fitting
-from components.translation.border import check_batch, domains_of, example, signature
-from components.translation.settings import EvaluateSettings, NoSettings
+from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
 
 class StarGANRecipe(nn.Module):
-    """The recipe. ``domains``: the names of each data set's."""
+    """The recipe. ``domains``: the names of each data set's domains."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {
-        "train": ("init",),
-        "evaluate": ("domains", "content", "modes", "alexnet", "lpips"),
-    }
-    Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": EVALUATION_ROLES}
+    Train, Export = TrainSettings, NoSettings
     detects = False
     prefers_fp32 = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
     optimizers: dict[str, Optimizer]
@@ -59,7 +61,7 @@ class StarGANRecipe(nn.Module):
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
-        """ValueError for settings that do not fit each other."""
+        """Raise ValueError for settings that do not fit each other."""
         check_run(settings, view)
 
     @classmethod
@@ -69,7 +71,7 @@ class StarGANRecipe(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StarGANRecipe:
-        """Networks for the domains of all views, from published or own weights where a link ``init`` is."""
+        """Networks for the domains of all views, with the weights behind a link ``init``."""
         check_views(views)
         main = views["main"]
         domains = tuple(domains_of(views[role]) for role in STREAMS.values() if role in views)
@@ -94,7 +96,7 @@ class StarGANRecipe(nn.Module):
         return scalars
 
     def update(self, image: Tensor, domain: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
-        """The generator is the same in both updates, so they share the translated images, and their graph where it learns."""
+        """The generator does not change between both updates: they share its translations, and their graph if it is due."""
         torch.clear_autocast_cache()  # another data set's updates have changed the weights that bf16 copies were made of
         generating = (step + 1) % self.settings.critic_steps == 0
         target = self.shuffled(domain, dataset, step)
@@ -109,7 +111,7 @@ class StarGANRecipe(nn.Module):
         return losses
 
     def discriminator_losses(self, image: Tensor, domain: Tensor, fake: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
-        """L_D (eq. 5, with eq. 8's penalty): real against fake, and the domain of real images."""
+        """L_D (eq. 5, with the penalty of eq. 8): real against fake, and the domain of real images."""
         scores, logits = self.discriminator(torch.cat([image, fake]))
         real_score, fake_score = scores.chunk(2)
         real_logits = known_labels(logits[: len(image)], dataset, self.num_labels)
@@ -123,7 +125,7 @@ class StarGANRecipe(nn.Module):
         }
 
     def generator_losses(self, image: Tensor, domain: Tensor, fake: Tensor, target: Tensor, dataset: int) -> dict[str, Tensor]:
-        """L_G (eq. 6): taken for real, taken for the target's, and the image again when it is translated back."""
+        """L_G (eq. 6): adversarial loss, classification as the target domain, and reconstruction from the translation back."""
         with frozen(self.discriminator):
             scores, logits = self.discriminator(fake)
         back = self.generator(fake, self.label(domain, dataset))
@@ -135,13 +137,13 @@ class StarGANRecipe(nn.Module):
         }
 
     def shuffled(self, domain: Tensor, dataset: int, step: int) -> Tensor:
-        """The domains of the global batch in random order, this process's share of them: int64 [N]."""
+        """This process's share of the global batch's domains in random order: int64 [N]."""
         order = gather(self.draw((len(domain),), step, f"target_{dataset}", "uniform")).argsort(stable=True)
         first = processes()[0] * len(domain)
         return gather(domain)[order[first : first + len(domain)]]
 
     def label(self, domain: Tensor, dataset: int) -> Tensor:
-        """What the generator is told of a domain of ``dataset``: [c, mask] (eq. 7), float32 [N, label_dim]."""
+        """The label vectors [c, mask] (eq. 7) of domains of ``dataset``: float32 [N, label_dim]."""
         return self.labels[sum(self.num_labels[:dataset]) + domain]
 
     def draw(self, shape: tuple[int, ...], step: int, use: str, kind: Literal["normal", "uniform"]) -> Tensor:
@@ -150,8 +152,8 @@ class StarGANRecipe(nn.Module):
     def exportable(self) -> Exportable:
         """The generator in eval mode.
 
-        With running statistics that is another network than the one trained, as published checkpoints are meant to be read:
-        the norms take averages over training images instead of each image's own moments. Without, both are one.
+        With running statistics this differs from the network that was trained, as for published checkpoints: the norms use
+        averages over training images instead of each image's own moments.
         """
         return Exportable(
             graphs={"model": Graph(self.generator, self.graph_inputs, ("translated",))},
@@ -166,7 +168,7 @@ class StarGANRecipe(nn.Module):
         return {"image": batch["image"], "label": self.labels[target]}
 
     def facts(self) -> dict[str, Any]:
-        """What the served code must know. ``domains``: of all data sets, one after another."""
+        """Facts for the served code. ``domains``: of all data sets, one after another."""
         return {
             "image_size": self.view.image_size,
             "channels": self.view.channels,
@@ -174,13 +176,6 @@ class StarGANRecipe(nn.Module):
             "num_labels": list(self.num_labels),
             "style_width": 0,
         }
-
-    @staticmethod
-    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """Translations between the domains of the main view, judged by what is linked."""
-        from components.translation.report import report
-
-        return report(served, splits["main"], settings.evaluate, links)
 
 
 def label_table(num_labels: tuple[int, ...]) -> Tensor:

@@ -1,8 +1,7 @@
-"""Serves an exported StarGAN: images of one domain in another, by ONNX Runtime."""
+"""Serve an exported StarGAN: translation into any domain, one translation per image and domain."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,53 +15,47 @@ BATCH = 128  # images translated at a time
 
 
 class Served:
-    """The export in ``folder``: ``facts.json``, ``signature.json``, ``model.onnx``, and ``code/``."""
+    """The export in ``folder``. Domains are numbered through all data sets, one after another."""
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
-        self.facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
-        self.signature = json.loads((self.folder / "signature.json").read_text(encoding="utf-8"))
+        self.facts, self.signature = translating.read_export(self.folder)
         self.labels = label_table(self.facts["num_labels"])
 
     def predict(self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """{"image": uint8 [N, H, W, C], "domain": [N], the target of each} -> {"image": uint8 [N, H, W, C]}.
 
-        ValueError in words for anything else.
+        ValueError for anything else.
         """
-        asked = translating.asked(self.facts, self.signature, inputs, params)
-        return {"image": self.translate(asked.image, asked.domain)}
+        request = translating.parse_request(self.facts, self.signature, inputs, params)
+        return {"image": self.translate(request.image, request.domain)}
 
     def translate(
         self, image: Any, domain: Any, *, style: None = None, reference: None = None, seed: int = 0, first: int = 0
     ) -> np.ndarray:
-        """uint8 [N, H, W, C] into ``domain`` [N]. There are no styles: ``seed`` and ``first`` change nothing."""
+        """uint8 [N, H, W, C] into ``domain`` [N]. There are no styles: ``seed`` and ``first`` have no effect."""
         if style is not None or reference is not None:
             raise ValueError("style, reference: this model has one translation for each domain, and takes neither")
-        found: np.ndarray = pixels.from_unit_range(self.into(self.as_input(image), self.as_domains(domain, image)))
-        return found
+        return pixels.from_unit_range(self.generate(self.as_input(image), self.as_domains(domain, image)))
 
     def there_and_back(self, image: Any, source: Any, domain: Any) -> np.ndarray:
-        """uint8 [N, H, W, C] of domain ``source`` [N] into ``domain`` [N] and back, not rounded to pixels between."""
-        there = self.into(self.as_input(image), self.as_domains(domain, image))
-        found: np.ndarray = pixels.from_unit_range(self.into(there, self.as_domains(source, image)))
-        return found
+        """uint8 [N, H, W, C] of domain ``source`` [N] into ``domain`` [N] and back, not rounded to pixels in between."""
+        there = self.generate(self.as_input(image), self.as_domains(domain, image))
+        return pixels.from_unit_range(self.generate(there, self.as_domains(source, image)))
 
-    def into(self, image: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    def generate(self, image: np.ndarray, domain: np.ndarray) -> np.ndarray:
         """float32 [N, C, H, W] in [-1, 1], int64 [N] -> [N, C, H, W]."""
-        made = [image[:0]]
+        outputs = [image[:0]]
         for start in range(0, len(image), BATCH):
             part = slice(start, start + BATCH)
-            made += self.session.run(["translated"], {"image": image[part], "label": self.labels[domain[part]]})
-        return np.concatenate(made)
+            outputs += self.session.run(["translated"], {"image": image[part], "label": self.labels[domain[part]]})
+        return np.concatenate(outputs)
 
     def as_input(self, image: Any) -> np.ndarray:
-        checked = pixels.as_pixels(image, self.facts["image_size"], self.facts["channels"])
-        found: np.ndarray = pixels.to_unit_range(checked)
-        return found
+        return pixels.to_unit_range(pixels.as_pixels(image, self.facts["image_size"], self.facts["channels"]))
 
     def as_domains(self, domain: Any, image: Any) -> np.ndarray:
-        found: np.ndarray = translating.as_domains(domain, len(image), self.facts["domains"])
-        return found
+        return translating.as_domains(domain, len(image), self.facts["domains"])
 
     @cached_property
     def session(self) -> Any:
@@ -70,9 +63,10 @@ class Served:
 
 
 def label_table(num_labels: list[int]) -> np.ndarray:
-    """Row k: what the generator is told of the k-th of all domains, float32 [sum(num_labels), label_dim].
+    """Row k: the label vector of the k-th of all domains, float32 [sum(num_labels), label_dim].
 
-    One-hot, and for more than one data set a mask: one-hot of the domain's (Choi et al. 2018, arXiv 1711.09020, eq. 7).
+    One-hot; for more than one data set followed by a one-hot mask of the domain's data set (Choi et al. 2018, arXiv
+    1711.09020, eq. 7).
     """
     table = np.eye(sum(num_labels), dtype=np.float32)
     if len(num_labels) == 1:

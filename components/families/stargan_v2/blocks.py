@@ -12,10 +12,10 @@ SLOPE = 0.2  # of every leaky ReLU
 
 
 class AdaIN(nn.Module):
-    """Each channel of each image gets a mean and deviation that its style tells (Huang & Belongie 2017, eq. 8).
+    """AdaIN: mean and standard deviation of each channel predicted from the style (Huang & Belongie 2017, eq. 8).
 
-    x [N, C, H, W], style [N, S] -> (1 + gamma) (x - mean) / deviation + beta. Mean and variance are written out: what a batch
-    norm in training mode is bent to compute, the ONNX exporter turns into something else without a word.
+    x [N, C, H, W], style [N, S] -> (1 + gamma) (x - mean) / deviation + beta. Mean and variance are written out, because the
+    ONNX exporter silently converts the customary batch norm in training mode to one with fixed statistics.
     """
 
     def __init__(self, style_dim: int, width: int):
@@ -32,7 +32,7 @@ class AdaIN(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """[N, width_in, H, W] -> [N, width, H, W], or half the sides where ``halve``; with instance norm where ``norm``."""
+    """[N, width_in, H, W] -> [N, width, H, W]; ``halve``: half the sides; ``norm``: with instance norm."""
 
     def __init__(self, width_in: int, width: int, *, halve: bool, norm: bool):
         super().__init__()
@@ -44,17 +44,17 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.leaky_relu(self.norm1(x), SLOPE))
-        if self.halve:  # the shortcut too before its convolution: the same numbers for a quarter of the work
+        if self.halve:  # the shortcut before its convolution, too: the same numbers for a quarter of the work
             h, x = F.avg_pool2d(h, 2), F.avg_pool2d(x, 2)
         h = self.conv2(F.leaky_relu(self.norm2(h), SLOPE))
         return (self.conv1x1(x) + h) / math.sqrt(2)
 
 
 class UpBlock(nn.Module):
-    """[N, width_in, H, W], style [N, S] -> [N, width, H, W], or twice the sides where ``enlarge``.
+    """[N, width_in, H, W], style [N, S] -> [N, width, H, W]; ``enlarge``: twice the sides.
 
-    Without ``residual`` there is no way round the two convolutions (the paper's generator of faces); its weights are in the
-    files all the same, so that they stand here, unused and not trained.
+    Without ``residual`` (the paper's generator of faces) the shortcut is unused and untrained; its weights exist because the
+    published files hold them.
     """
 
     def __init__(self, width_in: int, width: int, style_dim: int, *, enlarge: bool, residual: bool):
@@ -68,7 +68,7 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         h = self.conv1(self._enlarged(F.leaky_relu(self.norm1(x, style), SLOPE)))
         h = self.conv2(F.leaky_relu(self.norm2(h, style), SLOPE))
-        # Convolved, then enlarged: the same numbers as the other way round, for a quarter of the work.
+        # The shortcut is convolved, then enlarged: the same numbers as in the opposite order, for a quarter of the work.
         return (self._enlarged(self.conv1x1(x)) + h) / math.sqrt(2) if self.residual else h
 
     def _enlarged(self, x: Tensor) -> Tensor:
@@ -82,9 +82,9 @@ def shortcut(width_in: int, width: int) -> nn.Module:
 def ladder(image_size: int, width: int | None, max_width: int, steps: int) -> list[int]:
     """Channels before and after each of ``steps`` halvings: doubled, up to ``max_width``.
 
-    ``width`` None: the published 2^14 / image_size, but not more than the image has pixels a side. So 64 at 256 px and 128 at
-    128 px as published; 64 and 32 at 64 and 32 px, where the published rule says 256 and 512 and most of the work would be done
-    at full size.
+    ``width`` None: the published 2^14 / image_size, but at most image_size. That is 64 at 256 px and 128 at 128 px as
+    published, and 64 and 32 at 64 and 32 px, for which the published rule gives 256 and 512, with most of the work at full
+    size.
     """
     width = min(2**14 // image_size, image_size, max_width) if width is None else width
     if not 1 <= width <= max_width:
@@ -93,7 +93,7 @@ def ladder(image_size: int, width: int | None, max_width: int, steps: int) -> li
 
 
 def he_initialised(module: nn.Module) -> None:
-    """Normal with variance 2 / fan-in, biases 0; AdaIN's scale starts at 1, as gamma is added to 1 (appendix)."""
+    """Initialise by a normal with variance 2 / fan-in, biases 0; AdaIN's scale starts at 1 + gamma = 1 (appendix)."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
         if module.bias is not None:

@@ -1,6 +1,6 @@
-"""StarGAN v2's networks with an output a domain: mapping network, style encoder, discriminator (arXiv 1912.01865, appendix).
+"""StarGAN v2's networks with an output per domain: mapping network, style encoder, discriminator (arXiv 1912.01865, appendix).
 
-All answer for every domain at once, [N, num_domains, ...]: who asks takes the domain that is meant.
+All return outputs for every domain, [N, num_domains, ...]; the caller selects a domain.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .blocks import SLOPE, DownBlock, he_initialised, ladder
 
 
 class MappingNetwork(nn.Module):
-    """A latent code -> its style in every domain. 2,438,272 parameters for 2 domains.
+    """Map a latent code to a style per domain. 2,438,272 parameters for 2 domains.
 
-    ``width``: of the hidden layers, four shared and three a domain.
+    ``width``: of the hidden layers, four shared and three per domain.
     """
 
-    heads: ClassVar[str] = "unshared."  # what is named so has one layer (or output) a domain
+    heads: ClassVar[str] = "unshared."  # prefix of the layers that exist once per domain
 
     def __init__(self, *, num_domains: int, latent_dim: int = 16, style_dim: int = 64, width: int = 512):
         super().__init__()
@@ -38,7 +38,7 @@ class MappingNetwork(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """An image -> its style, read for every domain. 20,916,928 parameters at 256 px for 2 domains.
+    """Encode an image's style for every domain. 20,916,928 parameters at 256 px for 2 domains.
 
     ``width`` and ``max_width``: see ``ladder``.
     """
@@ -69,7 +69,7 @@ class StyleEncoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """An image -> is it a real one of each domain. 20,852,290 parameters at 256 px for 2 domains."""
+    """Judge if an image is a real one of each domain. 20,852,290 parameters at 256 px for 2 domains."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Discriminator(nn.Module):
 
 
 def fit_domains(own: dict[str, Tensor], state: dict[str, Tensor], heads: str) -> tuple[dict[str, Tensor], list[str]]:
-    """``state`` with ``own`` layers below ``heads`` where it is of another number of domains, and a note that says so."""
+    """``state``, with ``own`` layers below ``heads`` if its number of domains differs, and a note that says so."""
     found, meant = _num_domains(state, heads), _num_domains(own, heads)
     if found == meant:
         return state, []
@@ -103,14 +103,14 @@ def fit_domains(own: dict[str, Tensor], state: dict[str, Tensor], heads: str) ->
 
 
 def _num_domains(state: dict[str, Tensor], heads: str) -> int:
-    """One layer a domain, or one layer with an output a domain."""
+    """Count one layer per domain, or one output per domain of a single layer."""
     if f"{heads}bias" in state:
         return state[f"{heads}bias"].numel()
     return len({key.removeprefix(heads).partition(".")[0] for key in state if key.startswith(heads)})
 
 
 def _perceptron(widths: list[int]) -> list[nn.Module]:
-    """Linear layers from width to width, a ReLU between them."""
+    """Linear layers from width to width, with ReLU in between."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
@@ -118,7 +118,7 @@ def _perceptron(widths: list[int]) -> list[nn.Module]:
 
 
 def _to_one_pixel(image_size: int, channels: int, width: int | None, max_width: int) -> tuple[list[nn.Module], int]:
-    """Layers [N, C, H, W] -> [N, last, 1, 1], and last: halved in residual blocks to 4 (to 7) pixels, then one convolution."""
+    """Layers [N, C, H, W] -> [N, last, 1, 1], and last: residual blocks that halve to 4 (to 7) pixels, then a convolution."""
     left, halvings = image_size, 0
     while left >= 8 and left % 2 == 0:
         left, halvings = left // 2, halvings + 1

@@ -1,6 +1,7 @@
-"""StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): images of several domains, each in any style.
+"""StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): translation between several domains in many styles.
 
-Here the generator (table "Generator architecture" of the appendix), and all four networks as one.
+The generator (table "Generator architecture" of the appendix), and all four networks as one module; the other three are in
+``domains.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Masks = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Content:
-    """What the generator takes from an image: ``code`` [N, width, h, w], and side -> edges [N, ., side, side] to be added."""
+    """An encoded image: ``code`` [N, width, h, w], and side -> edges [N, ., side, side] for the decoder to add."""
 
     code: Tensor
     edges: dict[int, Tensor]
@@ -34,7 +35,7 @@ class Content:
 
 
 class HighPass(nn.Module):
-    """8 times each pixel less its eight neighbours, divided by ``strength``: [N, C, H, W] -> [N, C, H, W]."""
+    """(8 x pixel - its eight neighbours) / ``strength``: [N, C, H, W] -> [N, C, H, W]."""
 
     filter: Tensor
 
@@ -48,11 +49,11 @@ class HighPass(nn.Module):
 
 
 class Generator(nn.Module):
-    """An image and a style -> the image in that style. 43,467,395 parameters at 256 px with ``high_pass``, 33,892,995 without.
+    """Render an image in a style. 43,467,395 parameters at 256 px with ``high_pass``, 33,892,995 without.
 
-    ``width``, ``max_width``: see ``ladder``. ``bottleneck``: sides are halved while they stay at least as many pixels.
-    ``high_pass`` (0: none), the paper's generator of faces: one halving more, no way round the decoder's blocks, and a skip
-    of edges, divided by this number, where ``forward`` gets masks.
+    ``width``, ``max_width``: see ``ladder``. ``bottleneck``: smallest side in pixels that halving may lead to. ``high_pass``
+    (0: none) is the paper's generator of faces: one more halving, no residual connections in the decoder, and a skip of edges,
+    divided by this number, for the masks that ``forward`` is given.
     """
 
     def __init__(
@@ -86,13 +87,13 @@ class Generator(nn.Module):
     def forward(self, image: Tensor, style: Tensor, masks: Masks | None = None) -> Tensor:
         """float32 [N, C, H, W] in [-1, 1], style [N, style_dim] -> [N, C, H, W], about [-1, 1], not bounded.
 
-        ``masks`` [N, 1, h, w] of any size, only with ``high_pass``: how much of the input's edges to add where the decoder is
-        at 32 pixels, and at 64 and 128. The authors make them of a face's landmarks.
+        ``masks`` [N, 1, h, w] of any size, only with ``high_pass``: weights of the input's edges at 32 pixels, and at 64 and
+        128. The authors compute them from a face's landmarks.
         """
         return self.render(self.content(image, masks), style)
 
     def content(self, image: Tensor, masks: Masks | None = None) -> Content:
-        """The first half of ``forward``, which no style takes part in."""
+        """The first half of ``forward``, which does not depend on the style."""
         if masks is not None and self.hpf is None:
             raise ValueError("masks: given, but this generator was built without high_pass")
         x, edges = self.from_rgb(image), {}
@@ -105,7 +106,7 @@ class Generator(nn.Module):
         return Content(x, edges)
 
     def render(self, content: Content, style: Tensor) -> Tensor:
-        """The second half: contents of N images and style [N, style_dim] -> [N, C, H, W]."""
+        """The second half of ``forward``: contents of N images and style [N, style_dim] -> [N, C, H, W]."""
         x = content.code
         for block in self.decode:
             x = block(x, style)
@@ -115,15 +116,26 @@ class Generator(nn.Module):
 
 
 def edges_everywhere(generator: Generator, image: Tensor) -> Masks | None:
-    """Masks for those who have no landmarks to make them of: 1 at every pixel; None without ``high_pass``."""
+    """Masks without landmarks: 1 at every pixel; None without ``high_pass``."""
     one = image.new_ones(1, 1, 1, 1)
     return None if generator.hpf is None else (one, one)
 
 
-class StarGANv2(nn.Module):
-    """The four networks, with the styles and widths in common. Those of the averages are all but ``discriminator``.
+class Translator(nn.Module):
+    """The generator as it is trained and exported: image [N, C, H, W], style [N, S] -> [N, C, H, W]."""
 
-    ``mapping_width``: of the mapping network's hidden layers; the rest: see the networks.
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, image: Tensor, style: Tensor) -> Tensor:
+        return self.generator(image, style, edges_everywhere(self.generator, image))
+
+
+class StarGANv2(nn.Module):
+    """The four networks, which share the widths of styles and images. All but ``discriminator`` are averaged.
+
+    ``mapping_width``: width of the mapping network's hidden layers; for the rest see the networks.
     """
 
     prefers_fp32: ClassVar[bool] = False
@@ -174,7 +186,7 @@ class StarGANv2(nn.Module):
 
     @staticmethod
     def from_published(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-        """A file of ``nets`` or ``nets_ema``, nested or flat -> network -> its tensors; DataParallel's ``module.`` goes."""
+        """A file of ``nets`` or ``nets_ema``, nested or flat -> network -> its tensors, without DataParallel's ``module.``."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in state.items():
             nested = isinstance(value, Mapping)
@@ -184,10 +196,10 @@ class StarGANv2(nn.Module):
         return parts
 
     def load_published(self, state: Mapping[str, Any]) -> list[str]:
-        """Load the authors' file; returns notes on what was not taken as it stands.
+        """Load the authors' file; return notes on what was left out or starts fresh.
 
-        ``fan``, which finds landmarks, is left out. Networks that the file lacks and heads of another number of domains start
-        fresh. ValueError lists what does not fit; nothing is changed then.
+        ``fan``, which finds landmarks, is left out. Networks that the file lacks and heads for another number of domains start
+        fresh. ValueError lists what does not fit, and changes nothing.
         """
         parts, notes = self.from_published(state), []
         if parts.pop("fan", None):
@@ -207,7 +219,7 @@ class StarGANv2(nn.Module):
 
 
 def _halvings(image_size: int, bottleneck: int, high_pass: float) -> int:
-    """How often the generator halves the sides: ValueError where it cannot."""
+    """How often the generator halves the sides; ValueError if it cannot."""
     if bottleneck < 4:
         raise ValueError(f"bottleneck: {bottleneck} is not allowed: at least 4 pixels")
     if image_size < bottleneck:

@@ -1,15 +1,15 @@
-"""StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): two updates of the discriminator and two of the generator's side a step.
+"""Train StarGAN v2 (Choi et al. 2020, arXiv 1912.01865): two discriminator and two generator updates per step.
 
-The order is that of the authors' training: discriminator on images in a random style, discriminator on images in a reference's
-style; generator, mapping network and style encoder on the former, the generator alone on the latter.
+The order is that of the authors' training: discriminator on translations in random styles, discriminator on translations in
+styles of references; generator, mapping network and style encoder on the former, the generator alone on the latter.
 
-What a step needs twice it computes once, where no weight changes in between. The discriminator's updates leave the generator
-and the mapping network as they are: so the images in a random style, made with a graph, serve the discriminator's first update
-and then the generator's, and one content code of each image serves three translations. The second image of the diversity has
-no graph, nor have the discriminator's weights where they are not updated.
+A step computes once what it needs twice, if no weight changes in between. The discriminator's updates leave the other networks
+unchanged: the translations in random styles, with their graph, serve the discriminator's first update and then the
+generator's, and one content code per image serves three translations. The second image of the diversity has no graph, nor do
+the discriminator's weights while others are updated.
 
-The high-pass skip of the paper's generator of faces lets edges pass where masks say so, which the authors make of landmarks
-that another network finds. There is none here: with ``high_pass`` above 0 edges pass everywhere.
+In the paper's generator of faces, masks from a face's landmarks select the edges that the high-pass skip passes. There is no
+network for landmarks here: with ``high_pass`` above 0 edges pass everywhere.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.adversarial.domains import of_domain, pairs_of_a_domain
-from components.adversarial.frozen import frozen
-from components.adversarial.losses import logistic_discriminator, logistic_generator
-from components.adversarial.penalties import r1_penalty
-from components.adversarial.styles import cycle_consistency, diversity, linear_decay, style_reconstruction
-from components.core.batch import Batch, Split, Stream, ViewFacts
-from components.core.recipe import Exportable, Report
+from components.adversarial.losses import (
+    cycle_consistency,
+    diversity,
+    frozen,
+    linear_decay,
+    logistic_discriminator,
+    logistic_generator,
+    r1_penalty,
+    style_reconstruction,
+)
+from components.core.batch import Batch, Stream, ViewFacts
+from components.core.recipe import Exportable, Graph
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import resolve
-from components.families.stargan_v2.border import exportable_of
-from components.families.stargan_v2.networks import Content, StarGANv2, edges_everywhere
+from components.core.strict import NoSettings
+from components.families.stargan_v2.networks import Content, StarGANv2, Translator, edges_everywhere
 from components.families.stargan_v2.settings import TrainSettings, check_run
-from components.networks import MODELS
-from components.translation.border import check_batch, domains_of
-from components.translation.settings import EvaluateSettings, NoSettings
+from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """Images [N, C, H, W] of the domains ``source``, to be translated into those of ``target``, both int64 [N]."""
+    """Images [N, C, H, W] of domains ``source`` to translate into ``target``, both int64 [N]."""
 
     image: Tensor
     source: Tensor
@@ -54,11 +57,8 @@ class Task:
 class StarGANv2Recipe(nn.Module):
     """The recipe. The networks are named as in the authors' files."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {
-        "train": ("init",),
-        "evaluate": ("domains", "content", "modes", "alexnet", "lpips"),
-    }
-    Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": EVALUATION_ROLES}
+    Train, Export = TrainSettings, NoSettings
     prefers_fp32 = True
     detects = False
     optimizers: dict[str, Optimizer]
@@ -79,23 +79,20 @@ class StarGANv2Recipe(nn.Module):
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
-        """ValueError for settings that do not fit each other."""
+        """Raise ValueError for settings that do not fit each other."""
         check_run(settings, view, linked)
 
     @classmethod
-    def build_network(cls, settings: RunSettings, image_size: int, channels: int, classes: int) -> nn.Module:
+    def build_network(cls, settings: RunSettings, image_size: int, channels: int, classes: int) -> StarGANv2:
         """The four networks; ``classes``: the number of domains."""
-        networks: nn.Module = resolve(MODELS, settings.model.name, "model.name")(
-            image_size=image_size, channels=channels, num_domains=classes, **settings.model.options
-        )
-        return networks
+        return StarGANv2(image_size=image_size, channels=channels, num_domains=classes, **settings.model.options)
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StarGANv2Recipe:
-        """The networks for the view's domains, from published or own weights where a link ``init`` is."""
+        """The networks for the view's domains, with the weights behind a link ``init``."""
         view, domains = views["main"], domains_of(views["main"])
         check_batch(settings.train.batch_size, settings.train.processes, len(domains))
-        networks: Any = cls.build_network(settings, view.image_size, view.channels, len(domains))
+        networks = cls.build_network(settings, view.image_size, view.channels, len(domains))
         if "init" in links:
             start_from(networks, links["init"])
         return cls(settings, view, networks)
@@ -113,15 +110,15 @@ class StarGANv2Recipe(nn.Module):
         task = Task(image, source, target)
 
         content, style = self.content(image), self.random_style(target, step, "latent")
-        made = self.generator.render(content, style)
+        fake = self.generator.render(content, style)
         with torch.no_grad():
             guided = self.generator.render(content, self.style_of(first, target))
             other = self.generator.render(content, self.random_style(target, step, "other_latent"))
-        logged = self.update_discriminator(task, made.detach(), 2 * step, "latent")
+        logged = self.update_discriminator(task, fake.detach(), 2 * step, "latent")
         logged |= self.update_discriminator(task, guided, 2 * step + 1, "reference")
 
         with frozen(self.discriminator):
-            terms = self.translation_terms(task, made, other, style)
+            terms = self.translation_terms(task, fake, other, style)
             trained_now = ("generator", "mapping_network", "style_encoder")
             optimize(self.weighted(terms, step), *(self.optimizers[name] for name in trained_now))
         logged |= {f"latent_{name}": term for name, term in terms.items()}
@@ -136,42 +133,42 @@ class StarGANv2Recipe(nn.Module):
             optimize(self.weighted(terms, step), self.optimizers["generator"])
         return logged | {f"reference_{name}": term for name, term in terms.items()}
 
-    def update_discriminator(self, task: Task, made: Tensor, number: int, kind: str) -> dict[str, Tensor]:
-        """Its update ``number``: real images of the sources against ``made`` ones of the targets; R1 on the real if due."""
-        torch.clear_autocast_cache()  # else bf16 copies of the weights before the last update are used again
+    def update_discriminator(self, task: Task, fake: Tensor, number: int, kind: str) -> dict[str, Tensor]:
+        """Update ``number``: real images in their domains against ``fake`` ones in the targets; R1 on the real ones if due."""
+        torch.clear_autocast_cache()  # otherwise bf16 copies of the weights from before the last update are used again
         s = self.settings
         due = s.r1 > 0 and number % s.r1_every == 0
         image = task.image.detach().requires_grad_(due)
         real = of_domain(self.discriminator(image), task.source)
-        fake = of_domain(self.discriminator(made), task.target)
-        terms = {"adversarial": logistic_discriminator(real, fake)}
+        scores = of_domain(self.discriminator(fake), task.target)
+        terms = {"adversarial": logistic_discriminator(real, scores)}
         if due:
             terms["r1"] = s.r1 * s.r1_every * r1_penalty(real, image)
         optimize(terms, self.optimizers["discriminator"])
         return {f"discriminator_{kind}_{name}": term for name, term in terms.items()}
 
-    def translation_terms(self, task: Task, made: Tensor, other: Tensor, style: Tensor) -> dict[str, Tensor]:
-        """What the generator's side is judged by (eq. 1 to 4), without weights.
+    def translation_terms(self, task: Task, fake: Tensor, other: Tensor, style: Tensor) -> dict[str, Tensor]:
+        """The losses of the generator, mapping network and style encoder (eq. 1 to 4), without weights.
 
-        The task's images translated in ``style`` [N, S] are ``made``, in another style ``other``.
+        ``fake``: the task's images translated in ``style`` [N, S]; ``other``: the same in another style.
         """
-        back = self.generator.render(self.content(made), self.style_of(task.image, task.source))
+        back = self.generator.render(self.content(fake), self.style_of(task.image, task.source))
         return {
-            "adversarial": logistic_generator(of_domain(self.discriminator(made), task.target)),
-            "style": style_reconstruction(style, self.style_of(made, task.target)),
-            "diversity": diversity(made, other),
+            "adversarial": logistic_generator(of_domain(self.discriminator(fake), task.target)),
+            "style": style_reconstruction(style, self.style_of(fake, task.target)),
+            "diversity": diversity(fake, other),
             "cycle": cycle_consistency(task.image, back),
         }
 
     def weighted(self, terms: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """The terms of eq. 5 with their weights at ``step``; the diversity is to be made larger."""
+        """The terms of eq. 5 with their weights at ``step``; the diversity is maximised."""
         s = self.settings
         spread = linear_decay(s.diversity, step, s.diversity_steps or s.steps)
         weights = {"adversarial": 1.0, "style": s.style, "diversity": -spread, "cycle": s.cycle}
         return {name: weights[name] * term for name, term in terms.items()}
 
     def references(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """2 B images -> B of them, as many others, and the domain int64 [B] that both of a pair are of."""
+        """2 B images -> B pairs of images of one domain: the first and second images, and their domain int64 [B]."""
         image, domain = batch["image"], batch["domain"]
         first, second = pairs_of_a_domain(domain, len(self.domains))
         return image[first], image[second], domain[first]
@@ -180,33 +177,54 @@ class StarGANv2Recipe(nn.Module):
         return self.generator.content(image, edges_everywhere(self.generator, image))
 
     def random_style(self, domain: Tensor, step: int, use: str) -> Tensor:
-        """Styles [N, S] of the domains [N], from new latent codes N(0, I)."""
+        """Styles [N, S] in the domains [N], from latent codes N(0, I)."""
         shape = (domain.shape[0], self.mapping_network.latent_dim)
         latent = draw(shape, seed=self.seed, step=step, use=use, device=domain.device)
         return of_domain(self.mapping_network(latent), domain)
 
     def style_of(self, image: Tensor, domain: Tensor) -> Tensor:
-        """Styles [N, S] of the images, read for the domains [N]."""
+        """Styles [N, S] of the images in the domains [N]."""
         return of_domain(self.style_encoder(image), domain)
 
     def exportable(self) -> Exportable:
-        return exportable_of(self.generator, self.mapping_network, self.style_encoder, self.view)
+        """Generator, mapping network and style encoder."""
+        width = self.mapping_network.style_dim
+        return Exportable(
+            graphs={
+                "generator": Graph(Translator(self.generator), self.own_styles, ("translation",), bound=1e-3),  # 1/8 grey level
+                "mapping": Graph(self.mapping_network, self.latent_codes, ("styles",)),
+                "style": Graph(self.style_encoder, lambda batch: {"image": batch["image"]}, ("styles",)),
+            },
+            facts={
+                "image_size": self.view.image_size,
+                "channels": self.view.channels,
+                "domains": list(self.domains),
+                "latent_dim": self.mapping_network.latent_dim,
+                "style_width": width,
+            },
+            signature=signature(self.view, width),
+            example=lambda batch: example(batch, width, len(self.domains)),
+        )
 
-    @staticmethod
-    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """What all translating recipes are judged by."""
-        from components.translation.report import report
+    @torch.no_grad()
+    def own_styles(self, batch: Batch) -> dict[str, Tensor]:
+        """Images, and their styles in their own domains."""
+        return {"image": batch["image"], "style": self.style_of(batch["image"], batch["domain"])}
 
-        return report(served, splits["main"], settings.evaluate, links)
+    def latent_codes(self, batch: Batch) -> dict[str, Tensor]:
+        """A random latent code per image."""
+        count = batch["image"].shape[0]
+        source = torch.Generator().manual_seed(count)
+        return {"latent": torch.randn(count, self.mapping_network.latent_dim, generator=source)}
 
 
 def trained(network: nn.Module) -> list[nn.Parameter]:
-    """All weights but those that only stand in published files."""
+    """All weights but those that exist for published files alone."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def start_from(networks: Any, artifact: Artifact) -> None:
-    """Load the linked weights, of another run of this recipe or published: both name the networks alike."""
+    """Load the linked weights of another run or of a published file: both name the networks alike."""
     try:
         notes = networks.load_published(artifact.state_dict())
     except ValueError as error:

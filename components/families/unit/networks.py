@@ -1,8 +1,8 @@
 """UNIT's variational auto-encoder of one domain (Liu et al. 2017, arXiv 1703.00848), in the layout of MUNIT's repository.
 
-The shared-latent special case of MUNIT: no style, and both domains' codes are one space. q(z | x) is N(mean, 1) (section 3),
-so that the network gives a mean alone. Translation is ``decode`` of the target domain's network with the source's latent.
-The repository's networks share no weights, unlike the paper's: the cycle keeps the latent spaces together.
+The special case of MUNIT without style, whose latents of both domains share one space. q(z | x) is N(mean, 1) (section 3), so
+the network predicts a mean alone. Translation is ``decode`` of the target domain's network with the source's latent.
+Unlike the paper's, the repository's networks share no weights: the cycle aligns the latent spaces.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class UNIT(nn.Module):
         return self.decode(mean + noise), mean
 
     def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Load one domain's tensors of a ``gen_*.pt`` (``munit_blocks.of_domain``), or another run's; no notes.
+        """Load one domain's tensors of a ``gen_*.pt`` (``translator_blocks.of_domain``), or another run's; no notes.
 
         ValueError lists what does not fit; the weights are then unchanged.
         """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from recipes.pairs import batch, build, scattered
+from families.pairs import batch, build, scattered
 
 from components.core.step import processes
 

@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 from components.core.recipe import Graph
 from components.families.munit.networks import MUNIT, Decoding, Encoding
-from components.networks.multiscale_discriminator import MUNITDiscriminator, field
-from components.networks.translator_blocks import InstanceNorm, LayerNorm, adaptive_instance_norm, of_domain
+from components.networks.translator_blocks import (
+    InstanceNorm,
+    LayerNorm,
+    MUNITDiscriminator,
+    adaptive_instance_norm,
+    field,
+    of_domain,
+)
 from components.stages.export.onnx_graph import write_graph
 
 TINY = {"image_size": 16, "channels": 2, "width": 4, "downsamplings": 2, "blocks": 2, "mlp_width": 6, "style_downsamplings": 3}

@@ -8,7 +8,7 @@ from workbench import write_view
 
 from components.core.batch import ViewFacts, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import parse
+from components.core.strict import NoSettings, parse
 from components.families.munit import recipe as munit
 from components.families.unit import recipe as unit
 from components.serving.loading import load_served
@@ -18,7 +18,7 @@ from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train import loop
 from components.stages.train.loop import LoopSettings
-from components.translation.settings import EvaluateSettings, NoSettings
+from components.translation.judges import Settings
 
 SIZE, DOMAINS = 16, ("dark", "light")
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("square",), "domain": DOMAINS}, (0.0,), (1.0,), {"train": 40}, "")
@@ -28,11 +28,11 @@ MODELS = {
 }
 
 
-class MUNITTrain(LoopSettings, munit.TrainSettings):
+class MUNITTrain(munit.TrainSettings, LoopSettings):
     pass
 
 
-class UNITTrain(LoopSettings, unit.TrainSettings):
+class UNITTrain(unit.TrainSettings, LoopSettings):
     pass
 
 
@@ -50,7 +50,7 @@ def settings(kind, model=None, **train):
         train=parse(KINDS[kind][1], block | train, "train"),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=EvaluateSettings(),
+        evaluate=Settings(),
     )
 
 

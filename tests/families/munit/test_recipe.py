@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from bench.munit import plain_step
-from recipes.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings, trained, view_in, watch
+from families.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings, trained, view_in, watch
 from workbench import ROOT, environment
 
 from components.core.artifact import Artifact
 from components.core.batch import to_pixels
 from components.families.munit.recipe import MUNITRecipe
-from components.serving.coding import CHUNK, cells
+from components.serving.pairs import BATCH, cells
 from components.stages.train.checkpoint import Checkpoints, serialise
 from components.translation.pairs import adam, load_side
 
@@ -111,7 +111,7 @@ def test_resumed_in_mid_schedule_it_ends_at_the_same_bits(kind, tmp_path, monkey
 @pytest.mark.slow
 def test_two_processes_end_where_one_does(tmp_path):
     """Both recipes of the family, in float64: each process has its half of every domain."""
-    command = [sys.executable, str(ROOT / "tests/recipes/pairs_together.py"), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "tests/families/pairs_together.py"), str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env=environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}"), check=True, timeout=240)
     one, *two = (torch.load(tmp_path / f"{name}.pt") for name in ("alone", "0", "1"))
     assert len(one) > 40
@@ -189,10 +189,10 @@ def test_served_translations_are_torch_s(served, recipe):
 
 
 def test_an_image_s_translation_does_not_depend_on_its_company(served):
-    image, domain = pixels(CHUNK + 5)
+    image, domain = pixels(BATCH + 5)
     whole = served.translate(image, 1 - domain, seed=1)
-    part = served.translate(image[CHUNK:], 1 - domain[CHUNK:], seed=1, first=CHUNK)
-    assert np.abs(whole[CHUNK:].astype(int) - part).max() <= 1
+    part = served.translate(image[BATCH:], 1 - domain[BATCH:], seed=1, first=BATCH)
+    assert np.abs(whole[BATCH:].astype(int) - part).max() <= 1
     assert np.abs(whole.astype(int) - served.translate(image, 1 - domain, seed=2)).max() > 5
     assert served.predict({"image": image[:0], "domain": domain[:0]})["image"].shape == (0, SIZE, SIZE, 1)
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from recipes.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings
+from families.pairs import FACTS, SIZE, batch, build, export, pixels, scattered, settings
 
 from components.core.artifact import Artifact
 from components.core.batch import to_pixels

@@ -172,6 +172,12 @@ def test_scores_have_forward_s_slopes_to_the_second_order() -> None:
     assert found[0][2].abs().max() > 0
 
 
+def test_scores_are_exact_in_float64() -> None:
+    torch.manual_seed(0)
+    network, image = Discriminator(**SMALL, width=4).double(), noise(2, 3, 16, 16).double()
+    torch.testing.assert_close(network.scores(image), network(image)[0], rtol=1e-14, atol=1e-15)
+
+
 @pytest.mark.parametrize(("size", "left", "depth"), [(256, 4, 6), (128, 2, 6), (64, 2, 5), (48, 3, 4), (32, 2, 4), (28, 3, 3)])
 def test_the_depth_follows_the_size(size, left, depth) -> None:
     with torch.device("meta"):

@@ -9,10 +9,11 @@ import torch
 from bench.stargan_v2 import Plain
 
 from components.adversarial.domains import of_domain
+from components.core import step as updates
 from components.core.artifact import Artifact
 from components.core.batch import ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import SettingsError, parse
+from components.core.strict import NoSettings, SettingsError, parse
 from components.families.stargan_v2 import recipe as stargan_v2
 from components.families.stargan_v2.recipe import StarGANv2Recipe
 from components.families.stargan_v2.settings import TrainSettings, check_run
@@ -23,10 +24,9 @@ from components.stages.augment.order import Balanced
 from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
-from components.stages.train import optimize as updates
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings, TrainingState
-from components.translation.settings import EvaluateSettings, NoSettings
+from components.translation.judges import Settings
 
 SIZE, FONTS = 8, ("bold", "plain", "serif")
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("a", "b"), "domain": FONTS}, (0.0,), (1.0,), {"train": 9}, "")
@@ -42,7 +42,7 @@ MODEL = {
 PARTS = ["generator", "mapping_network", "style_encoder", "discriminator"]
 
 
-class Train(LoopSettings, TrainSettings):
+class Train(TrainSettings, LoopSettings):
     pass
 
 
@@ -56,7 +56,7 @@ def settings(model=MODEL, **train):
         train=parse(Train, block | train, "train"),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=parse(EvaluateSettings, {}, "evaluate"),
+        evaluate=parse(Settings, {}, "evaluate"),
     )
 
 

@@ -22,7 +22,7 @@ from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import Checkpoints, serialise
 from components.stages.train.loop import LoopSettings, TrainingState
-from components.translation.settings import EvaluateSettings
+from components.translation.judges import Settings
 
 SIZE, BATCH = 16, 6
 FACTS = ViewFacts("v", SIZE, 1, {"domain": ("dark", "light")}, (0.0,), (1.0,), {"train": 9}, "")
@@ -31,7 +31,7 @@ MODEL = {"name": "stargan", "width": 4, "blocks": 1, "discriminator_width": 4, "
 BOTH = {"main": FACTS, "second": OTHER}
 
 
-class Train(LoopSettings, TrainSettings):
+class Train(TrainSettings, LoopSettings):
     pass
 
 
@@ -45,7 +45,7 @@ def settings(model=None, **train):
         train=parse(Train, block | {"critic_steps": 2} | train, "train"),
         detect=None,
         export=None,
-        evaluate=EvaluateSettings(),
+        evaluate=Settings(),
     )
 
 
@@ -125,6 +125,12 @@ def test_interrupted_in_mid_schedule_and_resumed_equals_undisturbed(tmp_path):
         resumed.update(batches(step, both=True), step, "fp32")
     torch.testing.assert_close(resumed.state_dict()["recipe"], whole.state_dict()["recipe"], rtol=0, atol=0)
     torch.testing.assert_close(resumed.state_dict()["averages"], whole.state_dict()["averages"], rtol=0, atol=0)
+
+
+def test_it_runs_in_bf16():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = build().training_step(batches(), 1)
+    assert all(torch.isfinite(term) for term in terms.values())
 
 
 def test_targets_are_the_batch_s_domains_in_an_order_of_the_step_alone():
@@ -237,7 +243,7 @@ def test_two_data_sets_are_two_streams_that_hold_each_domain_equally_often():
 
 TRAINING = """
 import os, sys, torch
-from recipes.test_stargan import ten_steps
+from families.stargan.test_recipe import ten_steps
 from components.stages.train.processes import joined, place_in
 torch.set_num_threads(1)
 with joined(place_in(os.environ, 2, "runs.test.train"), torch.device("cpu")):

@@ -3,6 +3,7 @@
 import json
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,19 +12,21 @@ from models.test_lpips import files
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
+from components.core.strict import SettingsError, parse
 from components.stages.train.checkpoint import serialise
-from components.translation.report import report
-from components.translation.settings import EvaluateSettings
+from components.translation.evaluation import evaluate
+from components.translation.judges import Settings
 
 SIZE, STEP = 4, 40
 DOMAINS, LETTERS = ("sans", "serif", "mono"), ("A", "B", "C")
 DOMAIN, LABEL, STYLE = 0, 1, 2  # pixels of the first row that hold an image's factors, in steps of 40
-ASKED = EvaluateSettings(images=64, styles=4, inputs=3, rows=6)
+ASKED = Settings(images=64, num_styles=4, num_inputs=3, rows=6)
 
 # A classifier that reads a pixel of the first row: its class k shows as the brightness 40 k.
 JUDGE = """
 import json
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 
 class Served:
@@ -126,6 +129,10 @@ def judges(tmp_path_factory):
     }
 
 
+def report(served, data, settings, links):
+    return evaluate(served, {"main": data}, SimpleNamespace(evaluate=settings), links)
+
+
 def figures(found):
     return {name: metric.value for name, metric in found.metrics.items()}
 
@@ -192,7 +199,9 @@ def test_pairs_that_the_judge_confuses_do_not_count(judges):
     counted = [rows[pair]["both_read_real_letters_fonts"] for pair in rows if set(pair) != {"serif", "mono"}]
     assert done.metrics["both_read_real_letters_fonts"].value == pytest.approx(np.mean(counted))
     pixels[:, 0, DOMAIN] = 0
-    with pytest.raises(ValueError, match=r"evaluate.told_apart: fonts tells no two domains apart at 0.9 or better, the best"):
+    with pytest.raises(
+        ValueError, match=r"evaluate.min_judge_accuracy: fonts tells no two domains apart at 0.9 or better, the best"
+    ):
         report(Perfect(), split(pixels, domain, label), ASKED, judges)
 
 
@@ -234,7 +243,7 @@ def test_lpips_names_the_side_that_small_images_are_enlarged_to(tmp_path):
         (tmp_path / f"{role}.pt").write_bytes(serialise(weights))
         links[role] = Artifact(tmp_path / f"{role}.pt", "")
     pixels, domain, _ = images(domains=2)
-    asked, data = ASKED.model_copy(update={"inputs": 1, "styles": 2}), (pixels, domain, None, DOMAINS[:2])
+    asked, data = ASKED.model_copy(update={"num_inputs": 1, "num_styles": 2}), (pixels, domain, None, DOMAINS[:2])
     found = figures(report(Perfect(1, DOMAINS[:2]), split(*data), asked, links))
     assert found["lpips_at_64"] > 0
     with pytest.raises(ValueError, match="link alexnet: LPIPS stands on two files"):
@@ -258,7 +267,7 @@ def test_sheets_are_drawn_for_what_the_model_can_do(judges, width, sheets):
 
 def test_the_same_twice_and_whatever_is_asked_at_once(judges, monkeypatch):
     first = report(Perfect(1), split(), ASKED, judges)
-    monkeypatch.setattr("components.translation.real.CHUNK", 5)
+    monkeypatch.setattr("components.translation.judges.BATCH", 5)
     second = report(Perfect(1), split(), ASKED, judges)
     assert figures(first) == figures(second)
     assert first.tables == second.tables
@@ -275,3 +284,18 @@ def test_what_does_not_fit_is_said(judges, tmp_path: Path):
     strange = {"domains": judge(tmp_path / "animals", DOMAIN, ["cat", "sans"])}
     with pytest.raises(ValueError, match="link domains: animals does not know serif, mono; it knows cat, sans"):
         report(Perfect(), split(), ASKED, strange)
+
+
+def test_a_renamed_setting_is_told_its_new_name():
+    with pytest.raises(SettingsError, match=r"evaluate.told_apart: renamed; it is called 'min_judge_accuracy' now"):
+        parse(Settings, {"told_apart": 0.7}, "evaluate")
+
+
+def test_uint8_batches_give_the_report_of_float_ones(judges):
+    pixels, domain, label = images()
+    batch = {"image": torch.from_numpy(pixels), "domain": torch.from_numpy(domain), "label": torch.from_numpy(label)}
+    whole = split()
+    uint8 = Split(
+        whole.facts, [{name: tensor[part] for name, tensor in batch.items()} for part in (slice(0, 10), slice(10, None))]
+    )
+    assert figures(report(Perfect(1), uint8, ASKED, judges)) == figures(report(Perfect(1), whole, ASKED, judges))
