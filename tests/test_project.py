@@ -49,7 +49,7 @@ def test_all_five_stages_leave_their_outs(project):
     outs = project / "outputs"
     saved = torch.load(outs / "train/toy/weights.pt", weights_only=True)
     assert saved["settings"]["train"]["steps"] == 300
-    assert saved["settings"]["train"]["average_decay"] == 0.9
+    assert saved["settings"]["train"]["ema_decay"] == 0.9
     curves = (outs / "train/toy/curves.csv").read_text().splitlines()
     assert curves[0] == "step,coded,distance,fooling,learning_rate,real"
     assert [line.split(",")[0] for line in curves[1:4]] == ["20", "40", "60"]

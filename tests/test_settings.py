@@ -89,9 +89,9 @@ def test_a_served_detector_is_one_of_the_fitted(workspace):
 
 
 def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspace):
-    changed = workspace("runs.net.train.average_decay", 0.99)
+    changed = workspace("runs.net.train.ema_decay", 0.99)
     steps = changed.run("net").train.steps
-    with pytest.raises(SettingsError, match=rf"average_decay: 0\.99 .* after {steps} steps .* at most 0\.\d+"):
+    with pytest.raises(SettingsError, match=rf"ema_decay: 0\.99 .* after {steps} steps .* at most 0\.\d+"):
         check_run(changed, "net")
     changed.params.links["mine"] = Link(**{"run": "net", "stage": "train", "role": "init", "from": "params.yaml"})
     check_run(changed, "net")

@@ -81,7 +81,7 @@ def toy_params(**train: object) -> dict:
         "steps": 30,
         "batch_size": 16,
         "learning_rate": 1e-3,
-        "average_decay": 0.9,
+        "ema_decay": 0.9,
     }
     return {
         "root": ".",
@@ -128,11 +128,12 @@ def add_own(params: dict, **promote: object) -> dict:
 def run_settings(model: str, options: dict, **train: object):
     """A classification run's settings, parsed, with a small training."""
     from components.core.settings import ModelSettings, RunSettings
-    from components.families.classification.recipe import EvaluateSettings, ExportSettings, TrainSettings
+    from components.families.classification.evaluation import Settings as EvaluateSettings
+    from components.families.classification.recipe import ExportSettings, TrainSettings
     from components.stages.detect.settings import DetectSettings
     from components.stages.train.loop import LoopSettings
 
-    class Train(LoopSettings, TrainSettings):
+    class Train(TrainSettings, LoopSettings):
         pass
 
     block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 10, "batch_size": 8, "optimizer": "adamw"}

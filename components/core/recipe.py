@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from components.core.batch import Batch, Split, Stream, ViewFacts
+from components.core.batch import Batch, Stream, ViewFacts
 from components.core.settings import RunSettings
 from components.core.strict import Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
     from components.detectors.protocol import Head
+
+Schedule = Literal["constant", "linear", "cosine", "constant_linear", "step"]  # of learning rates: stages/train/schedule.py
 
 
 @dataclass(frozen=True)
@@ -97,36 +99,63 @@ class Report:
 
 
 class Served(Protocol):
-    """The served code, loaded from an export folder. It may have more methods; its recipe's evaluation knows them."""
+    """The served code, loaded from an export folder. It may have more methods; its family's evaluation knows them."""
 
     def predict(self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]: ...
 
 
-class Recipe(Protocol):
-    """A family: networks + objective + optimizers + evaluation. Also an ``nn.Module``, for to, train, eval and state_dict.
+class Published(Protocol):
+    """What can start from given weights: a network, or several that are published together."""
 
-    ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
-    ``prefers_fp32``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
-    others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
+    def load_published(self, state: dict[str, Any]) -> list[str]:
+        """Load tensors by name, in a published layout or in its own; return notes on what was not taken as it stands.
+
+        ValueError lists what does not fit; the weights are then unchanged.
+        """
+
+
+class Module(Protocol):
+    """What the stages use of ``nn.Module``, which every recipe is."""
+
+    training: bool
+
+    def to(self, *args: Any, **kwargs: Any) -> Any: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+    def requires_grad_(self, requires_grad: bool = True) -> Any: ...
+    def children(self) -> Iterator[nn.Module]: ...
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+
+class Recipe(Module, Protocol):
+    """A family: networks, objective, optimizers.
+
+    ``Train`` and ``Export``: settings classes of its parts of these blocks. ``Train`` is combined with the loop's settings and
+    wins: a family redeclares ``schedule``, ``ema_decay`` or ``warmup`` with its paper's default.
     ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
+    ``averaged``: the networks whose moving average the loop keeps if ``train.ema_decay`` is set, and the exports use.
+    ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> what starts from them.
+    ``prefers_fp32``: the precision that ``auto`` takes. ``detects``: it is a classifier and has ``detection``.
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the run behind a link. ``build_network`` (settings, image_size, channels,
-    classes) makes the network for the same check, where its constructor needs more than these facts.
+    classes) makes the network for the same check, if its constructor needs more than these facts.
     """
 
-    Roles: Mapping[str, tuple[str, ...]]
-    Train: type[Strict]
-    Export: type[Strict]
-    Evaluate: type[Strict]
+    Roles: ClassVar[dict[str, tuple[str, ...]]]
+    Train: ClassVar[type[Strict]]
+    Export: ClassVar[type[Strict]]
+    detects: ClassVar[bool]
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
     prefers_fp32: bool
-    detects: bool
 
     @classmethod
-    def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Recipe:
-        """The recipe at step 0. ``views``: "main" and the roles of links to views. A link "init" is absent after training."""
+    def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Self:
+        """The recipe at step 0. ``views``: "main" and the roles of links to views."""
 
     def streams(self) -> dict[str, Stream]:
         """role -> what the loop feeds to ``training_step`` under that role."""
@@ -137,9 +166,9 @@ class Recipe(Protocol):
     def exportable(self) -> Exportable:
         """What the export stage writes; called in eval mode with the final (averaged) weights."""
 
+
+class Detecting(Recipe, Protocol):
+    """A recipe with ``detects = True``."""
+
     def detection(self) -> Detection:
         """Network and last layer, with the final weights; called in eval mode."""
-
-    @staticmethod
-    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """Metrics of what is served; ``splits``: "main" and the roles of evaluate links to views."""

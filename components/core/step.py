@@ -5,7 +5,9 @@ The only file in a step that knows that several processes share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -15,12 +17,51 @@ from torch.optim import Optimizer
 
 from components.core.runtime import mix
 
-# Losses of updates whose finiteness has not been read yet, by term: reading a CUDA flag would stall the queue at every step.
-_unread: dict[str, Tensor] = {}
+NEVER = 2**62  # a step that no training reaches
 
 
 class NonFiniteLoss(ValueError):
-    """A loss term or its gradient is NaN or infinite; the message names the terms."""
+    """A loss term or its gradient is NaN or infinite; the message names the step and the terms."""
+
+
+class FiniteCheck:
+    """The first step at which each loss term of one training was not finite.
+
+    It stays on the terms' device until it is read: reading a CUDA tensor at every update would stall the queue.
+    """
+
+    def __init__(self) -> None:
+        self.step: int | None = None  # set by the loop before each step
+        self._broken: dict[str, Tensor] = {}  # term -> int64 [], a step or NEVER
+
+    def note(self, terms: Mapping[str, Tensor]) -> None:
+        """Take in the scalars of one update."""
+        for name, term in terms.items():
+            broken = torch.where(torch.isfinite(term.detach()), NEVER, self.step or 0)
+            self._broken[name] = torch.minimum(self._broken[name], broken) if name in self._broken else broken
+
+    def read(self) -> None:
+        """Raise NonFiniteLoss, naming the first step that broke and the terms that broke in it; forget what was noted."""
+        steps = dict(zip(self._broken, torch.stack([*self._broken.values()]).tolist(), strict=True)) if self._broken else {}
+        self._broken = {}
+        first = min(steps.values(), default=NEVER)
+        if first < NEVER:
+            where = "" if self.step is None else f"step {first}: "
+            raise NonFiniteLoss(f"{where}not finite: {', '.join(name for name, step in steps.items() if step == first)}")
+
+
+_training: ContextVar[FiniteCheck | None] = ContextVar("training", default=None)
+
+
+@contextmanager
+def finite_check() -> Iterator[FiniteCheck]:
+    """Give the updates in the block one FiniteCheck, which the caller reads. Elsewhere every update reads its own."""
+    check = FiniteCheck()
+    token = _training.set(check)
+    try:
+        yield check
+    finally:
+        _training.reset(token)
 
 
 def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip_norm: float | None = None) -> Tensor:
@@ -28,8 +69,10 @@ def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip
 
     ``losses``: scalars by name (a bare tensor is named "loss"), means over this process's share of the batch. ``clip_norm``
     bounds the gradient's global L2 norm. Returns the detached sum. On a CPU a non-finite term or gradient raises NonFiniteLoss
-    before any weight changes; on CUDA it is noted, and ``raise_if_not_finite`` raises it later. All processes see the same
-    terms, their means, so that all raise or none.
+    before any weight changes; on CUDA the training's FiniteCheck raises it later. All processes see the same terms, their
+    means, so that all raise or none. A parameter that no process has a gradient for is left alone by its optimizer.
+
+    Autocast's cache is cleared: a forward pass after the update does not see bf16 copies of the weights before it.
     """
     terms = {"loss": losses} if isinstance(losses, Tensor) else dict(losses)
     total = torch.stack([term.float() for term in terms.values()]).sum()
@@ -40,28 +83,21 @@ def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip
         total.backward()
         terms = average(parameters, terms)
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        _note_finite({**terms, "gradient": norm})
+        _check_finite({**terms, "gradient": norm.to(total.device)})
         if clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
         for optimizer in optimizers:
             optimizer.step()
+    torch.clear_autocast_cache()
     return total.detach()
 
 
-def _note_finite(terms: Mapping[str, Tensor]) -> None:
-    for name, term in terms.items():
-        finite = torch.isfinite(term.detach())
-        _unread[name] = _unread[name] & finite if name in _unread else finite
-    if all(flag.device.type == "cpu" for flag in _unread.values()):
-        raise_if_not_finite()
-
-
-def raise_if_not_finite() -> None:
-    """Read and clear the flags of all updates since the last reading; NonFiniteLoss names the terms that were not finite."""
-    broken = [name for name, finite in _unread.items() if not finite]
-    _unread.clear()
-    if broken:
-        raise NonFiniteLoss(f"not finite: {', '.join(broken)}")
+def _check_finite(terms: Mapping[str, Tensor]) -> None:
+    training = _training.get()
+    check = training or FiniteCheck()
+    check.note(terms)
+    if training is None or all(term.device.type == "cpu" for term in terms.values()):
+        check.read()
 
 
 def processes() -> tuple[int, int]:
@@ -70,24 +106,32 @@ def processes() -> tuple[int, int]:
 
 
 def average(parameters: list[Tensor], terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each gradient by its mean over the processes; None counts as zero. Returns the means of the scalars ``terms``.
+    """Replace each gradient by its mean over the processes. Returns the means of the scalars ``terms``.
 
-    One message carries both. With one process nothing happens.
+    None counts as zero where another process has a gradient, and stays None where none has, as with one process. One message
+    carries gradients and terms. With one process nothing happens.
     """
     _, world = processes()
     if world == 1:
         return dict(terms)
-    for parameter in parameters:
-        if parameter.grad is None:
+    for parameter, used in zip(parameters, _used_anywhere(parameters), strict=True):
+        if used and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    values = torch.stack([term.detach().to(gradients[0].dtype) for term in terms.values()])
+    values = torch.stack([term.detach().to(parameters[0].dtype) for term in terms.values()])
     flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), values])
     dist.all_reduce(flat)
     *means, values = (flat / world).split([*(gradient.numel() for gradient in gradients), len(terms)])
     for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
     return dict(zip(terms, values, strict=True))
+
+
+def _used_anywhere(parameters: list[Tensor]) -> list[bool]:
+    """Whether any process has a gradient for each parameter. The flags travel between CPUs: no GPU's queue is waited for."""
+    used = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
+    dist.all_reduce(used, op=dist.ReduceOp.MAX)
+    return [bool(flag) for flag in used.tolist()]
 
 
 def gather(rows: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
     path = ".".join([key, *location] if key else location)
     if fault["type"] == "extra_forbidden":
         owner = _class_at(cls, location[:-1])
-        renamed = getattr(owner, "renamed", {})
+        renamed = {old: new for base in owner.__mro__ for old, new in vars(base).get("renamed", {}).items()}
         if location[-1] in renamed:
             return f"{path}: renamed; it is called {renamed[location[-1]]!r} now"
         allowed = sorted(field.alias or name for name, field in owner.model_fields.items())

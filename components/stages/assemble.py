@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.core.artifact import Artifact, follow_links
 from components.core.recipe import Recipe
@@ -22,26 +22,51 @@ def open_views(workspace: Workspace, settings: RunSettings, links: dict[str, Art
     return {"main": main, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
 
 
-def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str, Artifact]) -> Any:
+def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str, Artifact]) -> Recipe:
     """The recipe at step 0, its initial weights drawn from the run's seed."""
     import torch
 
     from components.families import RECIPES
 
-    cls = resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe")
+    cls: type[Recipe] = resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe")
     torch.manual_seed(mix(settings.train.seed, "weights"))
     try:
-        recipe: Recipe = cls.build(settings, {role: view.facts for role, view in views.items()}, links)
+        return cls.build(settings, {role: view.facts for role, view in views.items()}, links)
     except ValueError as error:
         raise ValueError(f"runs.{settings.name}: {error}") from error
-    return recipe
 
 
-def trained_recipe(workspace: Workspace, settings: RunSettings) -> tuple[Any, dict[str, View]]:
-    """(recipe in eval mode with its final weights, its views), after training. Starting weights are not read again."""
-    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if role != "init"}
+def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:
+    """Load the weights that the links ``init`` and ``init_...`` lead to; return notes on what was not taken as it stands.
+
+    A linked run of the same recipe holds tensors named as in this one; what the recipe's ``published`` names for the role takes
+    those below its own name. Any other file is left to ``load_published``.
+    """
+    published = getattr(recipe, "published", {})
+    names = {id(module): name for name, module in recipe.named_modules()}
+    notes = []
+    for role in sorted(links.keys() & published.keys()):
+        prefix = names.get(id(published[role]), "")
+        state = links[role].state_dict()
+        own = {name.removeprefix(f"{prefix}."): tensor for name, tensor in state.items() if name.startswith(f"{prefix}.")}
+        try:
+            notes += [f"{role}: {note}" for note in published[role].load_published(own or state)]
+        except ValueError as error:
+            raise ValueError(f"link {role} ({links[role].path}): {error}") from None
+    return notes
+
+
+def is_start(role: str) -> bool:
+    """Whether a train link of this role leads to weights that a training starts from. They are not read after it."""
+    return role == "init" or role.startswith("init_")
+
+
+def trained_recipe(workspace: Workspace, settings: RunSettings) -> tuple[Recipe, dict[str, View]]:
+    """(recipe in eval mode with its final weights, its views), after training."""
+    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
     views = open_views(workspace, settings, links)
     recipe = build_recipe(settings, views, links)
     weights = Artifact(workspace.folder / "outputs" / "train" / settings.name / "weights.pt", md5="")
     recipe.load_state_dict(weights.state_dict())
-    return recipe.eval(), views
+    recipe.eval()
+    return recipe, views

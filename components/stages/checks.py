@@ -69,9 +69,12 @@ def check_fits(key: str, view: Any, own: Any) -> None:
 
 def check_average(run: RunSettings) -> None:
     """What is exported is the moving average: at its end hardly anything of the random start is left in it."""
-    decay, steps = run.train.average_decay, run.train.steps
-    if decay is not None and decay**steps > LEFT_OF_THE_START:
-        fault = f"runs.{run.name}.train.average_decay: {decay} is not allowed: after {steps} steps {decay**steps:.0%}"
+    from components.stages.train.average import share_of_start
+
+    decay, steps, ramp_up = run.train.ema_decay, run.train.steps, run.train.ema_ramp_up
+    left = 0.0 if decay is None else share_of_start(steps, decay, ramp_up=ramp_up)
+    if left > LEFT_OF_THE_START:
+        fault = f"runs.{run.name}.train.ema_decay: {decay} is not allowed: after {steps} steps {left:.0%}"
         most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
         raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
 

@@ -9,8 +9,10 @@ from workbench import run_settings
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
+from components.families.classification import evaluation
 from components.families.classification.recipe import Classification, standardisation
 from components.networks.vit import ViT
+from components.stages.assemble import initialise
 from components.stages.train.checkpoint import serialise
 
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
@@ -18,7 +20,9 @@ FACTS = ViewFacts("v", 16, 3, {"label": ("a", "b", "c")}, (0.1, 0.2, 0.3), (0.5,
 
 
 def build(links=None, facts=FACTS, **train):
-    return Classification.build(run_settings("vit", VIT, **train), {"main": facts}, links or {})
+    recipe = Classification.build(run_settings("vit", VIT, **train), {"main": facts}, {})
+    recipe.notes = initialise(recipe, links or {})
+    return recipe
 
 
 def published(size=16, classes=3, **changes):
@@ -39,14 +43,14 @@ def test_it_starts_from_a_published_file(tmp_path):
     torch.testing.assert_close(dict(network.state_dict()), dict(state), rtol=0, atol=0)
 
 
-def test_it_starts_at_another_resolution_and_with_other_classes(tmp_path, capsys):
+def test_it_starts_at_another_resolution_and_with_other_classes(tmp_path):
     state = published(size=32, classes=1000)
-    network = build(link(tmp_path, state)).classifier.network
+    recipe = build(link(tmp_path, state))
+    network = recipe.classifier.network
     assert network.pos_embed.shape[1] == 17
     torch.testing.assert_close(network.blocks[0].attn.qkv.weight, state["blocks.0.attn.qkv.weight"])
-    told = capsys.readouterr().out
-    assert "init: head: the file has 1000 classes, this view 3: starts fresh" in told
-    assert "init: pos_embed" in told
+    assert "init: head: the file has 1000 classes, this view 3: starts fresh" in recipe.notes
+    assert any(note.startswith("init: pos_embed") for note in recipe.notes)
 
 
 def test_it_starts_from_another_run_of_its_own(tmp_path):
@@ -124,7 +128,7 @@ def evaluate(names, labels, pixels):
     image = to_unit_range(torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 1))
     facts = replace(FACTS, name="other", channels=1, classes={"label": names})
     split = Split(facts, [{"image": image, "label": torch.tensor(labels)}])
-    return Classification.evaluate(Oracle(), {"main": split}, run_settings("vit", VIT), {})
+    return evaluation.evaluate(Oracle(), {"main": split}, run_settings("vit", VIT), {})
 
 
 def test_a_linked_view_is_scored_by_class_names_and_not_by_their_order():

@@ -39,7 +39,7 @@ class Yard:
 
     def origin(self, storage: str | None) -> Path:
         """The project, committed: two runs, and the remote ``storage`` by which clones share."""
-        params = toy_params(steps=10, average_decay=0.5)
+        params = toy_params(steps=10, ema_decay=0.5)
         params["runs"]["other"] = copy.deepcopy(params["runs"]["toy"])
         params["runs"]["other"]["train"]["seed"] = 1
         params["links"]["toy_other"]["from"] = "outputs/views/turned"

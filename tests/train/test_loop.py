@@ -8,10 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import create_model
 from workbench import run_settings, write_view
 
+from components.core import step as step_module
+from components.core.recipe import Schedule
 from components.core.runtime import multiplies_bf16, resolve_precision
 from components.core.step import NonFiniteLoss
+from components.core.strict import SettingsError, Strict, parse
 from components.stages.assemble import build_recipe
 from components.stages.augment.views import open_view
 from components.stages.train import loop
@@ -32,7 +36,7 @@ def view(tmp_path):
 
 
 def settings_of(model="resnet18", **train):
-    block = {"steps": 12, "batch_size": 10, "checkpoint_every": 5, "log_every": 4, "average_decay": 0.9}
+    block = {"steps": 12, "batch_size": 10, "checkpoint_every": 5, "log_every": 4, "ema_decay": 0.9}
     return run_settings(model, MODELS[model], **block | train)
 
 
@@ -63,7 +67,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, monkeypatch, model):
-    whole, curve = train(view, settings_of(model), tmp_path / "whole")
+    options = {"ema_ramp_up": model == "vit", "ema_decay": 0.4}
+    whole, curve = train(view, settings_of(model, **options), tmp_path / "whole")
 
     update, calls = loop.TrainingState.update, []
 
@@ -75,8 +80,8 @@ def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, 
 
     monkeypatch.setattr(loop.TrainingState, "update", dies_at_step_8)
     with pytest.raises(Killed):
-        train(view, settings_of(model), tmp_path / "killed")
-    resumed, resumed_curve = train(view, settings_of(model), tmp_path / "killed")
+        train(view, settings_of(model, **options), tmp_path / "killed")
+    resumed, resumed_curve = train(view, settings_of(model, **options), tmp_path / "killed")
     assert calls == [*range(9), *range(5, 12)], "it went on from the checkpoint at 5"
     assert same_bits(whole, resumed)
     assert curve.to_csv() == resumed_curve.to_csv()
@@ -102,7 +107,7 @@ def test_sigterm_finishes_the_step_checkpoints_and_ends(view, tmp_path, monkeypa
 
 def test_the_saved_weights_are_the_averages(view, tmp_path):
     averaged, _ = train(view, settings_of(), tmp_path / "a")
-    plain, _ = train(view, settings_of(average_decay=None), tmp_path / "b")
+    plain, _ = train(view, settings_of(ema_decay=None), tmp_path / "b")
     assert not same_bits(averaged, plain)
 
 
@@ -138,6 +143,74 @@ def test_a_full_disk_while_checkpointing_leaves_the_last_checkpoint_whole(view, 
     resumed, _ = train(view, settings_of(), tmp_path / "checkpoints")
     whole, _ = train(view, settings_of(), tmp_path / "whole")
     assert same_bits(whole, resumed)
+
+
+def test_a_bad_loss_is_named_with_its_step_where_flags_are_read_late(view, tmp_path, monkeypatch):
+    """As on CUDA: no update reads its flags, the next log point does."""
+    monkeypatch.setattr(step_module, "_check_finite", lambda terms: step_module._training.get().note(terms))
+    update = loop.TrainingState.update
+
+    def poisoned(self, batches, step, precision):
+        if step == 5:
+            batches["train"]["image"].fill_(float("nan"))
+        update(self, batches, step, precision)
+
+    monkeypatch.setattr(loop.TrainingState, "update", poisoned)
+    with pytest.raises(NonFiniteLoss, match=r"^step 5: not finite: loss, gradient$"):
+        train(view, settings_of(checkpoint_every=50), tmp_path / "first")
+    monkeypatch.setattr(loop.TrainingState, "update", update)
+    train(view, settings_of(), tmp_path / "second")
+
+
+def test_every_feed_is_closed_even_if_one_raises():
+    closed = []
+
+    class Feed:
+        def __init__(self, name, fault=None):
+            self.name, self.fault = name, fault
+
+        def close(self):
+            closed.append(self.name)
+            if self.fault:
+                raise self.fault
+
+    feeds = {"a": Feed("a"), "b": Feed("b", RuntimeError("stuck")), "c": Feed("c")}
+    with pytest.raises(RuntimeError, match="stuck"), loop.closing_all(feeds):
+        pass
+    assert sorted(closed) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"warmup": 13}, r"warmup: 13 is not allowed: at most steps, 12"),
+        ({"schedule": "step"}, r"schedule_steps: missing"),
+        ({"schedule_steps": 4}, r"schedule_steps: not allowed with schedule cosine"),
+        ({"constant_fraction": 0.2}, r"constant_fraction: not allowed with schedule cosine"),
+        ({"ema_ramp_up": True, "ema_decay": None}, r"ema_ramp_up: true is not allowed without ema_decay"),
+    ],
+)
+def test_settings_of_the_loop_that_do_not_fit_are_refused(given, fault):
+    with pytest.raises(ValueError, match=fault):
+        settings_of(**given)
+    settings_of(warmup=12)
+
+
+def test_a_family_s_default_beats_the_loop_s_and_the_run_beats_both():
+    class Paper(Strict):
+        schedule: Schedule = "step"
+        schedule_steps: int | None = 4
+        ema_decay: float | None = 0.999
+        ema_ramp_up: bool = True
+
+    cls = create_model("Train", __base__=(Paper, loop.LoopSettings))
+    block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 12}
+    papers = parse(cls, block, "train")
+    assert (papers.schedule, papers.schedule_steps, papers.ema_decay, papers.warmup) == ("step", 4, 0.999, 0)
+    runs = parse(cls, block | {"schedule": "linear", "ema_decay": None}, "train")
+    assert (runs.schedule, runs.ema_decay) == ("linear", None)
+    with pytest.raises(SettingsError, match=r"train\.average_decay: renamed; it is called 'ema_decay' now"):
+        parse(cls, block | {"average_decay": 0.9}, "train")
 
 
 def test_a_split_that_is_not_there_is_noticed_before_training(view):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from components.core.step import NonFiniteLoss, draw, optimize
-from components.stages.train.average import Averages
+from components.core.step import FiniteCheck, NonFiniteLoss, draw, finite_check, optimize
+from components.stages.train.average import Averages, share_of_start
 from components.stages.train.curves import Curves
 from components.stages.train.schedule import learning_rate_scale
 
@@ -50,6 +50,44 @@ def test_a_finite_loss_with_an_infinite_gradient_is_caught():
     assert weight.item() == 0.0
 
 
+def test_a_flag_that_is_read_later_names_the_first_step_that_broke_and_its_terms_alone():
+    check = FiniteCheck()
+    good, bad = torch.tensor(1.0), torch.tensor(float("nan"))
+    for step, terms in enumerate([{"a": good, "b": good}, {"a": good, "b": bad}, {"a": bad, "b": bad}, {"a": good, "c": bad}]):
+        check.step = step
+        check.note(terms)
+    with pytest.raises(NonFiniteLoss, match=r"^step 1: not finite: b$"):
+        check.read()
+    check.read()  # it is forgotten
+
+
+def test_nothing_that_a_training_noted_is_left_for_the_next():
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    with finite_check() as first:
+        first.note({"loss": torch.tensor(float("inf"))})
+    with finite_check() as second:
+        optimize(quadratic(weight), torch.optim.SGD([weight], lr=0.1))
+        second.read()
+    optimize(quadratic(weight), torch.optim.SGD([weight], lr=0.1))
+
+
+def test_a_forward_pass_after_an_update_sees_the_new_weights_in_bf16():
+    layer, image = torch.nn.Linear(1, 1, bias=False), torch.ones(1, 1)
+    torch.nn.init.constant_(layer.weight, 1.0)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        optimize(layer(image).sum(), optimizer)
+        assert layer(image).item() == 0.5
+
+
+def test_a_parameter_without_gradient_is_left_alone():
+    used, unused = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
+    optimizer = torch.optim.AdamW([used, unused], lr=0.1, weight_decay=0.5)
+    optimize((used * 2).sum(), optimizer)
+    assert unused.item() == 1.0
+    assert unused not in optimizer.state
+
+
 def test_draws_depend_on_seed_step_and_use_alone():
     first = draw((4, 3), seed=1, step=5, use="noise")
     torch.manual_seed(99)
@@ -78,10 +116,36 @@ def test_the_average_is_the_closed_form_of_a_geometric_sum():
     torch.nn.init.constant_(network.weight, 0.0)
     averages = Averages({"network": network}, decay=0.9)
     torch.nn.init.constant_(network.weight, 1.0)
-    for _ in range(10):
-        averages.update()
+    for step in range(10):
+        averages.update(step)
     averages.swap_in()
     assert network.weight.item() == pytest.approx(1 - 0.9**10, rel=1e-6)
+
+
+def test_a_ramped_up_average_is_the_hand_computed_one_and_copies_buffers():
+    network = torch.nn.BatchNorm1d(1)
+    averages = Averages({"network": network}, decay=0.3, ramp_up=True)
+    expected = 1.0
+    for step, weight in enumerate([3.0, -1.0, 4.0, 5.0]):
+        torch.nn.init.constant_(network.weight, weight)
+        network.running_mean.fill_(weight)
+        averages.update(step)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight
+    averages.swap_in()
+    assert network.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert network.running_mean.item() == 5.0
+    assert share_of_start(4, 0.3, ramp_up=True) == pytest.approx(1 / 10 * 2 / 11 * 3 / 12 * 0.3)
+
+
+def test_the_step_schedule_halves_and_the_constant_one_falls_from_its_fraction_on():
+    def scales(schedule, **options):
+        return [learning_rate_scale(step, steps=8, warmup=0, schedule=schedule, **options) for step in range(8)]
+
+    assert scales("step", schedule_steps=3) == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert scales("constant_linear") == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert scales("constant_linear", constant_fraction=0.75) == [1, 1, 1, 1, 1, 1, 1, 0.5]
+    assert scales("constant_linear", constant_fraction=0.0) == scales("linear")
 
 
 def test_schedules_at_their_ends():

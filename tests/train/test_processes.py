@@ -82,7 +82,9 @@ def test_a_contrastive_loss_over_gathered_rows_has_the_gradient_of_the_global_ba
 
 def test_gradients_are_averaged_none_counts_as_zero_and_draws_are_sliced(two):
     for found in two:
-        assert found["lonely"] == ([1 - 1.5] * 2, [1 - 3.0] * 2), "the means of 1 and 2, and of 6 and no gradient"
+        shared, single, unused, has_state = found["lonely"]
+        assert (shared, single) == ([0.5 - 1.5] * 2, [0.5 - 3.0] * 2), "the means of 1 and 2, and of 6 and no gradient"
+        assert (unused, has_state) == ([1.0] * 2, False), "without a gradient there is no decay and no momentum"
     together = torch.cat([found["noise"] for found in two])
     torch.testing.assert_close(together, draw((6, 2), seed=4, step=9, use="noise"))
 

@@ -29,7 +29,7 @@ TOY_CODER = "toy.model:Coder"  # its entry in MODELS, as "toy_coder"
 CPU = torch.device("cpu")
 
 
-class ToySettings(loop.LoopSettings, ToyTrain):
+class ToySettings(ToyTrain, loop.LoopSettings):
     pass
 
 
@@ -46,7 +46,7 @@ def toy(view, **train):
         recipe="toy",
         view="view",
         model=ModelSettings("toy_coder", {"width": 4}),
-        train=ToySettings(**block | {"average_decay": 0.9, "log_every": 7} | train),
+        train=ToySettings(**block | {"ema_decay": 0.9, "log_every": 7} | train),
         detect=None,
         export=None,
         evaluate=None,
@@ -174,12 +174,13 @@ def message(act):
 
 
 def lonely():
-    """An update in which only rank 0 has a gradient for one of the weights."""
+    """An update in which only rank 0 has a gradient for one of the weights, and no process for another."""
     rank, _ = processes()
-    shared, single = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    shared, single, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
     loss = (shared * (rank + 1)).sum() + (single.sum() * 6 if rank == 0 else 0)
-    optimize(loss, torch.optim.SGD([shared, single], lr=1.0))
-    return shared.tolist(), single.tolist()
+    optimizer = torch.optim.SGD([shared, single, unused], lr=1.0, weight_decay=0.5, momentum=0.9)
+    optimize(loss, optimizer)
+    return shared.tolist(), single.tolist(), unused.tolist(), unused in optimizer.state
 
 
 def for_any_number(folder):

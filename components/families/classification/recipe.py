@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from components.core.batch import Batch, Split, Stream, ViewFacts, to_pixels
-from components.core.recipe import Detection, Exportable, Graph, Heatmap, Metric, Report
+from components.core.batch import Batch, Stream, ViewFacts, pixels_of
+from components.core.recipe import Detection, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
 from components.core.strict import Strict, resolve
@@ -47,13 +46,6 @@ class ExportSettings(Strict):
     detector: str | None = None
 
 
-class EvaluateSettings(Strict):
-    """``split``: which images of the views are scored. ``calibration_bins``: of the expected calibration error."""
-
-    split: Literal["train", "validation", "test"] = "test"
-    calibration_bins: int = Field(default=15, ge=1, le=100)
-
-
 class Classifier(nn.Module):
     """image [N, C, H, W] in [-1, 1] -> (logits [N, K], features [N, F]); standardises inside, so that the graph is whole."""
 
@@ -75,10 +67,12 @@ class Classification(nn.Module):
     """The recipe."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
-    Train, Export, Evaluate = TrainSettings, ExportSettings, EvaluateSettings
-    detects = True
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = ExportSettings
+    detects: ClassVar[bool] = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
     prefers_fp32: bool
 
     def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module):
@@ -88,11 +82,12 @@ class Classification(nn.Module):
         self.classifier = Classifier(network, *standardisation(settings.train.standardise, view))
         self.optimizers = {"network": make_optimizer(network, settings.train)}
         self.averaged = {"classifier": self.classifier}
+        self.published = {"init": cast("Published", network)}
         self.prefers_fp32 = bool(getattr(network, "prefers_fp32", False))
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:
-        """The classifier of the view's classes, from published or own weights where a link ``init`` is."""
+        """The classifier of the view's classes."""
         view = views["main"]
         classes = view.classes.get("label", ())
         if len(classes) < 2:
@@ -100,10 +95,7 @@ class Classification(nn.Module):
         network = resolve(MODELS, settings.model.name, "model.name")(
             image_size=view.image_size, channels=view.channels, num_classes=len(classes), **settings.model.options
         )
-        recipe = cls(settings, view, network)
-        if "init" in links:
-            start_from(network, links["init"])
-        return recipe
+        return cls(settings, view, network)
 
     def streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler=self.settings.sampler)}
@@ -129,7 +121,7 @@ class Classification(nn.Module):
                 ],
                 "params": [],
             },
-            example=lambda batch: {"image": to_pixels(batch["image"])},
+            example=lambda batch: {"image": pixels_of(batch)},
         )
 
     def detection(self) -> Detection:
@@ -137,30 +129,6 @@ class Classification(nn.Module):
 
         layer: Any = self.classifier.network.head
         return Detection(self.classifier, Head(layer.weight, layer.bias))
-
-    @staticmethod
-    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """Figures of the main view by their names, of a linked view as ``<role>.<name>``."""
-        from components.metrics.classification import summarise
-
-        metrics: dict[str, Metric] = {}
-        tables: dict[str, list[dict[str, Any]]] = {}
-        pictures: dict[str, np.ndarray | Heatmap] = {}
-        classes = tuple(served.facts["classes"])
-        for role, split in splits.items():
-            index = class_index(split.facts, classes)
-            logits, labels = score(served, split)
-            truth = index[labels]
-            found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
-            if role == "main":
-                items, groups = found.items, truth
-            prefix = "" if role == "main" else f"{role}."
-            better = {"calibration_error": "min", "negative_log_likelihood": "min"}
-            metrics |= {prefix + name: Metric(value, better.get(name, "max")) for name, value in found.figures.items()}  # type: ignore[arg-type]
-            per_class = zip(classes, found.support, found.per_class, strict=True)
-            tables[prefix + "per_class"] = [{"class": c, "images": int(n), "accuracy": float(a)} for c, n, a in per_class]
-            pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
-        return Report(metrics, tables, pictures, items, groups, classes)
 
 
 def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -184,32 +152,3 @@ def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
         nesterov = settings.momentum > 0
         return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
     return AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999), fused=True)
-
-
-def start_from(network: Any, artifact: Artifact) -> None:
-    """Load the linked weights: a published checkpoint of this network, or another run of this recipe."""
-    state = artifact.state_dict()
-    own = {name.removeprefix("classifier.network."): w for name, w in state.items() if name.startswith("classifier.network.")}
-    try:
-        for note in network.load_published(own or state):
-            print(f"init: {note}")  # noqa: T201
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None
-
-
-def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
-    """int64 [classes of the view] -> the classifier's class of the same name; ValueError where it has none."""
-    names = view.classes.get("label", ())
-    if strange := [name for name in names if name not in classes]:
-        listed = ", ".join(strange[:8]) + (", ..." if len(strange) > 8 else "")
-        raise ValueError(f"view {view.name!r} has classes that the classifier was not trained on: {listed}")
-    return np.array([classes.index(name) for name in names], dtype=np.int64)
-
-
-def score(served: Any, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
-    """(logits [N, K], labels [N]) of all batches, through the served code."""
-    logits, labels = [], []
-    for batch in batches:
-        logits.append(served.scores(to_pixels(batch["image"]))["logits"])
-        labels.append(batch["label"].numpy())
-    return np.concatenate(logits), np.concatenate(labels)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from components.core.artifact import Artifact, follow_links
-from components.core.recipe import Detection
+from components.core.recipe import Detecting
 from components.core.runtime import set_threads
 from components.core.settings import RunSettings, Workspace
 from components.detectors.protocol import Head
-from components.stages.assemble import build_recipe
+from components.stages.assemble import build_recipe, is_start
 from components.stages.augment.views import View, open_view
 
 
@@ -43,13 +44,13 @@ def load_network(workspace: Workspace, settings: RunSettings, view: View, device
 
     ValueError where the weights of the last layer are not finite.
     """
-    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if role != "init"}
+    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
     views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
     recipe = build_recipe(settings, views, links)
     recipe.load_state_dict(Artifact(workspace.folder / "outputs" / "train" / settings.name / "weights.pt", md5="").state_dict())
     recipe.to(device).eval().requires_grad_(False)
     try:
-        detection: Detection = recipe.detection()
+        detection = cast("Detecting", recipe).detection()
     except ValueError as error:
         raise ValueError(f"runs.{settings.name}: {error}") from error
     return Network(detection.network, detection.head, device)

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
+def decay_at(step: int, decay: float, *, ramp_up: bool) -> float:
+    """The average's decay at update ``step``: ``decay``, with ``ramp_up`` at most (1 + step) / (10 + step)."""
+    return min(decay, (1 + step) / (10 + step)) if ramp_up else decay
+
+
+def share_of_start(steps: int, decay: float, *, ramp_up: bool) -> float:
+    """The weight of the initial weights in the average after ``steps`` updates."""
+    return math.prod(decay_at(step, decay, ramp_up=True) for step in range(steps)) if ramp_up else decay**steps
+
+
 class Averages:
     """Exponential moving averages of ``networks``: a <- decay a + (1 - decay) w after each update; buffers are copied."""
 
-    def __init__(self, networks: Mapping[str, nn.Module], decay: float | None):
-        self.decay = decay
+    def __init__(self, networks: Mapping[str, nn.Module], decay: float | None, *, ramp_up: bool = False):
+        self.decay, self.ramp_up = decay, ramp_up
         self.live = dict(networks) if decay is not None else {}
         self.kept = {name: copy.deepcopy(network).requires_grad_(False) for name, network in self.live.items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take the present weights in."""
+    def update(self, step: int) -> None:
+        """Take in the weights after update ``step``."""
+        if self.decay is None:
+            return
+        decay = decay_at(step, self.decay, ramp_up=self.ramp_up)
         for name, network in self.live.items():
-            assert self.decay is not None
             averages: list[Tensor] = list(self.kept[name].parameters())
             if averages:
-                torch._foreach_lerp_(averages, list(network.parameters()), 1.0 - self.decay)
+                torch._foreach_lerp_(averages, list(network.parameters()), 1.0 - decay)
             for kept, buffer in zip(self.kept[name].buffers(), network.buffers(), strict=True):
                 kept.copy_(buffer)
 
     @torch.no_grad()
     def swap_in(self) -> None:
-        """Put the averages where the live weights are: what is saved and exported."""
+        """Replace the live weights by their averages: what is saved and exported."""
         for name, network in self.live.items():
             network.load_state_dict(self.kept[name].state_dict())
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import Any, Literal
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from components.core.batch import Batch, check, to_unit_range
+from components.core.recipe import Recipe, Schedule
 from components.core.runtime import Precision, mix
-from components.core.step import NonFiniteLoss, processes, raise_if_not_finite
+from components.core.step import FiniteCheck, finite_check, processes
 from components.core.strict import Strict
 from components.stages.augment.loader import training_batches
 from components.stages.augment.views import View
@@ -22,13 +23,15 @@ from components.stages.train.average import Averages
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.curves import Curves
 from components.stages.train.processes import anyone, digest, from_rank_0, require_same
-from components.stages.train.schedule import Schedule, learning_rate_scale
+from components.stages.train.schedule import learning_rate_scale
 
 Log = Callable[[int, Mapping[str, float]], None]
 
 
 class LoopSettings(Strict):
-    """The loop's part of a run's ``train`` block; the recipe adds its own keys."""
+    """The loop's part of a run's ``train`` block. The recipe adds its own keys, and defaults of its paper for these."""
+
+    renamed: ClassVar[dict[str, str]] = {"average_decay": "ema_decay"}
 
     seed: int = Field(ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
     threads: int = Field(ge=1, le=256, description="CPU threads of a process; bits of the result depend on it")
@@ -37,11 +40,28 @@ class LoopSettings(Strict):
     steps: int = Field(ge=1, description="updates, the only unit of training time")
     warmup: int = Field(default=0, ge=0, description="updates of linear learning-rate warm-up")
     schedule: Schedule = "cosine"
-    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights")
+    schedule_steps: int | None = Field(default=None, ge=1, description="updates until schedule step halves the learning rate")
+    constant_fraction: float = Field(default=0.5, ge=0, lt=1, description="of the updates, before constant_linear falls")
+    ema_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights; null: none")
+    ema_ramp_up: bool = Field(default=False, description="ema_decay is at most (1 + step) / (10 + step)")
     workers: int = Field(default=0, ge=0, le=64, description="processes that prepare batches; the result does not depend on it")
     compile: bool = Field(default=False, description="torch.compile the networks")
     checkpoint_every: int = Field(default=500, ge=1, description="updates")
     log_every: int = Field(default=20, ge=1, description="updates")
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> Self:
+        given = self.model_fields_set
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup: {self.warmup} is not allowed: at most steps, {self.steps}")
+        if self.schedule == "step" and self.schedule_steps is None:
+            raise ValueError("schedule_steps: missing; schedule step needs it")
+        for key, schedule in (("schedule_steps", "step"), ("constant_fraction", "constant_linear")):
+            if key in given and self.schedule != schedule:
+                raise ValueError(f"{key}: not allowed with schedule {self.schedule}; it belongs to {schedule}")
+        if self.ema_ramp_up and "ema_ramp_up" in given and self.ema_decay is None:
+            raise ValueError("ema_ramp_up: true is not allowed without ema_decay")
+        return self
 
 
 class Stopped(Exception):
@@ -52,7 +72,7 @@ class Stopped(Exception):
 
 
 def train(
-    recipe: Any,
+    recipe: Recipe,
     views: Mapping[str, View],
     settings: LoopSettings,
     *,
@@ -61,7 +81,7 @@ def train(
     checkpoints: Checkpoints | None,
     log: Log,
 ) -> Curves:
-    """Take ``recipe`` from its last checkpoint (or step 0) to ``settings.steps`` and leave the final (averaged) weights in it.
+    """Train ``recipe`` from its last checkpoint (or step 0) to ``settings.steps``; leave the final (averaged) weights in it.
 
     On a CPU in fp32 the result does not depend on where the training was interrupted: batches, augmentation, noise and dropout
     are functions of the step. ``checkpoints``: rank 0's; None on all other processes. Raises NonFiniteLoss with the step and
@@ -76,16 +96,15 @@ def train(
         for network in recipe.children():
             network.compile()
     feeds = open_feeds(recipe, views, settings, start)
-    with progress(settings, start) as bar, closing_all(feeds), termination() as terminated:
+    with progress(settings, start) as bar, closing_all(feeds), termination() as terminated, finite_check() as finite:
         for step in range(start, settings.steps):
-            done = step + 1
-            with naming(step):
-                state.update({role: to_device(next(feed), device) for role, feed in feeds.items()}, step, precision)
-                stop = anyone(terminated())
-                if done % settings.log_every == 0 or done == settings.steps:
-                    state.log(done, bar, log)
-                if stop or (done % settings.checkpoint_every == 0 and done < settings.steps):
-                    state.save(done, checkpoints)
+            finite.step, done = step, step + 1
+            state.update({role: to_device(next(feed), device) for role, feed in feeds.items()}, step, precision)
+            stop = anyone(terminated())
+            if done % settings.log_every == 0 or done == settings.steps:
+                state.log(done, bar, log, finite)
+            if stop or (done % settings.checkpoint_every == 0 and done < settings.steps):
+                state.save(done, checkpoints, finite)
             bar.update()
             if stop:
                 raise Stopped(done)
@@ -96,9 +115,9 @@ def train(
 class TrainingState:
     """All that changes while training: weights, optimizers, averages, curves."""
 
-    def __init__(self, recipe: Any, settings: LoopSettings, device: torch.device):
+    def __init__(self, recipe: Recipe, settings: LoopSettings, device: torch.device):
         self.recipe, self.settings, self.device = recipe, settings, device
-        self.averages = Averages(recipe.averaged, settings.average_decay)
+        self.averages = Averages(recipe.averaged, settings.ema_decay, ramp_up=settings.ema_ramp_up)
         self.curves = Curves()
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
 
@@ -111,28 +130,35 @@ class TrainingState:
         torch.manual_seed(mix(self.settings.seed, "step", step, processes()[0]))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
             scalars = self.recipe.training_step(batches, step)
-        self.averages.update()
+        self.averages.update(step)
         self.curves.add(scalars)
 
     def scale_learning_rates(self, step: int) -> None:
         """Set every group to its own learning rate times the schedule's factor at ``step``."""
         s = self.settings
-        scale = learning_rate_scale(step, steps=s.steps, warmup=s.warmup, schedule=s.schedule)
+        scale = learning_rate_scale(
+            step,
+            steps=s.steps,
+            warmup=s.warmup,
+            schedule=s.schedule,
+            schedule_steps=s.schedule_steps,
+            constant_fraction=s.constant_fraction,
+        )
         for name, optimizer in self.recipe.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * scale
 
-    def log(self, step: int, bar: tqdm[Any], log: Log) -> None:
+    def log(self, step: int, bar: tqdm[Any], log: Log, finite: FiniteCheck) -> None:
         """Close a point of the curves, show it, and pass it on."""
-        raise_if_not_finite()
+        finite.read()
         rate = max(group["lr"] for o in self.recipe.optimizers.values() for group in o.param_groups)
         point = self.curves.close(step, learning_rate=rate)
         bar.set_postfix({name: f"{value:.4g}" for name, value in point.items()}, refresh=False)
         log(step, point)
 
-    def save(self, step: int, checkpoints: Checkpoints | None) -> None:
+    def save(self, step: int, checkpoints: Checkpoints | None, finite: FiniteCheck) -> None:
         """Write a checkpoint after ``step`` updates, never one of broken weights; all processes wait until it is written."""
-        raise_if_not_finite()
+        finite.read()
         state = self.state_dict()
         if checkpoints:
             checkpoints.save(step, state)
@@ -163,7 +189,7 @@ class TrainingState:
         return int(step)
 
 
-def open_feeds(recipe: Any, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
+def open_feeds(recipe: Recipe, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
     """role -> batches of uint8 images from update ``start`` on, this process's share of each."""
     rank, world = processes()
     feeds = {}
@@ -191,23 +217,12 @@ def progress(settings: LoopSettings, start: int) -> tqdm[Any]:
 
 
 @contextmanager
-def naming(step: int) -> Iterator[None]:
-    """Put the step into the message of a loss that is not finite."""
-    try:
-        yield
-    except NonFiniteLoss as error:
-        raise NonFiniteLoss(f"step {step}: {error}") from None
-
-
-@contextmanager
 def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
-    """Close every feed, and with it its workers."""
-    try:
-        yield
-    finally:
+    """Close every feed, and with it its workers, even if the block or another feed's end raises."""
+    with ExitStack() as stack:
         for feed in feeds.values():
-            with closing(feed):
-                pass
+            stack.callback(feed.close)
+        yield
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

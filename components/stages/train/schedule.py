@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-Schedule = Literal["constant", "linear", "cosine"]
+from components.core.recipe import Schedule
 
 
-def learning_rate_scale(step: int, *, steps: int, warmup: int, schedule: Schedule) -> float:
-    """Factor in (0, 1] for update ``step`` of 0..steps-1: linear warm-up over ``warmup`` updates, then the schedule down to 0.
+def learning_rate_scale(
+    step: int,
+    *,
+    steps: int,
+    warmup: int,
+    schedule: Schedule,
+    schedule_steps: int | None = None,
+    constant_fraction: float = 0.5,
+) -> float:
+    """Factor in (0, 1] for update ``step`` of 0..steps-1: linear warm-up over ``warmup`` updates, then the schedule.
 
-    Cosine: 0.5 (1 + cos(pi t)), t in [0, 1) the share of updates done after warm-up (Loshchilov & Hutter 2017, eq. 5).
+    With t in [0, 1), the share of updates done after warm-up:
+    cosine: 0.5 (1 + cos(pi t)) (Loshchilov & Hutter 2017, eq. 5); linear: 1 - t;
+    constant_linear: 1 up to t = ``constant_fraction``, then linear to 0; step: halved every ``schedule_steps`` updates, counted
+    from step 0.
     """
     if step < warmup:
         return (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1, steps - warmup)
-    scales = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}
-    return scales[schedule]
+    match schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1.0 - done
+        case "cosine":
+            return 0.5 * (1.0 + math.cos(math.pi * done))
+        case "constant_linear":
+            return min(1.0, (1.0 - done) / (1.0 - constant_fraction))
+        case "step":
+            assert schedule_steps is not None
+            return float(0.5 ** (step // schedule_steps))

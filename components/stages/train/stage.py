@@ -17,6 +17,7 @@ import torch
 from components.core.artifact import follow_links
 from components.core.batch import ViewFacts
 from components.core.files import write_atomically
+from components.core.recipe import Recipe
 from components.core.runtime import (
     Precision,
     exclusive_device,
@@ -25,7 +26,7 @@ from components.core.runtime import (
     set_threads,
 )
 from components.core.settings import RunSettings, Workspace
-from components.stages.assemble import build_recipe, open_views
+from components.stages.assemble import build_recipe, initialise, open_views
 from components.stages.augment.views import View
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
 from components.stages.train.curves import Curves
@@ -77,6 +78,7 @@ def take_part(workspace: Workspace, settings: RunSettings, place: Place, device:
     wanted = workspace.params.runs[settings.name].evaluate.get("split", "test")
     check_split(settings.name, wanted, views["main"].facts)
     recipe = build_recipe(settings, views, links)
+    notes = initialise(recipe, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
     require_same_inputs(settings, views, device, precision)
     checkpoints: Checkpoints | None = None
@@ -87,11 +89,14 @@ def take_part(workspace: Workspace, settings: RunSettings, place: Place, device:
         checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key)
         observed = observe(workspace, settings.name, key, killed=(Stopped,))
         among = f", {place.world} processes" if place.world > 1 else ""
+        for note in notes:
+            print(note, file=sys.stderr)
         print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}", file=sys.stderr)
     with observed as log:
         curves = train(recipe, views, settings.train, device=device, precision=precision, checkpoints=checkpoints, log=log)
     if place.rank == 0:
-        resolved = {"precision": precision, "device": device.type}
+        resolved: dict[str, Any] = {"precision": precision, "device": device.type}
+        resolved |= {"init": notes} if notes else {}
         write_outs(workspace, settings, views["main"].facts, recipe=recipe, curves=curves, resolved=resolved)
 
 
@@ -103,7 +108,7 @@ def require_same_inputs(settings: RunSettings, views: dict[str, View], device: t
 
 
 def write_outs(
-    workspace: Workspace, settings: RunSettings, view: ViewFacts, *, recipe: Any, curves: Curves, resolved: dict[str, str]
+    workspace: Workspace, settings: RunSettings, view: ViewFacts, *, recipe: Recipe, curves: Curves, resolved: dict[str, Any]
 ) -> None:
     """``outputs/train/<run>``: weights.pt, settings.json, curves.csv."""
     out = workspace.folder / "outputs" / "train" / settings.name

@@ -90,7 +90,7 @@ def test_a_step_depends_on_the_seed_and_the_step_alone_and_runs_in_bf16():
 @pytest.mark.parametrize("kind", ["munit", "unit"])
 def test_resumed_in_mid_schedule_it_ends_at_the_same_bits(kind, tmp_path, monkeypatch):
     view = view_in(tmp_path / "view")
-    train = {"steps": 4, "checkpoint_every": 2, "schedule": "cosine", "average_decay": 0.5}
+    train = {"steps": 4, "checkpoint_every": 2, "schedule": "cosine", "ema_decay": 0.5}
     undisturbed = trained(build(kind, **train), view)
     broken, checkpoints = build(kind, **train), Checkpoints(tmp_path / "checkpoints")
     step_of = broken.training_step

@@ -113,12 +113,12 @@ def test_interrupted_in_mid_schedule_and_resumed_equals_undisturbed(tmp_path):
     def state_of(recipe):
         return TrainingState(recipe, recipe.settings, torch.device("cpu"))
 
-    whole = state_of(build(BOTH, average_decay=0.5))
+    whole = state_of(build(BOTH, ema_decay=0.5))
     for step in range(8):
         if step == 3:  # the generator is due at 3
             whole.save(step, Checkpoints(tmp_path))
         whole.update(batches(step, both=True), step, "fp32")
-    resumed = state_of(build(BOTH, average_decay=0.5))
+    resumed = state_of(build(BOTH, ema_decay=0.5))
     for parameter in resumed.recipe.parameters():
         parameter.data.add_(1)
     for step in range(resumed.restore(Checkpoints(tmp_path)), 8):

@@ -167,7 +167,7 @@ def test_every_trainable_weight_belongs_to_one_optimizer(high_pass):
 
 
 def test_resumed_in_mid_schedule_it_ends_as_if_undisturbed():
-    options = {"average_decay": 0.9, "schedule": "linear", "diversity_steps": 4, "r1_every": 3, "steps": 6}
+    options = {"ema_decay": 0.9, "schedule": "linear", "diversity_steps": 4, "r1_every": 3, "steps": 6}
 
     def steps(state, from_, to):
         for step in range(from_, to):

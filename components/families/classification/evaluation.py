@@ -1,0 +1,66 @@
+"""Metrics of a served classifier: accuracy, calibration, confusion, of its own view and of linked ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from components.core.batch import Batch, Split, ViewFacts, pixels_of
+from components.core.recipe import Heatmap, Metric, Report
+from components.core.settings import RunSettings
+from components.core.strict import Strict
+from components.metrics.classification import summarise
+
+if TYPE_CHECKING:
+    from components.core.artifact import Artifact
+    from components.families.classification.served import Served
+
+LOWER_IS_BETTER = ("calibration_error", "negative_log_likelihood")
+
+
+class Settings(Strict):
+    """``split``: which images of the views are scored. ``calibration_bins``: of the expected calibration error."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    calibration_bins: int = Field(default=15, ge=1, le=100)
+
+
+def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
+    """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
+    classes = tuple(served.facts["classes"])
+    report = Report({}, group_names=classes)
+    for role, split in splits.items():
+        logits, labels = score(served, split)
+        truth = class_index(split.facts, classes)[labels]
+        found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
+        if role == "main":
+            report = replace(report, items=found.items, groups=truth)
+        prefix = "" if role == "main" else f"{role}."
+        for name, value in found.figures.items():
+            report.metrics[prefix + name] = Metric(value, "min" if name in LOWER_IS_BETTER else "max")
+        per_class = zip(classes, found.support, found.per_class, strict=True)
+        report.tables[prefix + "per_class"] = [{"class": c, "images": int(n), "accuracy": float(a)} for c, n, a in per_class]
+        report.pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
+    return report
+
+
+def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
+    """int64 [classes of the view] -> the classifier's class of the same name; ValueError if it has none."""
+    names = view.classes.get("label", ())
+    if unknown := [name for name in names if name not in classes]:
+        listed = ", ".join(unknown[:8]) + (", ..." if len(unknown) > 8 else "")
+        raise ValueError(f"view {view.name!r} has classes that the classifier was not trained on: {listed}")
+    return np.array([classes.index(name) for name in names], dtype=np.int64)
+
+
+def score(served: Served, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+    """(logits [N, K], labels [N]) of all batches, through the served code."""
+    logits, labels = [], []
+    for batch in batches:
+        logits.append(served.scores(pixels_of(batch))["logits"])
+        labels.append(batch["label"].numpy())
+    return np.concatenate(logits), np.concatenate(labels)

@@ -1,0 +1,196 @@
+"""What every family promises, whatever it learns: the runs of tiny.yaml, each put through the same tests."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from families.tiny import IMAGES, STEPS, TINY, Tiny, copied, scattered
+from workbench import ROOT, environment
+
+from components.core.artifact import Artifact
+from components.core.strict import SettingsError, resolve
+from components.families import RECIPES, evaluation
+from components.stages.assemble import initialise
+from components.stages.export.onnx_graph import CHECKED_BATCHES, answers, largest_differences, write_graph
+from components.stages.train.checkpoint import serialise
+from components.stages.train.processes import digest
+from components.stages.train.schedule import learning_rate_scale
+
+ACTS = [(family, setting) for family, entry in TINY.items() for setting in entry["acts"]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """family -> its tiny run."""
+    torch.set_num_threads(1)
+    return {family: Tiny(family, tmp_path_factory.mktemp(family)) for family in TINY}
+
+
+@pytest.fixture(params=TINY)
+def tiny(runs, request):
+    return runs[request.param]
+
+
+@pytest.fixture(scope="module")
+def trained(runs):
+    """family -> (final weights' digest, curves) of the entry as it is, trained once."""
+    found = {}
+
+    def of(family):
+        if family not in found:
+            recipe, curves = runs[family].train()
+            found[family] = digest(recipe.state_dict()), curves
+        return found[family]
+
+    return of
+
+
+def test_every_family_of_the_catalogue_is_here():
+    assert list(TINY) == list(RECIPES)
+
+
+def test_every_trainable_weight_belongs_to_exactly_one_optimizer(tiny):
+    recipe = tiny.build()
+    held = [id(p) for optimizer in recipe.optimizers.values() for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in recipe.parameters() if p.requires_grad)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tiny):
+    first, again, other = (digest(tiny.build(seed=seed).state_dict()) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL within one process: nothing may catch it and save."""
+
+
+def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tiny, trained, tmp_path):
+    seen = []
+
+    def dies_at_step_3(recipe, step):
+        seen.append(step)
+        if seen == [0, 1, 2, 3]:
+            raise Killed
+
+    with pytest.raises(Killed):
+        tiny.train(before=dies_at_step_3, checkpoints=tmp_path)
+    resumed, curves = tiny.train(before=dies_at_step_3, checkpoints=tmp_path)
+    assert seen == [0, 1, 2, 3, 2, 3]
+    assert (digest(resumed.state_dict()), curves) == trained(tiny.family)
+
+
+def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_training(tiny, trained):
+    recipe = tiny.build()
+    rates = {name: [group["lr"] for group in optimizer.param_groups] for name, optimizer in recipe.optimizers.items()}
+    seen, noise, now = {name: [] for name in recipe.optimizers}, [], []
+    for name, optimizer in recipe.optimizers.items():
+        optimizer.register_step_pre_hook(
+            lambda optimizer, *_, name=name: seen[name].append((now[-1], [group["lr"] for group in optimizer.param_groups]))
+        )
+
+    def note(recipe, step):
+        now.append(step)
+        noise.append(torch.get_rng_state().numpy().tobytes())
+        assert all(module.training for module in recipe.modules())
+
+    recipe, _ = tiny.train(recipe, before=note)
+    assert digest(recipe.state_dict()) == trained(tiny.family)[0], "watching changes nothing"
+    for name, updates in seen.items():
+        assert updates
+        for step, found in updates:
+            scale = learning_rate_scale(step, steps=STEPS, warmup=1, schedule="linear")
+            assert found == pytest.approx([rate * scale for rate in rates[name]], rel=1e-12)
+    assert len(set(noise)) == STEPS
+    flat, _ = tiny.train(schedule="constant", warmup=0)
+    assert digest(flat.state_dict()) != trained(tiny.family)[0]
+
+
+def test_the_saved_weights_are_the_moving_average_computed_by_hand(tiny):
+    recipe, seen = tiny.build(), []
+
+    def note(recipe, step):
+        seen.append({name: copied(network.state_dict()) for name, network in recipe.averaged.items()})
+
+    live, _ = tiny.train(ema_decay=None)  # the last update's weights, which nobody sees before they are averaged
+    recipe, _ = tiny.train(recipe, before=note)
+    seen.append({name: copied(network.state_dict()) for name, network in live.averaged.items()})
+    for name, network in recipe.averaged.items():
+        expected = seen[0][name]
+        weights = dict(network.named_parameters())
+        for step in range(STEPS):
+            after = seen[step + 1][name]
+            expected = {key: 0.5 * expected[key] + 0.5 * after[key] if key in weights else after[key] for key in after}
+        for key, tensor in network.state_dict().items():
+            torch.testing.assert_close(tensor, expected[key], rtol=1e-5, atol=1e-7)
+        assert any(not torch.equal(tensor, seen[-1][name][key]) for key, tensor in network.state_dict().items())
+
+
+def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
+    recipe = scattered(tiny.build()).eval()
+    for name, graph in recipe.exportable().graphs.items():
+        assert not any(module.training for module in graph.module.modules())
+        path = tmp_path / f"{name}.onnx"
+        write_graph(graph, tiny.batch(2), path)
+        found = largest_differences(list(answers(graph, path, [tiny.batch(count) for count in CHECKED_BATCHES], threads=1)))
+        assert set(found) == set(graph.outputs)
+        for output, difference in found.items():
+            assert difference <= graph.bounds.get(output, graph.bound), f"{name}: {output}"
+
+
+def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
+    first, second = scattered(tiny.build()), tiny.build(seed=1)
+    if not hasattr(first, "published"):
+        pytest.skip("the family still reads its links itself")
+    (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
+    links = dict.fromkeys(first.published, Artifact(tmp_path / "weights.pt", ""))
+    assert set(links) == {role for role in first.Roles["train"] if role.startswith("init")}
+    assert initialise(second, links) == []
+    assert digest(second.state_dict()) == digest(first.state_dict())
+
+
+@pytest.mark.parametrize("block", ["model", "train", "export", "evaluate"])
+def test_a_misspelt_setting_is_refused(tiny, block):
+    params = tiny.params()
+    classes = {"train": tiny.settings().train, "evaluate": evaluation(tiny.family).Settings}
+    known = getattr(classes.get(block), "model_fields", {})
+    wrong = f"{next(iter(known), 'setting')}s"
+    params["runs"]["tiny"][block] = params["runs"]["tiny"][block] | {wrong: 1}
+    with pytest.raises(SettingsError, match=rf"runs\.tiny\.{block}\.{wrong}: unknown key .*; allowed: "):
+        tiny.parse(params)
+
+
+@pytest.mark.parametrize(("family", "setting"), ACTS, ids=lambda value: value)
+def test_a_setting_acts(runs, trained, family, setting):
+    changes = TINY[family]["acts"][setting]
+    pair = changes if isinstance(changes, list) else [changes]
+    found = [digest(runs[family].train(**change)[0].state_dict()) for change in pair]
+    assert len({*found} if len(found) == 2 else {*found, trained(family)[0]}) == 2
+
+
+def test_every_setting_of_the_family_is_known_to_act(tiny):
+    fields = set(resolve(RECIPES, tiny.family, "recipe").Train.model_fields)
+    assert fields == set(tiny.entry["acts"]) | set(tiny.entry.get("idle", {}))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What one process and each of two find, by family."""
+    folder = tmp_path_factory.mktemp("together")
+    command = [sys.executable, str(ROOT / "tests/families/together.py"), str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("alone", "0", "1")]
+
+
+def test_two_processes_end_at_the_weights_of_one_with_noise_of_their_own(tiny, together):
+    alone, *both = (found[tiny.family] for found in together)
+    for found in both:
+        assert found["state"].keys() == alone["state"].keys()
+        for name, tensor in alone["state"].items():
+            torch.testing.assert_close(found["state"][name], tensor, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    assert len({tuple(found["noise"]) for found in both}) == 2
+    assert IMAGES and os.name

@@ -1,0 +1,127 @@
+"""The smallest run of every family, from tiny.yaml: its settings, views, recipe and a short training."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from workbench import toy_params, write_params, write_view
+
+from components.core.batch import Batch
+from components.core.recipe import Recipe
+from components.core.settings import RunSettings, Workspace
+from components.core.strict import read_yaml
+from components.stages.assemble import build_recipe
+from components.stages.augment.views import View, open_view
+from components.stages.train import loop
+from components.stages.train.checkpoint import Checkpoints
+
+TINY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("tiny.yaml"))
+STEPS = 4
+SHARED = {"seed": 0, "threads": 1, "precision": "fp32", "steps": STEPS, "warmup": 1, "schedule": "linear"}
+SHARED |= {"ema_decay": 0.5, "checkpoint_every": 2, "log_every": 3}
+IMAGES = 24
+
+Before = Callable[[Recipe, int], None]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """The run of ``family`` in ``folder``."""
+
+    family: str
+    folder: Path
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        return TINY[self.family]
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """role -> view, as the train stage opens them."""
+        columns = {"main": self.entry["view"]["columns"]}
+        columns |= {"second": self.entry["second"]} if "second" in self.entry else {}
+        return {role: self._view(role, chosen) for role, chosen in columns.items()}
+
+    def _view(self, role: str, columns: dict[str, list[str]]) -> View:
+        folder = self.folder / role
+        shape = (IMAGES, *2 * [self.entry["view"]["size"]], self.entry["view"]["channels"])
+        images = np.random.default_rng(len(role)).integers(0, 256, size=shape, dtype=np.uint8)
+        index = {name: np.arange(IMAGES) % len(classes) for name, classes in columns.items()}
+        write_view(folder, images=images, labels=index["label"], classes=tuple(columns["label"]))
+        facts = json.loads((folder / "view.json").read_text())
+        (folder / "view.json").write_text(json.dumps(facts | {"classes": columns}))
+        for split in facts["counts"]:
+            for name in columns:
+                np.save(folder / f"{split}.{name}.npy", index[name])
+        return open_view(folder)
+
+    def params(self, **train: Any) -> dict[str, Any]:
+        """The content of params.yaml; ``train`` changes the run's train block."""
+        params = toy_params()
+        run = params["runs"].pop("toy")
+        blocks = {"recipe": self.family, "view": "plain", "model": self.entry["model"]}
+        blocks |= {"train": SHARED | self.entry["train"] | train, "evaluate": self.entry.get("evaluate", {})}
+        return params | {"pipeline": {"runs": ["tiny"]}, "runs": {"tiny": run | blocks}, "links": {}}
+
+    def parse(self, params: dict[str, Any]) -> RunSettings:
+        """The run as the stages read it from params.yaml."""
+        write_params(self.folder, params)
+        return Workspace(self.folder).run("tiny")
+
+    def settings(self, **train: Any) -> RunSettings:
+        return self.parse(self.params(**train))
+
+    def build(self, **train: Any) -> Recipe:
+        """The recipe at step 0."""
+        return build_recipe(self.settings(**train), self.views, {})
+
+    def train(
+        self, recipe: Recipe | None = None, *, before: Before | None = None, checkpoints: Path | None = None, **train: Any
+    ) -> tuple[Recipe, bytes]:
+        """(the recipe, its curves) after a training; ``before`` is called at the beginning of each training step."""
+        recipe = recipe or self.build(**train)
+        step_of = recipe.training_step
+
+        def watched(batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+            if before:
+                before(recipe, step)
+            return step_of(batches, step)
+
+        recipe.training_step = watched  # type: ignore[method-assign]
+        settings = self.settings(**train).train
+        curves = loop.train(
+            recipe,
+            self.views,
+            settings,
+            device=torch.device("cpu"),
+            precision="fp32",
+            checkpoints=Checkpoints(checkpoints) if checkpoints else None,
+            log=lambda step, point: None,
+        )
+        return recipe, curves.to_csv()
+
+    def batch(self, count: int) -> Batch:
+        """The first ``count`` validation images."""
+        return next(iter(self.views["main"].batches("validation", count)))
+
+
+def scattered(recipe: Recipe, spread: float = 0.1) -> Recipe:
+    """The recipe with numbers added to all weights, so that no path is idle."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in recipe.parameters():  # type: ignore[attr-defined]
+            parameter.add_(spread * torch.randn(parameter.shape, generator=generator))
+    return recipe
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return copy.deepcopy(dict(state))

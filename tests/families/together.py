@@ -1,0 +1,51 @@
+"""``python together.py <folder>``: every family's tiny run in float64, first alone, then in two processes.
+
+Writes alone.pt, 0.pt and 1.pt: family -> final weights, and the random numbers that each step began with.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from families.tiny import TINY, Tiny
+
+PATIENCE = timedelta(seconds=120)  # for each other, on a busy machine
+
+
+def trained(folder):
+    found = {}
+    for family in TINY:
+        tiny, noise = Tiny(family, folder / family), []
+        tiny.folder.mkdir(parents=True)
+        recipe = tiny.build().double()
+        in_float32 = recipe.training_step
+
+        def in_float64(batches, step, in_float32=in_float32):
+            return in_float32({role: batch | {"image": batch["image"].double()} for role, batch in batches.items()}, step)
+
+        recipe.training_step = in_float64
+        tiny.train(recipe, before=lambda recipe, step, noise=noise: noise.append(torch.initial_seed()), steps=2)
+        found[family] = {"state": recipe.state_dict(), "noise": noise}
+    return found
+
+
+def main():
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    child = os.fork()  # before torch has done anything: a second import would cost more than all the rest
+    rank = 0 if child else 1
+    if rank == 0:
+        torch.save(trained(folder / "views.alone"), folder / "alone.pt")
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=PATIENCE)
+    torch.save(trained(folder / f"views.{rank}"), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+    if child:
+        _, status = os.waitpid(child, 0)
+        raise SystemExit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()
