@@ -191,6 +191,8 @@ def test_two_processes_end_at_the_weights_of_one_with_noise_of_their_own(tiny, t
     for found in both:
         assert found["state"].keys() == alone["state"].keys()
         for name, tensor in alone["state"].items():
-            torch.testing.assert_close(found["state"][name], tensor, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                found["state"][name], tensor, rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+            )
     assert len({tuple(found["noise"]) for found in both}) == 2
     assert IMAGES and os.name
