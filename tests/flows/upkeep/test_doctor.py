@@ -229,7 +229,7 @@ def test_results_that_no_cache_has_are_named_and_kept(done: Fake) -> None:
 
 def test_broken_check_is_a_finding_and_stops_no_other(new: Fake) -> None:
     write(settings.WORK / "published/a.json", "{")
-    found = examine(new.project(), {"broken": "flows.doctor.nowhere:check", "state": CHECKS["state"]})
+    found = examine(new.project(), {"broken": "flows.upkeep.nowhere:check", "state": CHECKS["state"]})
     assert [finding.what for finding in found] == ["the check of broken does not work", "broken note"]
 
 
