@@ -59,6 +59,15 @@ def to_pixels(image: Tensor) -> np.ndarray:
     return image.permute(0, 2, 3, 1).add(1.0).mul(127.5).round().to(torch.uint8).cpu().numpy()
 
 
+def pixels_of(batch: Batch) -> np.ndarray:
+    """The images of a batch as a server gets them: uint8 array [N, H, W, C].
+
+    Accepts both forms of ``image``: uint8 [N, H, W, C], which is returned as it is, and float32 [N, C, H, W] in [-1, 1].
+    """
+    image = batch["image"]
+    return image.cpu().numpy() if image.dtype == torch.uint8 else to_pixels(image)
+
+
 @dataclass(frozen=True)
 class ViewFacts:
     """What follows from the data: read from view.json, never from params.yaml.
