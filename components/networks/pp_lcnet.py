@@ -80,7 +80,7 @@ class PPLCNet(nn.Module):
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: int | tuple[int, int],
         channels: int,
         num_classes: int,
         scale: float = 1.0,
@@ -89,7 +89,7 @@ class PPLCNet(nn.Module):
         last_width: int = 1280,
     ):
         super().__init__()
-        assert min(image_size, channels, num_classes) >= 1
+        assert min(channels, num_classes) >= 1
         _check(scale, dropout, last_width)
         stem_stride, *stage_strides = _stride_pairs(strides)
         width = scaled(STEM_WIDTH, scale)
