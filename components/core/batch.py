@@ -86,11 +86,6 @@ def pixels_of(batch: Batch) -> np.ndarray:
     return image.cpu().numpy() if image.dtype == torch.uint8 else to_pixels(image)
 
 
-def pair(size: Any) -> tuple[int, int]:
-    """(height, width) of an ``image_size``, which is a side or [height, width]."""
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-
-
 @dataclass(frozen=True)
 class ViewFacts:
     """What follows from the data: read from view.json, never from params.yaml.
@@ -118,12 +113,12 @@ class ViewFacts:
     @property
     def height(self) -> int:
         """Pixels."""
-        return pair(self.image_size)[0]
+        return int(self.image_size if isinstance(self.image_size, int) else self.image_size[0])
 
     @property
     def width(self) -> int:
         """Pixels."""
-        return pair(self.image_size)[1]
+        return int(self.image_size if isinstance(self.image_size, int) else self.image_size[1])
 
 
 @dataclass(frozen=True)

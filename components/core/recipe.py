@@ -107,7 +107,10 @@ class Recipe(Protocol):
 
     ``averaged``: the networks whose moving average the loop keeps when ``train.average_decay`` is set, and the exports use.
     ``prefers_fp32``: the recipe's word for precision ``auto``. ``detects``: it is a classifier whose images can be told from
-    others; without it ``detection`` is never called. ``Train``, ``Export``, ``Evaluate``: its settings classes.
+    others; without it ``detection`` is never called.
+
+    ``takes_rectangles``: it takes views whose ``image_size`` is (height, width). A recipe without it is never given one: its
+    ``image_size`` is an int. ``Train``, ``Export``, ``Evaluate``: its settings classes.
     ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any

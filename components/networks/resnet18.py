@@ -41,6 +41,7 @@ class ResNet18(nn.Module):
     ``width`` (>= 1): channels of the first stage; the stages have 1, 2, 4 and 8 times as many, features F = 8 * width.
     """
 
+    takes_rectangles: ClassVar[bool] = True
     prefers_fp32: ClassVar[bool] = False
 
     def __init__(self, *, image_size: int | tuple[int, int], channels: int, num_classes: int, width: int = 64):

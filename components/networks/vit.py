@@ -86,6 +86,7 @@ class ViT(nn.Module):
     2016, arXiv 1603.09382), rising linearly from 0 in the first block to p in the last.
     """
 
+    takes_rectangles: ClassVar[bool] = True
     prefers_fp32: ClassVar[bool] = False
 
     def __init__(

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from components.core.batch import Batch, Split, Stream, ViewFacts, to_pixels
+from components.core.batch import Batch, Split, Stream, ViewFacts, pixels_of
 from components.core.recipe import Detection, Exportable, Graph, Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.core.step import optimize
@@ -77,6 +77,7 @@ class Classification(nn.Module):
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
     Train, Export, Evaluate = TrainSettings, ExportSettings, EvaluateSettings
     detects = True
+    takes_rectangles = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     prefers_fp32: bool
@@ -116,12 +117,12 @@ class Classification(nn.Module):
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
     def exportable(self) -> Exportable:
-        size, channels = self.view.image_size, self.view.channels
+        view = self.view
         return Exportable(
             graphs={"model": Graph(self.classifier, lambda batch: {"image": batch["image"]}, ("logits", "features"))},
-            facts={"image_size": size, "channels": channels, "classes": list(self.view.classes["label"])},
+            facts={"image_size": view.image_size, "channels": view.channels, "classes": list(view.classes["label"])},
             signature={
-                "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, size, size, channels]}],
+                "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, view.height, view.width, view.channels]}],
                 "outputs": [
                     {"name": "label", "dtype": "int64", "shape": [-1]},
                     {"name": "probability", "dtype": "float32", "shape": [-1]},
@@ -129,7 +130,7 @@ class Classification(nn.Module):
                 ],
                 "params": [],
             },
-            example=lambda batch: {"image": to_pixels(batch["image"])},
+            example=lambda batch: {"image": pixels_of(batch)},
         )
 
     def detection(self) -> Detection:
@@ -210,6 +211,6 @@ def score(served: Any, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray
     """(logits [N, K], labels [N]) of all batches, through the served code."""
     logits, labels = [], []
     for batch in batches:
-        logits.append(served.scores(to_pixels(batch["image"]))["logits"])
+        logits.append(served.scores(pixels_of(batch))["logits"])
         labels.append(batch["label"].numpy())
     return np.concatenate(logits), np.concatenate(labels)

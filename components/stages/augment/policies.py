@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -115,13 +116,14 @@ class ViewSettings(Strict):
     @property
     def shown(self) -> tuple[int, int]:
         """(height, width) of an image in a batch."""
-        return _pair(self.image_size)
+        return pair(self.image_size)
 
     @property
     def stored(self) -> tuple[int, int]:
         """(height, width) of an image on disk."""
-        return _pair(self.image_size if self.stored_size is None else self.stored_size)
+        return pair(self.image_size if self.stored_size is None else self.stored_size)
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a size that is a side or [height, width]."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -1,6 +1,6 @@
 """A view's arrays on disk, written chunk by chunk; digest and statistics are taken on the way.
 
-Per split: ``image`` uint8 [N, H, W, C] of ``stored_size``, and a file int64 [N] per column. If the view has them: ``image_mask``
+Per split: ``image`` uint8 [N, H, W, C] of ``stored_size``; a file int64 [N] per column. If the view has them: ``image_mask``
 bool [N, H, W]; ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M]; ``labels`` float32 [N, K];
 ``text``, the captions as JSON, and their ``tokens`` uint8 [captions, T] with ``token_start`` int64 [N + 1]: image i has those
 from token_start[i] to token_start[i + 1] - 1.
