@@ -145,9 +145,9 @@ def test_groups_stay_whole_and_the_share_of_images_is_near():
 
 
 def test_few_large_groups_come_as_near_as_they_can():
-    found, groups = grouped([40, 30, 30], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 50)
+    found, _ = grouped([40, 30, 30], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 50)
     assert len(found["test"]) == 30
-    found, groups = grouped([50], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 25)
+    found, _ = grouped([50], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 25)
     assert len(found["test"]) == 0, "the only group is left to train on"
 
 

@@ -189,3 +189,14 @@ def test_a_variant_may_be_repeated_in_numbers_and_ti_is_the_default() -> None:
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (named, default)]
     assert shapes[0] == shapes[1]
     assert default.blocks[0].attn.heads == 3
+
+
+def test_positions_of_a_rectangle_are_rows_by_columns():
+    giver = ViT(image_size=16, channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
+    taker = ViT(image_size=(8, 24), channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
+    notes = taker.load_published(giver.state_dict())
+    assert taker.pos_embed.shape[1] == 1 + 2 * 6
+    assert "the file has 16 patches, this view 12: interpolated" in notes[-1]
+    assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, (2, 6)))
+    with pytest.raises(ValueError, match=r"patch: 4 does not divide the image size \(8, 22\); allowed: 1, 2"):
+        ViT(image_size=(8, 22), channels=1, num_classes=2, patch=4)

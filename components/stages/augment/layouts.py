@@ -85,7 +85,7 @@ def _check_columns(raw: RawSplit, classes: Classes, where: str) -> None:
 
 
 def _read_columns(folder: Path, entry: dict[str, Any], own: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The columns of an entry: all its keys but the layout's ``own`` ones and those of annotations. No batch key is a column."""
+    """The columns of an entry: all its keys but the layout's ``own`` ones and those of annotations."""
     names = [name for name in entry if name not in (*own, *ANNOTATIONS)]
     if reserved := sorted({"image", "image_mask", "tokens", "box_mask"} & set(names)):
         raise ValueError(f"{folder}/dataset.json: {reserved[0]!r} cannot be a column: it is a key of the batch contract")

@@ -2,7 +2,7 @@
 
 ``file``: the image, relative to the folder (required); ``split``: train, validation or test; ``caption``: a caption; a file may
 stand in several rows, one per caption, with the same values in all other columns; ``labels``: several classes per image,
-separated by "|", empty for none. Every other column (``label``, ``domain``, ``group``, any name) holds a class name in each row.
+separated by "|", empty for none. Every other column (``label``, ``domain``, ``group``, any name) holds class names.
 
 Boxes: a JSON file in COCO's form: ``images`` (id, file_name, width, height), ``categories`` (id, name) and ``annotations``
 (image_id, category_id, bbox = [x, y, w, h] in pixels). Annotations with ``iscrowd`` 1 are left out.
