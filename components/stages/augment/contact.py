@@ -50,7 +50,10 @@ def contact_sheet(
     grey = "grey" if facts.channels == 1 else "RGB"
     counts = ", ".join(f"{split} {count}" for split, count in facts.counts.items())
     title = f"{facts.name}: {facts.height} x {facts.width} {grey}, {counts}"
-    shown = centre_crop(arrays, (facts.height, facts.width), augmenter.limits if augmenter else None)
+    size = (facts.height, facts.width)
+    if arrays["image"].shape[1:3] != size:
+        original = f"centre of the {original}"
+    shown = centre_crop(arrays, size, augmenter.limits if augmenter else None)
     tiles = _tiles(shown)
     if augmenter is None:
         across = 1 if beside else COLUMNS

@@ -125,7 +125,7 @@ def _write_contact(
     lines = augmenter is not None or set(words) > {data.primary}
     shown = rows[pick(labels[rows], lines)]
     arrays = {name: array[shown] for name, array in table.arrays.items()}
-    beside = [", ".join(word(row) for word in words.values()) for row in shown] if lines else None
+    beside = [", ".join(filter(None, (word(row) for word in words.values()))) for row in shown] if lines else None
     write_atomically(folder / "contact.png", contact_sheet(facts, arrays, beside, augmenter, seed, corrupted=corrupted))
 
 
