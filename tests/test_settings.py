@@ -234,6 +234,24 @@ def test_a_judge_is_a_classifier_of_images_of_the_same_shape(workspace, artifact
         check_run(Workspace(changed.folder), "translator")
 
 
+def test_a_rectangular_view_is_for_those_who_take_it(workspace):
+    changed = workspace("views.plain.image_size", [8, 16])
+    check_run(changed, "net")
+    raw = read_yaml(changed.folder / "params.yaml")
+    raw["runs"]["net"]["model"] = {"name": "unet_classifier"}
+    write_params(changed.folder, raw)
+    with pytest.raises(SettingsError, match=r"views\.plain\.image_size: \[8, 16\] is not allowed: UNetClassifier takes square"):
+        check_run(Workspace(changed.folder), "net")
+    train = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 5, "batch_size": 10, "learning_rate": 1e-3}
+    model = {"name": "stargan", "width": 4, "blocks": 1, "discriminator_width": 4}
+    raw["runs"]["net"] |= {"recipe": "stargan", "model": model, "train": train}
+    write_params(changed.folder, raw)
+    with pytest.raises(
+        SettingsError, match=r"views\.plain\.image_size: \[8, 16\] is not allowed: StarGAN\w* takes square images"
+    ):
+        check_run(Workspace(changed.folder), "net")
+
+
 def test_a_role_is_taken_once(workspace):
     link = {"run": "net", "stage": "train", "role": "init", "from": "weights.pt"}
     with pytest.raises(SettingsError, match=r"links\.b: the role 'init' of run 'net' is taken by links\.a"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,38 +15,56 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Key:
-    """One batch key: dtype, shape (letters are sizes that must agree across keys), range or meaning, and who writes it."""
+    """One batch key: dtype, shape (letters are sizes that must agree across keys), range or meaning."""
 
     dtype: torch.dtype
     shape: str
     doc: str
 
 
+# Each key is there if the view has it (``components.stages.augment.write``); the loader and ``View.batches`` give it.
 KEYS: dict[str, Key] = {
-    "image": Key(torch.float32, "N C H W", "pixels in [-1, 1]; written by augment.views"),
-    "image_mask": Key(torch.bool, "N H W", "True where the image is, where images are padded; written by augment.views"),
-    "label": Key(torch.int64, "N", "class index; written by augment.views"),
-    "domain": Key(torch.int64, "N", "domain index; written by augment.views"),
-    "boxes": Key(torch.float32, "N M 4", "(cx, cy, w, h), relative to the image; written by augment.views"),
-    "box_mask": Key(torch.bool, "N M", "True where a box is; written by augment.views"),
-    "tokens": Key(torch.int64, "N T", "token indices of a caption; written by the recipe's tokeniser"),
+    "image": Key(torch.float32, "N C H W", "pixels in [-1, 1]; in an evaluation uint8 [N, H, W, C]"),
+    "image_mask": Key(torch.bool, "N H W", "True where the picture is, False where it was padded (fit: pad)"),
+    "label": Key(torch.int64, "N", "class index"),
+    "labels": Key(torch.float32, "N K", "several classes per image: the degree, 0 to 1, to which each of K applies"),
+    "domain": Key(torch.int64, "N", "domain index"),
+    "boxes": Key(torch.float32, "N M 4", "(cx, cy, w, h) relative to the image; the first boxes are real, the rest 0"),
+    "box_label": Key(torch.int64, "N M", "class index of each box; 0 where there is none"),
+    "box_mask": Key(torch.bool, "N M", "True where a box is"),
+    "tokens": Key(torch.int64, "N T", "one caption per image: its UTF-8 bytes, then zeros"),
 }
+COLUMN = Key(torch.int64, "N", "class index of a further column")
+PIXELS = Key(torch.uint8, "N H W C", "pixels as a server gets them, 0 to 255")
 
 
-def check(batch: Batch) -> None:
-    """Raise ValueError where ``batch`` breaks the contract: unknown key, dtype, rank, or sizes that do not agree."""
+def check(batch: Batch, columns: Collection[str] = ()) -> None:
+    """Raise ValueError if ``batch`` breaks the contract: an unknown key, a dtype, a rank, or sizes that disagree between keys.
+
+    ``columns``: names of further columns, int64 [N], that the stream asked for.
+    """
     sizes: dict[str, int] = {}
     for name, tensor in batch.items():
-        if name not in KEYS:
-            raise ValueError(f"batch key {name!r} is not in the contract; allowed: {', '.join(KEYS)}")
-        key = KEYS[name]
+        key = _key(name, tensor, columns)
         letters = key.shape.split()
         if tensor.dtype != key.dtype or tensor.dim() != len(letters):
             found = f"{tensor.dtype} {tuple(tensor.shape)}"
             raise ValueError(f"batch[{name!r}] is {found}, the contract says {key.dtype} [{key.shape}]")
         for letter, size in zip(letters, tensor.shape, strict=True):
-            if not letter.isdigit() and sizes.setdefault(letter, size) != size:
+            if letter.isdigit() and size != int(letter):
+                raise ValueError(f"batch[{name!r}] is {tuple(tensor.shape)}, the contract says [{key.shape}]")
+            if sizes.setdefault(letter, size) != size:
                 raise ValueError(f"batch[{name!r}] has {letter}={size}, another key has {letter}={sizes[letter]}")
+
+
+def _key(name: str, tensor: Tensor, columns: Collection[str]) -> Key:
+    if name == "image" and tensor.dtype == torch.uint8:
+        return PIXELS
+    if name in KEYS:
+        return KEYS[name]
+    if name in columns:
+        return COLUMN
+    raise ValueError(f"batch key {name!r} is not in the contract; allowed: {', '.join([*KEYS, *columns])}")
 
 
 def to_unit_range(pixels: Tensor) -> Tensor:
@@ -72,23 +90,43 @@ def pixels_of(batch: Batch) -> np.ndarray:
 class ViewFacts:
     """What follows from the data: read from view.json, never from params.yaml.
 
-    ``classes``: label column -> names in index order ("label" and any other, such as "font"); ``mean`` and ``std`` a channel,
-    of the training images in [-1, 1]; ``counts``: split -> number of images; ``digest``: SHA-256 of the arrays.
+    ``image_size``: the side of square images as an int; (height, width) of others, which only recipes that set
+    ``takes_rectangles`` are given. It is the size in a batch; a view may store larger images.
+    ``classes``: column -> names in index order ("label", "domain", any other such as "font"; "labels" and "box_label" too);
+    ``mean`` and ``std``: per channel, of the training images in [-1, 1]; ``counts``: split -> number of images; ``digest``:
+    SHA-256 of the arrays. ``max_boxes``: M of the batch contract, 0 if the view has no boxes; ``context_length``: T, 0 if it
+    has no tokens; ``masked``: it has ``image_mask``.
     """
 
     name: str
-    image_size: int
+    image_size: Any
     channels: int
     classes: dict[str, tuple[str, ...]]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     counts: dict[str, int]
     digest: str
+    max_boxes: int = 0
+    context_length: int = 0
+    masked: bool = False
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return int(self.image_size if isinstance(self.image_size, int) else self.image_size[0])
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return int(self.image_size if isinstance(self.image_size, int) else self.image_size[1])
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split of a view in its order, without augmentation: what an evaluation goes through. Iterate it once."""
+    """A split of a view in its order, without augmentation: what an evaluation goes through. Iterate it once.
+
+    The evaluate stage gives ``image`` as a server gets it, uint8 [N, H, W, C]: read it with ``pixels_of``.
+    """
 
     facts: ViewFacts
     batches: Iterable[Batch]
@@ -102,7 +140,8 @@ class Stream:
     """How a recipe asks for batches: ``view`` is a role ("main", or the role of a train link to a view).
 
     ``batch_size`` counts images of the global batch, over all processes. ``sampler``: "shuffle" goes through a new permutation
-    every epoch and drops nothing; "balanced" draws the classes of the column ``by`` equally often.
+    every epoch and drops nothing; "balanced" draws the classes of the column ``by`` equally often. ``columns``: further columns
+    of the view that the batches hold under their own names, int64 [N].
     """
 
     view: str
@@ -110,3 +149,4 @@ class Stream:
     sampler: Literal["shuffle", "balanced"] = "shuffle"
     by: str = "label"
     split: str = "train"
+    columns: tuple[str, ...] = ()

@@ -138,6 +138,7 @@ class Recipe(Module, Protocol):
     ``averaged``: the networks whose moving average the loop keeps if ``train.ema_decay`` is set, and the exports use.
     ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> what starts from them.
     ``prefers_fp32``: the precision that ``auto`` takes. ``detects``: it is a classifier and has ``detection``.
+    ``takes_rectangles``: it takes views whose ``image_size`` is (height, width); without it ``image_size`` is always an int.
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the run behind a link. ``build_network`` (settings, image_size, channels,

@@ -41,11 +41,12 @@ class ResNet18(nn.Module):
     ``width`` (>= 1): channels of the first stage; the stages have 1, 2, 4 and 8 times as many, features F = 8 * width.
     """
 
+    takes_rectangles: ClassVar[bool] = True
     prefers_fp32: ClassVar[bool] = False
 
-    def __init__(self, *, image_size: int, channels: int, num_classes: int, width: int = 64):
+    def __init__(self, *, image_size: int | tuple[int, int], channels: int, num_classes: int, width: int = 64):
         super().__init__()
-        assert min(image_size, channels, num_classes) >= 1
+        assert min(channels, num_classes) >= 1
         if width < 1:
             raise ValueError(f"width: {width} is not allowed: at least 1")
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)

@@ -80,18 +80,19 @@ class ViT(nn.Module):
     """Image classifier on the class token.
 
     ``variant`` names width, depth and heads; without it they are free, and those not given are Ti's. ``patch``: side of a
-    patch in pixels, divides the image size (published: 16 for 224 px; 4 suits 32 px). ``mlp_ratio``: hidden width / width.
+    patch in pixels, divides height and width (published: 16 for 224 px; 4 suits 32 px). ``mlp_ratio``: hidden width / width.
     ``activation``: "gelu_tanh" for the authors' JAX weights, "gelu" (exact) for timm's. ``dropout`` (0 <= p < 1): after every
     dense layer but qkv, and after the positions (appendix B.1). ``drop_path`` (0 <= p < 1): stochastic depth (Huang et al.
     2016, arXiv 1603.09382), rising linearly from 0 in the first block to p in the last.
     """
 
+    takes_rectangles: ClassVar[bool] = True
     prefers_fp32: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
-        image_size: int,
+        image_size: int | tuple[int, int],
         channels: int,
         num_classes: int,
         variant: Literal["Ti", "S", "B", "L"] | None = None,
@@ -105,17 +106,20 @@ class ViT(nn.Module):
         drop_path: float = 0.0,
     ):
         super().__init__()
-        assert min(image_size, channels, num_classes) >= 1
+        height, width_in = (image_size, image_size) if isinstance(image_size, int) else image_size
+        assert min(height, width_in, channels, num_classes) >= 1
         _check_rates(dropout=dropout, drop_path=drop_path)
         _check_choice("activation", activation, APPROXIMATION)
         width, depth, heads = _sizes(variant, width, depth, heads, mlp_ratio)
-        if patch < 1 or image_size % patch:
-            raise ValueError(f"patch: {patch} does not divide the image size {image_size}; allowed: {_divisors(image_size)}")
+        if patch < 1 or height % patch or width_in % patch:
+            allowed = _divisors(math.gcd(height, width_in))
+            raise ValueError(f"patch: {patch} does not divide the image size {image_size}; allowed: {allowed}")
+        self.grid = (height // patch, width_in // patch)  # patches: rows, columns
         hidden = int(width * mlp_ratio)
         rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         self.patch_embed = PatchEmbedding(channels, width, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.empty(1, 1 + (image_size // patch) ** 2, width))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + math.prod(self.grid), width))
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, hidden, activation, dropout, drop_path=rate) for rate in rates))
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -123,14 +127,14 @@ class ViT(nn.Module):
         _initialise(self)
 
     def features(self, image: Tensor) -> Tensor:
-        """float32 [N, C, image_size, image_size], standardised -> [N, width], the class token after the last norm (eq. 4)."""
+        """float32 [N, C, H, W], standardised -> [N, width], the class token after the last norm (eq. 4)."""
         token = self.cls_token.expand(image.shape[0], -1, -1)  # not len(): the ONNX exporter would fix the batch size
         tokens = torch.cat([token, self.patch_embed(image)], dim=1)
         tokens = self.blocks(self.dropout(tokens + self.pos_embed))
         return self.norm(tokens[:, 0])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 [N, C, image_size, image_size], standardised -> (logits [N, K], features [N, F])."""
+        """float32 [N, C, H, W], standardised -> (logits [N, K], features [N, F])."""
         features = self.features(image)
         return self.head(features), features
 
@@ -148,7 +152,7 @@ class ViT(nn.Module):
         state, notes = fit_head(self, self.from_published(state))
         positions, own = state.get("pos_embed", self.pos_embed), self.pos_embed.shape[1]
         if positions.dim() == 3 and positions.shape[1] != own:
-            state["pos_embed"] = interpolate_positions(positions, math.isqrt(own - 1))
+            state["pos_embed"] = interpolate_positions(positions, self.grid)
             notes.append(f"pos_embed: the file has {positions.shape[1] - 1} patches, this view {own - 1}: interpolated")
         load_fitting(self, state)
         return notes
@@ -162,8 +166,8 @@ def stochastic_depth(branch: Tensor, rate: float, training: bool) -> Tensor:
     return branch * keep / (1 - rate)
 
 
-def interpolate_positions(positions: Tensor, side: int) -> Tensor:
-    """[1, 1 + n * n, D] -> [1, 1 + side * side, D]: bicubic on the patch grid (section 3.2), the class token's stays.
+def interpolate_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
+    """[1, 1 + n * n, D] -> [1, 1 + rows * columns, D]: bicubic on the patch grid (section 3.2), the class token's stays.
 
     Anti-aliased where the grid shrinks, as in timm. ValueError where the rows after the first are no square grid.
     """
@@ -171,9 +175,9 @@ def interpolate_positions(positions: Tensor, side: int) -> Tensor:
     old = math.isqrt(patches.shape[1])
     if old * old != patches.shape[1] or old == 0:
         raise ValueError(f"pos_embed: {positions.shape[1]} positions are not a class token and a square grid of patches")
-    grid = patches.float().unflatten(1, (old, old)).permute(0, 3, 1, 2)  # [1, D, n, n]
-    grid = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True)
-    return torch.cat([token, grid.flatten(2).transpose(1, 2).to(token.dtype)], dim=1)
+    square = patches.float().unflatten(1, (old, old)).permute(0, 3, 1, 2)  # [1, D, n, n]
+    resized = F.interpolate(square, size=grid, mode="bicubic", antialias=True)  # [1, D, rows, columns]
+    return torch.cat([token, resized.flatten(2).transpose(1, 2).to(token.dtype)], dim=1)
 
 
 def _sizes(

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 
-def as_pixels(image: Any, image_size: int, channels: int, name: str = "image") -> np.ndarray:
-    """``image`` as uint8 [N, image_size, image_size, channels]; ``name``: what the input is called."""
+def as_pixels(image: Any, image_size: int | Sequence[int], channels: int, name: str = "image") -> np.ndarray:
+    """``image`` as uint8 [N, H, W, channels]; ``image_size``: a side or (height, width); ``name``: what the input is called."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     array = np.asarray(image)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: numbers (uint8) are expected, found {array.dtype}")
-    if array.ndim != 4 or array.shape[1:] != (image_size, image_size, channels):
-        raise ValueError(f"{name}: the shape must be [N, {image_size}, {image_size}, {channels}], found {list(array.shape)}")
+    if array.ndim != 4 or array.shape[1:] != (height, width, channels):
+        raise ValueError(f"{name}: the shape must be [N, {height}, {width}, {channels}], found {list(array.shape)}")
     if array.dtype == np.uint8:
         return array
     if not np.all((array >= 0) & (array <= 255) & (array == np.floor(array))):  # NaN fails too

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.core.artifact import Artifact, follow_links
 from components.core.recipe import Recipe
 from components.core.runtime import mix
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import resolve
+from components.core.strict import SettingsError, resolve
 
 if TYPE_CHECKING:
     from components.stages.augment.views import View
@@ -29,11 +29,19 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
     from components.families import RECIPES
 
     cls: type[Recipe] = resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe")
+    for view in views.values():
+        refuse_rectangle(cls, view.facts.image_size, f"runs.{settings.name}: the image_size of view {view.facts.name!r}")
     torch.manual_seed(mix(settings.train.seed, "weights"))
     try:
         return cls.build(settings, {role: view.facts for role, view in views.items()}, links)
     except ValueError as error:
         raise ValueError(f"runs.{settings.name}: {error}") from error
+
+
+def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:
+    """ValueError for an ``image_size`` of (height, width) if the recipe or network ``taker`` takes square images only."""
+    if not isinstance(image_size, int) and not getattr(taker, "takes_rectangles", False):
+        raise SettingsError(f"{key}: {list(image_size)} is not allowed: {taker.__name__} takes square images only")
 
 
 def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from components.core.references import check_links
 from components.core.settings import ModelSettings, RunSettings, Workspace
 from components.core.strict import SettingsError, Strict, resolve
+from components.stages.assemble import refuse_rectangle
 from components.stages.link.wire import STAGES
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
@@ -22,7 +23,7 @@ LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average m
 
 def check_view(workspace: Workspace, name: str) -> None:
     """Parse the view's block and build its augmentation policy, as the augment stage will."""
-    from components.stages.augment.policies import validate_policy
+    from components.stages.augment.validate import validate_policy
 
     validate_policy(name, workspace.view(name))
 
@@ -39,6 +40,7 @@ def check_run(workspace: Workspace, name: str) -> None:
     if "init" not in workspace.links(name, "train"):
         check_average(run)
     check_judges(workspace, run)
+    check_rectangles(workspace, run, recipe)
     check_recipe(workspace, run, recipe)
 
 
@@ -62,7 +64,7 @@ def check_detection(workspace: Workspace, run: RunSettings, detects: bool) -> No
 
 def check_fits(key: str, view: Any, own: Any) -> None:
     """The network takes images of the view."""
-    found, wanted = (f"{v.image_size} x {v.image_size} x {v.channels}" for v in (view, own))
+    found, wanted = (" x ".join(map(str, (*v.shown, v.channels))) for v in (view, own))
     if found != wanted:
         raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
 
@@ -90,6 +92,22 @@ def check_judges(workspace: Workspace, run: RunSettings) -> None:
             allowed = f"the export of a run of {' or '.join(CLASSIFIERS)}"
             raise SettingsError(f"links.{name}.from: {link.artifact!r} is not allowed: a judge is {allowed}")
         check_fits(f"links.{name}.from", workspace.view(judge.view), workspace.view(run.view))
+
+
+def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
+    """The run's views are square, unless the recipe (and the network, if the recipe takes any) takes rectangles."""
+    from components.networks import MODELS
+
+    takes = (
+        [recipe]
+        if hasattr(recipe, "build_network")
+        else [recipe, resolve(MODELS, run.model.name, f"runs.{run.name}.model.name")]
+    )
+    links = [link.artifact for link in workspace.params.links.values() if link.run == run.name]
+    linked = [artifact.removeprefix("outputs/views/") for artifact in links if artifact.startswith("outputs/views/")]
+    for name in (run.view, *linked):
+        for taker in takes:
+            refuse_rectangle(taker, workspace.view(name).image_size, f"views.{name}.image_size")
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:

@@ -12,6 +12,7 @@ from components.core.strict import parse
 from components.stages.augment.policies import ViewSettings
 from components.stages.augment.prepare import make_view
 from components.stages.augment.views import open_view
+from components.stages.fetch.dataset_files import write_arrays, write_index
 
 
 @pytest.fixture
@@ -50,6 +51,60 @@ def noise_out(arrays_out):
         for split, rows in (cuts or {"all": slice(None)}).items():
             splits[split]["text"] = [f"picture {i}" for i in place[rows]]
         return arrays_out(splits, {"label": list("abc"), "font": ["f0", "f1", "f2", "f3"]}, folder)
+
+    return write
+
+
+def rectangles(count=24):
+    """Noise below 100 with a rectangle of 220 in each: image uint8 [N, 24, 24], boxes [N, 4], relative (cx, cy, w, h)."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 100, (count, 24, 24), dtype=np.uint8)
+    low = rng.integers(0, 14, (count, 2))
+    size = rng.integers(4, 11, (count, 2))
+    for picture, (x, y), (w, h) in zip(image, low, size, strict=True):
+        picture[y : y + h, x : x + w] = 220
+    return image, np.concatenate([low + size / 2, size], axis=1) / 24
+
+
+@pytest.fixture
+def annotated(tmp_path):
+    """A dataset with every kind of annotation; returns its folder."""
+
+    def write(folder="dataset", change=None):
+        image, centres = rectangles()
+        count = len(image)
+        boxes = [(row[None], [index % 2]) for index, row in enumerate(centres)]
+        boxes[3] = (np.zeros((0, 4)), [])  # a picture without boxes ...
+        boxes[5] = (np.concatenate([boxes[5][0]] * 3), [0, 1, 0])  # ... and one with three
+        values = {
+            "columns": {
+                "image": image,
+                "label": np.arange(count) % 2,
+                "group": np.arange(count) // 3,
+                "domain": np.arange(count) // 2 % 2,
+                "font": np.arange(count) % 4,
+            },
+            "text": [[f"picture {i}", f"square {i}", "öß"][: 1 + i % 3] for i in range(count)],
+            "labels": (np.arange(count)[:, None] >> np.arange(3) & 1).astype(np.float32),
+            "boxes": boxes,
+        }
+        if change:
+            change(values)
+        (tmp_path / folder).mkdir()
+        entry = write_arrays(
+            tmp_path / folder, "all", values["columns"], values["text"], labels=values["labels"], boxes=values["boxes"]
+        )
+        groups = [f"page {i}" for i in range(8)]
+        classes = {
+            "label": ["a", "b"],
+            "group": groups,
+            "domain": ["by hand", "printed"],
+            "font": list("wxyz"),
+            "labels": ["red", "green", "blue"],
+            "box_label": ["left", "right"],
+        }
+        write_index(tmp_path / folder, "arrays", {"all": entry}, classes)
+        return tmp_path / folder
 
     return write
 

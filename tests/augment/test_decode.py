@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from components.stages.augment.binary import read_cifar10, read_idx
-from components.stages.augment.decode import decode_array, decode_file
+from components.stages.augment.decode import decode, decode_file
 from components.stages.augment.policies import ViewSettings
 
 
@@ -52,11 +52,11 @@ def test_fit_crops_pads_or_stretches():
     pixels = np.zeros((16, 32), np.uint8)
     pixels[:, :8] = 255  # the left quarter is outside the centre square
     image = Image.fromarray(pixels)
-    assert decode_array(np.asarray(image), settings(channels=1, fit="crop")).max() == 0
-    stretched = decode_array(pixels, settings(channels=1, fit="stretch"))[..., 0]
+    assert decode(np.asarray(image), settings(channels=1, fit="crop"))[0].max() == 0
+    stretched = decode(pixels, settings(channels=1, fit="stretch"))[0][..., 0]
     assert stretched[:, :3].min() > 200
     assert stretched[:, 6:].max() < 50
-    padded = decode_array(pixels, settings(channels=1, fit="pad", pad_value=77))[..., 0]
+    padded = decode(pixels, settings(channels=1, fit="pad", pad_value=77))[0][..., 0]
     assert set(np.unique(padded[:4])) == {77} == set(np.unique(padded[12:]))
     assert padded[4:12, :3].min() > 200
 
@@ -64,7 +64,7 @@ def test_fit_crops_pads_or_stretches():
 def test_shrinking_is_antialiased_and_the_same_size_is_exact():
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255  # nearest would give all black or all white
-    assert np.abs(decode_array(stripes, settings(channels=1)).astype(int) - 127)[:, 2:-2].max() < 5
+    assert np.abs(decode(stripes, settings(channels=1))[0].astype(int) - 127)[:, 2:-2].max() < 5
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     np.testing.assert_array_equal(decode_file(file_of(Image.fromarray(noise)), settings()), noise)
 

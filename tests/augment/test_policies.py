@@ -7,7 +7,8 @@ import pytest
 
 from components.core.settings import ROOT
 from components.core.strict import SettingsError, parse
-from components.stages.augment.policies import ViewSettings, validate_policy
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.validate import validate_policy
 
 
 def check(*augment, **block):

@@ -109,3 +109,57 @@ def test_leaks_are_found_in_the_split_that_gives_way():
     digests = digests_of([0, 1, 2, 3, 1, 5, 5, 0])
     splits = {"train": np.array([0, 1, 2, 3]), "validation": np.array([4, 5]), "test": np.array([6, 7])}
     assert find_leaks(splits, digests) == {"validation": {5: 6}, "train": {0: 7, 1: 4}}
+
+
+def grouped(sizes, settings, labels=None, seed=0):
+    """Groups of these sizes, named g0, g1, ...: the splits and the group of each row."""
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = groups % 2 if labels is None else np.asarray(labels)
+    columns = {"label": (labels, ("a", "b")), "page": (groups, tuple(f"g{i}" for i in range(len(sizes))))}
+    found = make_splits(
+        {"all": np.arange(len(groups))},
+        settings,
+        digests=digests_of(range(len(groups))),
+        columns=columns,
+        primary="label",
+        seed=seed,
+        key="views.v.split",
+    )
+    return found, groups
+
+
+def test_groups_stay_whole_and_the_share_of_images_is_near():
+    sizes = np.random.default_rng(0).integers(1, 30, 60)
+    settings = Splits(by="group", column="page", validation=0.15, test=0.2)
+    found, groups = grouped(sizes, settings)
+    sides = [set(groups[rows].tolist()) for rows in found.values()]
+    assert all(not a & b for i, a in enumerate(sides) for b in sides[:i])
+    assert sorted(np.concatenate(list(found.values()))) == list(range(len(groups)))
+    total = len(groups)
+    assert abs(len(found["test"]) / total - 0.2) < 0.01
+    assert abs(len(found["validation"]) / total - 0.15) < 0.01
+    again, _ = grouped(sizes, settings)
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+    other, _ = grouped(sizes, settings, seed=1)
+    assert not np.array_equal(found["test"], other["test"])
+
+
+def test_few_large_groups_come_as_near_as_they_can():
+    found, _ = grouped([40, 30, 30], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 50)
+    assert len(found["test"]) == 30
+    found, _ = grouped([50], Splits(by="group", column="page", test=0.2), labels=[0, 1] * 25)
+    assert len(found["test"]) == 0, "the only group is left to train on"
+
+
+def test_a_class_of_one_group_stays_in_training():
+    labels = np.repeat([0, 0, 1, 0, 0], 10)
+    for seed in range(10):
+        found, _ = grouped([10] * 5, Splits(by="group", column="page", test=0.6), labels, seed)
+        assert set(labels[found["train"]]) == {0, 1}
+
+
+def test_a_column_is_for_groups_alone():
+    with pytest.raises(ValueError, match="column needs by: group"):
+        Splits(by="image", column="page", test=0.2)
+    with pytest.raises(ValueError, match="by: group takes fractions"):
+        Splits(by="group", test=("g0",))

@@ -15,7 +15,8 @@ from components.core.settings import ROOT
 from components.stages.augment.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
 from components.stages.augment.loader import training_batches
 from components.stages.augment.order import Balanced, Shuffle
-from components.stages.augment.policies import ViewSettings, validate_policy
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.validate import validate_policy
 
 POLICY = [
     {"Affine": {"rotate": [-20, 20], "translate_percent": [-0.1, 0.1], "p": 0.9}},

@@ -150,3 +150,11 @@ def test_onnx_graph_gives_the_same_answers_at_other_batch_sizes(name: str, tmp_p
         wanted = network(images(count))
         for one, other in zip(found, wanted, strict=True):
             assert np.abs(one - other.detach().numpy()).max() <= 1e-4
+
+
+def test_rectangular_images_are_taken(name: str) -> None:
+    torch.manual_seed(0)
+    network = resolve(MODELS, name, "name")(image_size=(16, 24), channels=3, num_classes=5, **SMALL[name]).eval()
+    assert network.takes_rectangles
+    logits, features = network(torch.randn(2, 3, 16, 24))
+    assert (logits.shape, features.shape) == ((2, 5), (2, FEATURES[name]))

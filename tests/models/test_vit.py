@@ -103,12 +103,12 @@ def smooth(side: int) -> torch.Tensor:
 
 def test_interpolation_to_the_same_grid_changes_nothing() -> None:
     positions = torch.randn(1, 50, 6)
-    assert torch.allclose(interpolate_positions(positions, 7), positions, atol=1e-6)
+    assert torch.allclose(interpolate_positions(positions, (7, 7)), positions, atol=1e-6)
 
 
 @pytest.mark.parametrize(("old", "new"), [(7, 14), (14, 7), (14, 24)])
 def test_interpolation_follows_a_smooth_function(old, new) -> None:
-    found = interpolate_positions(smooth(old), new)
+    found = interpolate_positions(smooth(old), (new, new))
     assert torch.equal(found[:, 0], torch.full((1, 2), 7.0))
     off = (found - smooth(new))[0, 1:].reshape(new, new, 2).abs()
     assert off.max() < 0.12  # the border has one-sided neighbours
@@ -118,14 +118,14 @@ def test_interpolation_follows_a_smooth_function(old, new) -> None:
 
 def test_positions_that_are_no_square_grid_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^pos_embed: 8 positions"):
-        interpolate_positions(torch.zeros(1, 8, 4), 3)
+        interpolate_positions(torch.zeros(1, 8, 4), (3, 3))
 
 
 def test_weights_of_another_image_size_load_with_interpolated_positions() -> None:
     giver, taker = vit(image_size=24), vit(image_size=12)
     notes = taker.load_published(giver.state_dict())
     assert notes == ["pos_embed: the file has 36 patches, this view 9: interpolated"]
-    assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, 3))
+    assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, (3, 3)))
     assert torch.equal(taker.blocks[1].attn.qkv.weight, giver.blocks[1].attn.qkv.weight)
 
 
@@ -189,3 +189,14 @@ def test_a_variant_may_be_repeated_in_numbers_and_ti_is_the_default() -> None:
     shapes = [{key: value.shape for key, value in network.state_dict().items()} for network in (named, default)]
     assert shapes[0] == shapes[1]
     assert default.blocks[0].attn.heads == 3
+
+
+def test_positions_of_a_rectangle_are_rows_by_columns():
+    giver = ViT(image_size=16, channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
+    taker = ViT(image_size=(8, 24), channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
+    notes = taker.load_published(giver.state_dict())
+    assert taker.pos_embed.shape[1] == 1 + 2 * 6
+    assert "the file has 16 patches, this view 12: interpolated" in notes[-1]
+    assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, (2, 6)))
+    with pytest.raises(ValueError, match=r"patch: 4 does not divide the image size \(8, 22\); allowed: 1, 2"):
+        ViT(image_size=(8, 22), channels=1, num_classes=2, patch=4)

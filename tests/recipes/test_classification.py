@@ -1,5 +1,6 @@
 """The classification recipe: where weights start from, what is decayed, what an input means."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
 from components.families.classification import evaluation
 from components.families.classification.recipe import Classification, standardisation
+from components.families.classification.served import Served
 from components.networks.vit import ViT
 from components.stages.assemble import initialise
+from components.stages.export.onnx_graph import write_graph
 from components.stages.train.checkpoint import serialise
 
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
@@ -140,3 +143,23 @@ def test_a_linked_view_is_scored_by_class_names_and_not_by_their_order():
 def test_a_view_of_unknown_classes_is_refused():
     with pytest.raises(ValueError, match="'other' has classes that the classifier was not trained on: alpha"):
         evaluate(("a", "alpha"), labels=[0], pixels=[0])
+
+
+def test_a_rectangular_view_is_learnt_exported_served_and_evaluated(tmp_path):
+    facts = ViewFacts("v", (8, 16), 1, {"label": ("a", "b")}, (0.0,), (1.0,), {"train": 8}, "")
+    recipe = Classification.build(run_settings("vit", VIT, learning_rate=0.01), {"main": facts}, {})
+    labels = torch.arange(8) % 2
+    pixels = (labels.view(-1, 1, 1, 1) * 200).to(torch.uint8).expand(8, 8, 16, 1).contiguous()
+    for step in range(30):
+        recipe.training_step({"train": {"image": to_unit_range(pixels), "label": labels}}, step)
+    exportable = recipe.eval().exportable()
+    assert exportable.signature["inputs"][0]["shape"] == [-1, 8, 16, 1]
+    write_graph(exportable.graphs["model"], {"image": to_unit_range(pixels)}, tmp_path / "model.onnx")
+    (tmp_path / "facts.json").write_text(json.dumps(exportable.facts))
+    served = Served(tmp_path)
+    report = Classification.evaluate(
+        served, {"main": Split(facts, [{"image": pixels, "label": labels}])}, run_settings("vit", VIT), {}
+    )
+    assert report.metrics["accuracy"].value == 1.0
+    with pytest.raises(ValueError, match=r"image: the shape must be \[N, 8, 16, 1\], found \[8, 16, 8, 1\]"):
+        served.predict({"image": pixels.numpy().transpose(0, 2, 1, 3)})

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from components.core.batch import Stream, to_pixels
+from components.core.batch import Stream, pixels_of
 from components.core.recipe import Exportable, Graph, Metric, Report
 from components.core.step import draw, optimize
 from components.core.strict import Strict, resolve
@@ -79,13 +79,13 @@ class Toy(nn.Module):
                 "outputs": [{"name": "coded", "dtype": "uint8", "shape": shape}],
                 "params": [],
             },
-            example=lambda batch: {"image": to_pixels(batch["image"])},
+            example=lambda batch: {"image": pixels_of(batch)},
         )
 
     @staticmethod
     def evaluate(served, splits, settings, links):
         errors = []
         for batch in splits["main"]:
-            pixels = to_pixels(batch["image"])
+            pixels = pixels_of(batch)
             errors.append(np.mean((served.predict({"image": pixels})["coded"].astype(float) - pixels) ** 2, axis=(1, 2, 3)))
         return Report({"squared_error": Metric(float(np.concatenate(errors).mean()), "min")})

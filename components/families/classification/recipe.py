@@ -70,6 +70,7 @@ class Classification(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = True
+    takes_rectangles: ClassVar[bool] = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
@@ -108,12 +109,12 @@ class Classification(nn.Module):
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
     def exportable(self) -> Exportable:
-        size, channels = self.view.image_size, self.view.channels
+        view = self.view
         return Exportable(
             graphs={"model": Graph(self.classifier, lambda batch: {"image": batch["image"]}, ("logits", "features"))},
-            facts={"image_size": size, "channels": channels, "classes": list(self.view.classes["label"])},
+            facts={"image_size": view.image_size, "channels": view.channels, "classes": list(view.classes["label"])},
             signature={
-                "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, size, size, channels]}],
+                "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, view.height, view.width, view.channels]}],
                 "outputs": [
                     {"name": "label", "dtype": "int64", "shape": [-1]},
                     {"name": "probability", "dtype": "float32", "shape": [-1]},

@@ -15,12 +15,12 @@ from components.registry import model_registry as registry
 from components.registry.record.lineage import lineage
 from components.registry.tracking import connect, reachable
 from components.serving.loading import load_served
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policies import ViewSettings, pair
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-PREPARES = ("image_size", "channels", "fit", "pad_value")  # of a view's settings: what becomes of one picture
+PREPARES = ("image_size", "stored_size", "channels", "fit", "pad_value")  # of a view's settings: what becomes of one picture
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,13 @@ class Champion:
     @property
     def model(self) -> str:
         """What the scores of an image depend on. A rebuilt registry gives the numbers of its versions again."""
-        return " ".join([str(self.version), self.key, *(f"{key}={getattr(self.view, key)}" for key in PREPARES)])
+        return " ".join(
+            [
+                str(self.version),
+                self.key,
+                *(f"{key}={value}" for key in PREPARES if (value := getattr(self.view, key)) is not None),
+            ]
+        )
 
 
 def find_champion(workspace: Workspace, run: str) -> Champion:
@@ -89,9 +95,9 @@ def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) 
 
 
 def _check_pixels(name: str, version: ModelVersion, facts: dict[str, Any], view: ViewSettings, prepared_by: str) -> None:
-    wanted, found = (facts["image_size"], facts["channels"]), (view.image_size, view.channels)
+    wanted, found = (*pair(facts["image_size"]), facts["channels"]), (*view.shown, view.channels)
     if wanted != found:
-        sizes = "{0} x {0} pixels with {1} channel(s)"
+        sizes = "{0} x {1} pixels with {2} channel(s)"
         told = f"{name}: version {version.version} takes {sizes.format(*wanted)}"
         other = f"{prepared_by} makes {sizes.format(*found)}"
         raise ValueError(f"{told}, but {other}; promote a version that was trained on it")

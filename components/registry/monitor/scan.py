@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -59,7 +60,7 @@ class Scan:
         return self.tally
 
     def _each(self, paths: Iterable[bytes]) -> None:
-        size = self.champion.view.image_size**2 * self.champion.view.channels
+        size = math.prod(self.champion.view.shown) * self.champion.view.channels
         batch: Batch = {}
         for path in paths:
             self.tally.found += 1

@@ -9,9 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from components.core.batch import ViewFacts
 from components.stages.augment.draws import Augmenter, Draws
+from components.stages.augment.frames import Arrays, centre_crop, corners_of
 
 LINES, COLUMNS = 10, 8
 TILE, GAP, MARGIN = 96, 6, 20  # pixels
+BOXES = ("boxes", "box_label", "box_mask")
+COLOURS = ((220, 50, 47), (38, 139, 210), (133, 153, 0), (211, 54, 130), (203, 75, 22), (42, 161, 152))
 PAPER, INK, FAINT = (250, 250, 248), (30, 30, 30), (120, 120, 120)
 
 
@@ -31,57 +34,83 @@ def pick(labels: np.ndarray, augmented: bool) -> np.ndarray:
 
 
 def contact_sheet(
-    facts: ViewFacts, images: np.ndarray, labels: np.ndarray, augmenter: Augmenter | None, seed: int, *, corrupted: bool
+    facts: ViewFacts,
+    arrays: Arrays,
+    beside: list[str] | None,
+    augmenter: Augmenter | None,
+    seed: int,
+    *,
+    corrupted: bool,
 ) -> bytes:
-    """PNG of uint8 [n, H, W, C]: a line an image with its augmented versions, or originals alone where there is no policy."""
+    """PNG of ``image`` uint8 [n, H, W, C] with its boxes: a line per image with its augmented versions, or originals alone.
+
+    ``arrays``: images and what moves with them; ``beside``: what is written at the left of each line, or None.
+    """
     original = "corrupted original" if corrupted else "original"
-    names = next(facts.classes[column] for column in ("label", "domain") if column in facts.classes)
     grey = "grey" if facts.channels == 1 else "RGB"
     counts = ", ".join(f"{split} {count}" for split, count in facts.counts.items())
-    title = f"{facts.name}: {facts.image_size} x {facts.image_size} {grey}, {counts}"
+    title = f"{facts.name}: {facts.height} x {facts.width} {grey}, {counts}"
+    size = (facts.height, facts.width)
+    if arrays["image"].shape[1:3] != size:
+        original = f"centre of the {original}"
+    shown = centre_crop(arrays, size, augmenter.limits if augmenter else None)
+    tiles = _tiles(shown)
     if augmenter is None:
-        lines = [list(images[start : start + COLUMNS]) for start in range(0, len(images), COLUMNS)]
-        return _draw(title, f"{original}s; nothing is drawn at training", lines, ["" for _ in lines])
-    draws = [Draws.make(COLUMNS - 1, seed, "contact", line) for line in range(len(images))]
-    lines = [_with_augmented(image, augmenter, drawn) for image, drawn in zip(images, draws, strict=True)]
+        across = 1 if beside else COLUMNS
+        lines = [tiles[start : start + across] for start in range(0, len(tiles), across)]
+        return _draw(title, f"{original}s; nothing is drawn at training", lines, beside or ["" for _ in lines])
+    draws = [Draws.make(COLUMNS - 1, seed, "contact", line) for line in range(len(tiles))]
+    repeated = [{name: np.stack([array[row]] * (COLUMNS - 1)) for name, array in arrays.items()} for row in range(len(tiles))]
+    lines = [[tile, *_tiles(augmenter.move(r, d))] for tile, r, d in zip(tiles, repeated, draws, strict=True)]
     subtitle = f"left: {original}; right: {COLUMNS - 1} draws of the augmentation policy"
-    return _draw(title, subtitle, lines, [names[label] for label in labels])
+    return _draw(title, subtitle, lines, beside or ["" for _ in lines])
 
 
-def _with_augmented(image: np.ndarray, augmenter: Augmenter, draws: Draws) -> list[np.ndarray]:
-    return [image, *augmenter(np.stack([image] * (COLUMNS - 1)), draws)]
+def _tiles(arrays: Arrays) -> list[Image.Image]:
+    """Every image, enlarged or reduced, with its boxes drawn in the colours of their classes."""
+    tiles = [_enlarged(image) for image in arrays["image"]]
+    if "boxes" in arrays:
+        for tile, boxes, labels, mask in zip(tiles, *(arrays[name] for name in BOXES), strict=True):
+            draw = ImageDraw.Draw(tile)
+            for (left, upper, right, lower), label in zip(corners_of(boxes[mask]), labels[mask], strict=True):
+                corners = (left * tile.width, upper * tile.height, right * tile.width - 1, lower * tile.height - 1)
+                draw.rectangle([round(float(c)) for c in corners], outline=COLOURS[label % len(COLOURS)])
+    return tiles
 
 
-def _draw(title: str, subtitle: str, lines: list[list[np.ndarray]], captions: list[str]) -> bytes:
-    side = _side(lines[0][0].shape[0])
+def _draw(title: str, subtitle: str, lines: list[list[Image.Image]], captions: list[str]) -> bytes:
+    width, height = lines[0][0].size
     font, captions = ImageFont.load_default(15), [_short(caption) for caption in captions]
     space = max(round(font.getlength(caption)) for caption in captions)
     left, apart = (MARGIN + space + MARGIN, 3 * GAP) if space else (MARGIN, 0)  # the gap sets the originals apart
-    top, pitch = MARGIN + 56, side + GAP
-    sheet = Image.new("RGB", (left + COLUMNS * pitch - GAP + apart + MARGIN, top + len(lines) * pitch - GAP + MARGIN), PAPER)
+    top, pitch, across = MARGIN + 56, (width + GAP, height + GAP), COLUMNS
+    size = (left + across * pitch[0] - GAP + apart + MARGIN, top + len(lines) * pitch[1] - GAP + MARGIN)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, INK, ImageFont.load_default(18))
     draw.text((MARGIN, MARGIN + 26), subtitle, FAINT, ImageFont.load_default(13))
     for line, (tiles, caption) in enumerate(zip(lines, captions, strict=True)):
-        draw.text((MARGIN, top + line * pitch + side // 2), caption, INK, font, anchor="lm")
+        draw.text((MARGIN, top + line * pitch[1] + height // 2), caption, INK, font, anchor="lm")
         for column, tile in enumerate(tiles):
-            sheet.paste(_enlarged(tile, side), (left + column * pitch + (apart if column else 0), top + line * pitch))
+            sheet.paste(tile, (left + column * pitch[0] + (apart if column else 0), top + line * pitch[1]))
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
 
 
-def _side(size: int) -> int:
-    """Pixels of a tile: a whole multiple of a small image's size, so that its pixels are seen as they are."""
-    return size * max(1, round(TILE / size)) if size < TILE else TILE
-
-
-def _enlarged(tile: np.ndarray, side: int) -> Image.Image:
-    image = Image.fromarray(tile[:, :, 0] if tile.shape[2] == 1 else tile).convert("RGB")
-    return image.resize((side, side), Image.Resampling.NEAREST if image.width <= side else Image.Resampling.LANCZOS)
+def _enlarged(pixels: np.ndarray) -> Image.Image:
+    """uint8 [H, W, C] -> RGB. A small image grows by a whole factor, so that its pixels are seen as they are."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    longer = max(image.size)
+    if longer < TILE:
+        factor = max(1, round(TILE / longer))
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    width, height = (max(1, round(side * TILE / longer)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.NEAREST if longer == TILE else Image.Resampling.LANCZOS)
 
 
 def _short(caption: str) -> str:
     """What the built-in font can show, in the space there is."""
     shown = caption if caption.isascii() else caption.encode("ascii", "backslashreplace").decode()
-    return shown if len(shown) <= 14 else shown[:13] + "."
+    most = 14 if "," not in shown else 40  # several things are said of the image
+    return shown if len(shown) <= most else shown[: most - 1] + "."

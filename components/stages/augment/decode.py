@@ -1,4 +1,4 @@
-"""One picture -> uint8 [size, size, channels]: orientation, colour mode and size are settled here, once."""
+"""One picture -> uint8 [H, W, channels] of the view's stored size: orientation, colour mode and size are settled here, once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from components.stages.augment.frames import Placement, centre, place
 from components.stages.augment.policies import ViewSettings
 
 # PIL reads many more, and hands what looks like PostScript to Ghostscript, whatever the file is called.
@@ -16,12 +17,25 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_SIDE = 65535  # pixels, JPEG's own limit: each row of a picture costs memory, however short it is
 
 
+def decode(picture: np.ndarray | bytes, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
+    """An array or the bytes of an image file -> (uint8 [H, W, channels] of ``stored_size``, the picture's place in it).
+
+    ValueError says what is wrong with a file.
+    """
+    return _decode_file(picture, settings) if isinstance(picture, bytes) else _decode_array(picture, settings)
+
+
 def decode_file(data: bytes, settings: ViewSettings) -> np.ndarray:
-    """The bytes of an image file -> uint8 [size, size, channels]. ValueError says what is wrong with them.
+    """The bytes of an image file -> uint8 [H, W, channels] of ``image_size``, as an evaluation gets it: with the centre crop.
 
     EXIF orientation is applied, alpha is dropped, of an animation the first frame is taken. A picture that claims more than
-    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is refused before it is unpacked.
+    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is refused before it is unpacked. ValueError says what is wrong with the file.
     """
+    left, upper, right, lower = centre(settings.stored, settings.shown).part
+    return _decode_file(data, settings)[0][upper:lower, left:right]
+
+
+def _decode_file(data: bytes, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
     source = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
@@ -41,13 +55,11 @@ def _refuse_long(image: Image.Image) -> None:
         raise ValueError(f"{image.width} x {image.height} pixels: a side may have at most {MAX_SIDE}")
 
 
-def decode_array(pixels: np.ndarray, settings: ViewSettings) -> np.ndarray:
-    """uint8 [H, W], [H, W, 1] or [H, W, 3] -> uint8 [size, size, channels]."""
-    size, channels = settings.image_size, settings.channels
-    if pixels.shape[:2] == (size, size) and (pixels.ndim == 2 or pixels.shape[2] == 1) and channels == 1:
-        return pixels.reshape(size, size, 1)
-    if pixels.shape == (size, size, 3) and channels == 3:
-        return pixels
+def _decode_array(pixels: np.ndarray, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
+    size, channels = settings.stored, settings.channels
+    grey = pixels.ndim == 2 or pixels.shape[2] == 1
+    if pixels.shape[:2] == size and grey == (channels == 1):
+        return pixels.reshape(*size, channels), place(size, size, settings.fit)
     image = Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels))
     return fit(to_mode(image, channels), settings)
 
@@ -69,24 +81,18 @@ def _from_16_bits(pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels * (255 / 65535)).astype(np.uint8)
 
 
-def fit(image: Image.Image, settings: ViewSettings) -> np.ndarray:
-    """Mode L or RGB -> uint8 [size, size, C] by ``settings.fit``, with one antialiased resampling."""
-    size, (width, height) = settings.image_size, image.size
-    if settings.fit == "pad" and width != height:
-        scale = size / max(width, height)
-        inner = _resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), (0, 0, width, height))
-        image = Image.new(image.mode, (size, size), settings.pad_value if image.mode == "L" else (settings.pad_value,) * 3)
-        image.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
-    else:
-        image = _resize(image, (size, size), (0, 0, width, height) if settings.fit == "stretch" else _centre(width, height))
-    return np.asarray(image).reshape(size, size, settings.channels)
-
-
-def _centre(width: int, height: int) -> tuple[int, int, int, int]:
-    """The largest centred square as (left, upper, right, lower); whole pixels where it fits exactly."""
-    side = min(width, height)
-    left, upper = (width - side) // 2, (height - side) // 2
-    return left, upper, left + side, upper + side
+def fit(image: Image.Image, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
+    """Mode L or RGB -> (uint8 [H, W, C] by ``settings.fit``, with one antialiased resampling; where the picture is in it)."""
+    placement = place((image.height, image.width), settings.stored, settings.fit)
+    left, upper, right, lower = placement.target
+    shown = _resize(image, (right - left, lower - upper), placement.part)
+    if (shown.height, shown.width) != placement.frame:
+        paper = Image.new(
+            image.mode, placement.frame[::-1], settings.pad_value if image.mode == "L" else (settings.pad_value,) * 3
+        )
+        paper.paste(shown, (left, upper))
+        shown = paper
+    return np.asarray(shown).reshape(*placement.frame, settings.channels), placement
 
 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policies import Splits, ViewSettings
 from components.stages.augment.split import Rows, find_leaks, make_splits
 from components.stages.augment.table import NAMED, Classes, Table
 
@@ -21,14 +21,14 @@ class Divided:
     leaked: dict[str, int]
 
     @property
-    def primary(self) -> str:
+    def primary(self) -> str | None:
         """The column whose classes are balanced and complete."""
         return primary(self.classes)
 
 
-def primary(classes: Classes) -> str:
-    """``label``, or ``domain`` where there is nothing else."""
-    return "label" if "label" in classes else "domain"
+def primary(classes: Classes) -> str | None:
+    """``label``, or else ``domain``; None if the dataset has neither."""
+    return next((column for column in ("label", "domain") if column in classes), None)
 
 
 def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str) -> Divided:
@@ -46,10 +46,28 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
     if leaks and settings.leakage == "error":
         raise ValueError(f"{key}: {'; '.join(_describe(split, found, table) for split, found in leaks.items())}")
     splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
-    for column in sorted({primary(classes), "domain"} & set(classes)):
+    _check_not_empty(splits, key)
+    _check_groups(splits, table.columns, classes, settings.split, key)
+    for column in sorted({primary(classes) or "domain", "domain"} & set(classes)):
         what = "domains" if column == "domain" else "classes"
         _check_complete(splits, table.columns[column], classes[column], what, key)
     return Divided(table, classes, splits, {split: len(found) for split, found in leaks.items()})
+
+
+def _check_groups(
+    splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
+) -> None:
+    """No group (patient, page, video) is in two splits, however these were made. A column ``group`` always means groups."""
+    column = settings.column if settings.by == "group" else "group"
+    if column not in columns:
+        return
+    seen: dict[int, str] = {}
+    for split, rows in splits.items():
+        for group in np.unique(columns[column][rows]).tolist():
+            if seen.setdefault(group, split) != split:
+                name = classes[column][group]
+                hint = f"split: {{by: group, column: {column}}} keeps groups whole"
+                raise ValueError(f"{key}.split: the {column} {name!r} is in {seen[group]} and in {split}; {hint}")
 
 
 def _describe(split: str, found: dict[int, int], table: Table) -> str:
@@ -57,12 +75,15 @@ def _describe(split: str, found: dict[int, int], table: Table) -> str:
     return f"{len(found)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
 
 
-def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[str, ...], what: str, key: str) -> None:
+def _check_not_empty(splits: dict[str, Rows], key: str) -> None:
     for split, rows in splits.items():
         if len(rows) == 0:
             raise ValueError(
                 f"{key}: the {split} split has no images; its fraction may be too small, or its classes too few images"
             )
+
+
+def _check_complete(splits: dict[str, Rows], labels: np.ndarray, names: tuple[str, ...], what: str, key: str) -> None:
     missing = np.setdiff1d(np.arange(len(names)), labels[splits["train"]]) if "train" in splits else ()
     if len(missing):
         raise ValueError(f"{key}: {len(missing)} {what} have no training image: {', '.join(names[m] for m in missing[:NAMED])}")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from components.core.runtime import mix
+from components.stages.augment.frames import Arrays, centres_of, corners_of
 
 NUM_UNIFORMS = 24  # a usual policy draws 10 to 20 of them; after these, the image's NumPy generator goes on
 
@@ -69,11 +70,26 @@ def load_policy(form: dict[str, Any]) -> list[Any]:
         return list(albumentations().from_dict(form).transforms)
 
 
-class Augmenter:
-    """A policy as a function of images and draws. ``transforms``: its list, as ``load_policy`` gives it."""
+def load_augmenter(form: dict[str, Any], size: tuple[int, int]) -> Augmenter:
+    """The policy of policy.json, with the limits of boxes that are written there. ``size``: (height, width) that it makes."""
+    return Augmenter(load_policy(form), size, box_limits(form))
 
-    def __init__(self, transforms: list[Any]):
-        self._transforms = transforms
+
+def box_limits(form: dict[str, Any] | None) -> dict[str, float] | None:
+    """``min_area`` and ``min_visibility`` of a policy that moves boxes, or None."""
+    params = form["transform"]["bbox_params"] if form else None
+    return {name: params[name] for name in ("min_area", "min_visibility")} if params else None
+
+
+class Augmenter:
+    """A policy as a function of images and draws. ``transforms``: its list, as ``load_policy`` gives it.
+
+    ``size``: (height, width) of its results, if it is not that of the images that come in; ``limits``: ``min_area`` in pixels
+    and ``min_visibility`` of boxes, for data that have boxes.
+    """
+
+    def __init__(self, transforms: list[Any], size: tuple[int, int] | None = None, limits: dict[str, float] | None = None):
+        self._transforms, self._size, self.limits = transforms, size, limits
         self._bits = np.random.PCG64(0)
         self._state = self._bits.state
         self._numpy = np.random.Generator(self._bits)
@@ -89,13 +105,74 @@ class Augmenter:
             image = images[row]
             for transform in self._transforms:  # as Compose does for an image alone, less its checks
                 image = transform(image=image)["image"]
-            if image.shape != shape or image.dtype != dtype:  # assigning would broadcast or cast in silence
-                raise ValueError(f"the augmentation policy turned {dtype} {shape} into {image.dtype} {image.shape}")
+            _check_result(image, shape, dtype)
             images[row] = image
         return images
+
+    def move(self, arrays: Arrays, draws: Draws) -> Arrays:
+        """Augment images and what moves with them; the result may share memory with ``arrays``.
+
+        ``image`` uint8 [n, H, W, C]; where the data have them ``image_mask`` bool [n, H, W], and ``boxes`` float32 [n, M, 4]
+        with ``box_label`` and ``box_mask`` [n, M]. Boxes that are cut away leave their row to the next one.
+        """
+        images = arrays["image"]
+        size = self._size or images.shape[1:3]
+        if len(arrays) == 1 and images.shape[1:3] == size:
+            return {"image": self(images, draws)}
+        moved = {name: np.zeros((len(array), *array.shape[1:]), array.dtype) for name, array in arrays.items()}
+        for name in {"image", "image_mask"} & set(arrays):
+            moved[name] = np.zeros((len(images), *size, *arrays[name].shape[3:]), arrays[name].dtype)
+        for row, (state, uniforms) in enumerate(zip(draws.states.tolist(), draws.uniforms.tolist(), strict=True)):
+            self._restart(state, uniforms)
+            for name, value in self._move_one({name: array[row] for name, array in arrays.items()}).items():
+                if name in ("image", "image_mask"):
+                    _check_result(value, moved[name].shape[1:], value.dtype)
+                    moved[name][row] = value
+                else:
+                    moved[name][row, : len(value)] = value
+        return moved
+
+    def _move_one(self, item: Arrays) -> Arrays:
+        """One image through the transforms, as Compose does it: boxes are clipped and filtered after each."""
+        data: dict[str, Any] = {"image": item["image"]}
+        if "image_mask" in item:
+            data["mask"] = item["image_mask"].astype(np.uint8)
+        if "boxes" in item:
+            data["bboxes"] = _numbered_corners(item["boxes"][item["box_mask"]])
+        for transform in self._transforms:
+            data = transform(**data)
+            if "boxes" in item:
+                data["bboxes"] = self._clip(data["bboxes"], data["image"].shape)
+        moved = {"image": data["image"]}
+        if "image_mask" in item:
+            moved["image_mask"] = data["mask"].astype(np.bool_)
+        if "boxes" in item:
+            corners = data["bboxes"]
+            rows = np.rint(corners[:, 4]).astype(np.int64)  # albumentations hands back floats, in an order of its own
+            moved |= {"boxes": centres_of(corners[:, :4]), "box_label": item["box_label"][item["box_mask"]][rows]}
+            moved["box_mask"] = np.ones(len(rows), dtype=np.bool_)
+        return moved
+
+    def _clip(self, corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        from albumentations.core.bbox_utils import filter_bboxes
+
+        limits = self.limits or {}
+        kept = filter_bboxes(corners, {"height": shape[0], "width": shape[1]}, min_width=0, min_height=0, **limits)
+        return kept if len(kept) else np.zeros((0, 5), dtype=np.float32)
 
     def _restart(self, state: list[int], uniforms: list[float]) -> None:
         self._state["state"]["state"] = state[0] << 64 | state[1]
         self._bits.state = self._state
         self._python.random = chain(uniforms, iter(self._numpy.random, None)).__next__  # type: ignore[method-assign]
         self._python.gauss_next = None  # type: ignore[attr-defined]  # gauss() keeps every second number
+
+
+def _check_result(image: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if image.shape != shape or image.dtype != dtype:  # assigning would broadcast or cast in silence
+        raise ValueError(f"the augmentation policy turned {dtype} {shape} into {image.dtype} {image.shape}")
+
+
+def _numbered_corners(boxes: np.ndarray) -> np.ndarray:
+    """[b, 4] -> float32 [b, 5]: corners, and the row that the box has among these."""
+    numbers = np.arange(len(boxes), dtype=np.float32)[:, None]
+    return np.ascontiguousarray(np.concatenate([corners_of(boxes), numbers], axis=1))

@@ -1,4 +1,7 @@
-"""A dataset as fetched -> its splits, each a stream of pictures not yet decoded. Four layouts; lengths are checked."""
+"""A dataset as fetched -> its splits, each a stream of pictures not yet decoded. Four layouts; lengths are checked.
+
+What a file of dataset.json holds is documented where it is written: ``components.stages.fetch.dataset_files``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from components.stages.augment.annotations import (
+    ANNOTATIONS,
+    Annotations,
+    check_annotations,
+    load_array,
+    read_annotations,
+)
 from components.stages.augment.binary import read_cifar10, read_idx
 
 SPLITS = ("all", "train", "validation", "test")
@@ -21,18 +31,19 @@ Pictures = Callable[[], Iterator[np.ndarray | bytes]]
 
 @dataclass(frozen=True)
 class RawSplit:
-    """``columns``: int64 [N]; ``texts``: N captions or None; ``name(i)``: what to call picture i in an error.
+    """``columns``: int64 [N]; ``annotations``: what else is known; ``name(i)``: what to call picture i in an error.
 
     ``pictures()`` yields the N pictures in order: uint8 [H, W] or [H, W, C], or the bytes of an image file.
     """
 
+    count: int
     columns: dict[str, np.ndarray]
-    texts: list[str] | None
+    annotations: Annotations
     name: Callable[[int], str]
     pictures: Pictures
 
     def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
+        return self.count
 
 
 def read_dataset(folder: Path) -> tuple[dict[str, RawSplit], Classes]:
@@ -50,46 +61,46 @@ def read_dataset(folder: Path) -> tuple[dict[str, RawSplit], Classes]:
     splits = {split: readers[index["layout"]](folder, entry, classes) for split, entry in index["splits"].items()}
     if unknown := set(splits) - set(SPLITS):
         raise ValueError(f"{folder}/dataset.json: unknown splits {sorted(unknown)}; allowed: {', '.join(SPLITS)}")
-    if len({raw.texts is None for raw in splits.values()}) > 1:
-        raise ValueError(f"{folder}/dataset.json: some splits have texts and some have none")
+    for kind in ("texts", "labels", "boxes"):
+        if len({getattr(raw.annotations, kind) is None for raw in splits.values()}) > 1:
+            raise ValueError(f"{folder}/dataset.json: some splits have {kind} and some have none")
     for split, raw in splits.items():
         _check_columns(raw, classes, f"{folder}, split {split}")
+        check_annotations(raw.annotations, classes, raw.name, f"{folder}, split {split}")
     return splits, classes
 
 
 def _check_columns(raw: RawSplit, classes: Classes, where: str) -> None:
     if len(raw) == 0:
         raise ValueError(f"{where}: no images")
-    if raw.texts is not None and len(raw.texts) != len(raw):
-        raise ValueError(f"{where}: {len(raw.texts)} texts for {len(raw)} images")
-    if set(raw.columns) != set(classes):
+    if set(raw.columns) != set(classes) - set(raw.annotations.class_keys):
         raise ValueError(f"{where}: columns {sorted(raw.columns)}, but class names for {sorted(classes)}")
     for column, indices in raw.columns.items():
+        if indices.shape != (len(raw),):
+            raise ValueError(f"{where}: column {column!r} has the shape {indices.shape}, expected [{len(raw)}]")
         if indices.min() < 0 or indices.max() >= len(classes[column]):
             raise ValueError(
                 f"{where}: column {column!r} holds {indices.min()}..{indices.max()}, it has {len(classes[column])} classes"
             )
 
 
+def _read_columns(folder: Path, entry: dict[str, Any], own: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The columns of an entry: all its keys but the layout's ``own`` ones and those of annotations."""
+    names = [name for name in entry if name not in (*own, *ANNOTATIONS)]
+    if reserved := sorted({"image", "image_mask", "tokens", "box_mask"} & set(names)):
+        raise ValueError(f"{folder}/dataset.json: {reserved[0]!r} cannot be a column: it is a key of the batch contract")
+    return {name: load_array(folder / entry[name], np.int64) for name in names}
+
+
 def _read_arrays(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
-    images = _load(folder / entry["image"], np.uint8)
+    images = load_array(folder / entry["image"], np.uint8)
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
         raise ValueError(f"{folder / entry['image']}: shape {images.shape}, expected [N, H, W] or [N, H, W, 1 or 3]")
-    columns = {column: _load(folder / file, np.int64) for column, file in entry.items() if column not in ("image", "text")}
+    columns = _read_columns(folder, entry, ("image",))
     for column, indices in columns.items():
         _same_length(images, indices, folder / entry["image"], folder / entry[column])
-    texts = json.loads((folder / entry["text"]).read_text(encoding="utf-8")) if "text" in entry else None
-    return RawSplit(columns, texts, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
-
-
-def _load(path: Path, dtype: type) -> Any:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a whole .npy file: {error}") from None
-    if array.dtype != dtype:
-        raise ValueError(f"{path}: {array.dtype}, expected {np.dtype(dtype)}")
-    return np.asarray(array)  # still memory mapped, but a plain array to index
+    annotations = read_annotations(folder, entry, len(images))
+    return RawSplit(len(images), columns, annotations, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
 
 
 def _same_length(images: Any, labels: Any, images_path: Path, labels_path: Path) -> None:
@@ -100,7 +111,8 @@ def _same_length(images: Any, labels: Any, images_path: Path, labels_path: Path)
 def _read_idx(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
     images, labels = read_idx(folder / entry["image"], 3), read_idx(folder / entry["label"], 1)
     _same_length(images, labels, folder / entry["image"], folder / entry["label"])
-    return RawSplit({"label": labels.astype(np.int64)}, None, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
+    columns = {"label": labels.astype(np.int64)}
+    return RawSplit(len(images), columns, Annotations(), lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
 
 
 def _read_cifar10(folder: Path, entry: dict[str, list[str]], classes: Classes) -> RawSplit:
@@ -111,7 +123,7 @@ def _read_cifar10(folder: Path, entry: dict[str, list[str]], classes: Classes) -
     def pictures() -> Iterator[np.ndarray]:
         return (record[1:].reshape(3, 32, 32).transpose(1, 2, 0) for batch in records for record in batch)
 
-    return RawSplit({"label": labels}, None, lambda i: _place(names, i), pictures)
+    return RawSplit(len(labels), {"label": labels}, Annotations(), lambda i: _place(names, i), pictures)
 
 
 def _place(files: Sequence[tuple[str, int]], index: int) -> str:
@@ -123,14 +135,21 @@ def _place(files: Sequence[tuple[str, int]], index: int) -> str:
 
 
 def _read_files(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
-    path, column = folder / entry["archive"], entry["column"]
+    path = folder / entry["archive"]
     members = _members(path)
-    indices = {name: index for index, name in enumerate(classes[column])}
+    columns = _read_columns(folder, entry, ("archive", "column"))
+    if "column" in entry:
+        columns[entry["column"]] = _labels_of_folders(members, path, classes[entry["column"]])
+    annotations = read_annotations(folder, entry, len(members))
+    return RawSplit(len(members), columns, annotations, lambda i: members[i].name, lambda: _contents(path, members))
+
+
+def _labels_of_folders(members: list[tarfile.TarInfo], path: Path, classes: tuple[str, ...]) -> np.ndarray:
+    indices = {name: index for index, name in enumerate(classes)}
     folders = [member.name.split("/")[0] for member in members]
     if unknown := set(folders) - set(indices):
         raise ValueError(f"{path}: folders that are no class: {', '.join(sorted(unknown)[:5])}")
-    labels = np.array([indices[name] for name in folders], dtype=np.int64)
-    return RawSplit({column: labels}, None, lambda i: members[i].name, lambda: _contents(path, members))
+    return np.array([indices[name] for name in folders], dtype=np.int64)
 
 
 def _members(path: Path) -> list[tarfile.TarInfo]:

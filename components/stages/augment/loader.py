@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from components.core.batch import KEYS, Batch, Stream
 from components.core.runtime import pick_device
-from components.stages.augment.draws import Augmenter, Draws, load_policy
+from components.stages.augment.draws import Augmenter, Draws, generator, load_augmenter
 from components.stages.augment.order import Balanced, Shuffle
 
 if TYPE_CHECKING:
-    from components.stages.augment.views import Arrays, View
+    from components.stages.augment.views import SplitArrays, View
 
 
 def training_batches(
@@ -37,9 +37,10 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batches of steps ``start_step`` to ``steps`` - 1, augmented by the view's policy. Close it to end its workers.
 
-    A batch holds ``image`` uint8 [n, H, W, C] (floats are made on the device) and the view's ``label`` and ``domain``, with
-    n = batch_size / world: process ``rank``'s slice of the global batch, which is a function of (seed, role, step) alone.
-    Tensors are pinned where there is CUDA. ValueError for a split or column that the view does not have.
+    A batch holds ``image`` uint8 [n, H, W, C] (floats are made on the device), every other key of the batch contract that the
+    view has, and the columns that the stream asks for, with n = batch_size / world: process ``rank``'s slice of the global
+    batch, which is a function of (seed, role, step) alone. Of several captions one is drawn for each image, by its place in the
+    global batch. Tensors are pinned where there is CUDA. ValueError for a split or column that the view does not have.
     """
     if stream.batch_size % world:
         raise ValueError(f"stream {role!r}: batch_size {stream.batch_size} is not a multiple of {world} processes")
@@ -105,16 +106,16 @@ class StepBatches(Dataset[Batch]):
         """``key``: seed and role; ``mine``: this process's rows of a global batch."""
         self._view, self._stream, self._key, self._mine = view, stream, key, mine
         columns = self._arrays.columns  # opened here as well, so that a missing split is an error before the first step
-        if stream.sampler == "balanced" and stream.by not in columns:
-            raise ValueError(
-                f"stream {key[1]!r}: view {view.facts.name!r} has no column {stream.by!r}; it has {', '.join(columns)}"
-            )
+        for column in (*([stream.by] if stream.sampler == "balanced" else []), *stream.columns):
+            if column not in columns:
+                known = ", ".join(columns)
+                raise ValueError(f"stream {key[1]!r}: view {view.facts.name!r} has no column {column!r}; it has {known}")
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_arrays", "_order", "_augmenter")}
 
     @cached_property
-    def _arrays(self) -> Arrays:
+    def _arrays(self) -> SplitArrays:
         return self._view.split(self._stream.split)
 
     @cached_property
@@ -125,14 +126,21 @@ class StepBatches(Dataset[Batch]):
 
     @cached_property
     def _augmenter(self) -> Augmenter | None:
-        policy = self._view.policy
-        return Augmenter(load_policy(policy)) if policy else None
+        policy, facts = self._view.policy, self._view.facts
+        return load_augmenter(policy, (facts.height, facts.width)) if policy else None
 
     def __getitem__(self, step: int) -> Batch:
         size = self._stream.batch_size
         rows = self._order(np.arange(step * size, (step + 1) * size))[self._mine]
-        images = self._arrays.images[rows]
+        arrays = self._arrays
+        found = {name: array[rows] for name, array in arrays.moving.items()}
         if self._augmenter is not None:
-            images = self._augmenter(images, Draws.make(size, *self._key, "augment", step)[self._mine])
-        columns = {name: column[rows] for name, column in self._arrays.columns.items() if name in KEYS}
-        return {name: torch.from_numpy(array) for name, array in {"image": images, **columns}.items()}
+            found = self._augmenter.move(found, Draws.make(size, *self._key, "augment", step)[self._mine])
+        wanted = (*KEYS, *self._stream.columns)
+        found |= {name: column[rows] for name, column in arrays.columns.items() if name in wanted}
+        if arrays.labels is not None:
+            found["labels"] = arrays.labels[rows]
+        if arrays.captions is not None:
+            uniforms = generator(*self._key, "caption", step).random(size)[self._mine]
+            found["tokens"] = arrays.captions.drawn(rows, uniforms)
+        return {name: torch.from_numpy(array) for name, array in found.items()}

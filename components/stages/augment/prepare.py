@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from components.core.batch import ViewFacts
 from components.core.files import fresh_folder, write_atomically
 from components.stages.augment.contact import contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
-from components.stages.augment.draws import Augmenter, load_policy
+from components.stages.augment.draws import Augmenter, load_augmenter
+from components.stages.augment.frames import Arrays
 from components.stages.augment.layouts import read_dataset
-from components.stages.augment.policies import ViewSettings, validate_corruption, validate_policy
+from components.stages.augment.policies import ViewSettings
 from components.stages.augment.table import choose_columns, decode_all
+from components.stages.augment.tokens import captions_of, tokenise
+from components.stages.augment.validate import validate_corruption, validate_policy
 from components.stages.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
 
 ORDER = ("train", "validation", "test")
@@ -26,69 +30,122 @@ ORDER = ("train", "validation", "test")
 
 def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed: int) -> ViewFacts:
     """Write the view's folder ``out``. ValueError for all that a user can mend: the policy, a file, the splits, a leak."""
-    form = validate_policy(name, settings)
-    augmenter = Augmenter(load_policy(form)) if form else None
-    corruption = validate_corruption(name, settings)
+    key = f"views.{name}"
+    raw, classes = read_dataset(dataset)
+    boxes = next(iter(raw.values())).annotations.boxes is not None
+    form = validate_policy(name, settings, boxes)
+    augmenter = load_augmenter(form, settings.shown) if form else None
+    corruption = validate_corruption(name, settings, boxes)
     with fresh_folder(out) as folder:
-        scratch = folder / "scratch.npy"
-        raw, classes = read_dataset(dataset)
-        table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, f"views.{name}")
-        data = divide(table, classes, settings, seed, f"views.{name}")
+        scratch = folder / "scratch"
+        table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, key)
+        data = divide(table, classes, settings, seed, key)
         if corruption:  # after the splits, which are made by what the images were
-            corrupt_in_place(table.images, Augmenter(load_policy(corruption)), seed)
-        facts = _write_arrays(folder, name, data, _copies(data, settings, augmenter, seed))
+            corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
+        facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
-        _write_json(folder / "view.json", {**asdict(facts), "dropped": dropped})
+        _write_json(folder / "view.json", {**_told(facts), "dropped": dropped})
         _write_json(folder / "policy.json", None if settings.copies else form)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
-        scratch.unlink()
+        shutil.rmtree(scratch)
     return facts
 
 
-def _copies(data: Divided, settings: ViewSettings, augmenter: Augmenter | None, seed: int) -> list[Iterator[np.ndarray]]:
+def _told(facts: ViewFacts) -> dict[str, Any]:
+    """The facts as JSON; what the view does not have is left out."""
+    return {field.name: value for field in fields(facts) if (value := getattr(facts, field.name)) != field.default}
+
+
+def _copies(data: Divided, settings: ViewSettings, augmenter: Augmenter | None, seed: int) -> list[Iterator[Arrays]]:
     """The augmented copies of the training images, as chunks."""
     if augmenter is None or "train" not in data.splits:
         return []
-    images, rows = data.table.images, data.splits["train"]
-    return [augmented_chunks(images, rows, augmenter, copy, seed) for copy in range(settings.copies)]
+    arrays, rows = data.table.arrays, data.splits["train"]
+    return [augmented_chunks(arrays, rows, augmenter, copy, seed) for copy in range(settings.copies)]
 
 
-def _write_arrays(folder: Path, name: str, data: Divided, copies: list[Iterator[np.ndarray]]) -> ViewFacts:
+def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings, copies: list[Iterator[Arrays]]) -> ViewFacts:
     """All splits' arrays, the training images followed by their copies; returns what follows from them.
 
     Mean and standard deviation are those of the first split where there is none to train on.
     """
-    writer = Writer(folder)
+    writer, arrays = Writer(folder), data.table.arrays
     counts, levels = {}, {}
     for split in [split for split in ORDER if split in data.splits]:
         extra = copies if split == "train" else []
         counts[split] = len(data.splits[split]) * (1 + len(extra))
-        levels[split] = _write_split(writer, split, data, extra)
+        levels[split] = _write_split(writer, split, data, settings, extra)
     mean, std = statistics(next(iter(levels.values())))
-    size, channels = data.table.images.shape[2:]
-    return ViewFacts(name, size, channels, data.classes, mean, std, counts, writer.digest)
+    return ViewFacts(
+        name,
+        settings.image_size,
+        settings.channels,
+        data.classes,
+        mean,
+        std,
+        counts,
+        writer.digest,
+        max_boxes=arrays["boxes"].shape[1] if "boxes" in arrays else 0,
+        context_length=settings.text.context_length if settings.text else 0,
+        masked="image_mask" in arrays,
+    )
 
 
-def _write_split(writer: Writer, split: str, data: Divided, extra: list[Iterator[np.ndarray]]) -> np.ndarray:
-    """One split's images, columns and texts; returns how often each grey level occurs."""
+def _write_split(
+    writer: Writer, split: str, data: Divided, settings: ViewSettings, extra: list[Iterator[Arrays]]
+) -> np.ndarray:
+    """One split's images, columns, texts and annotations; returns how often each grey level occurs."""
     table = data.table
     rows = np.tile(data.splits[split], 1 + len(extra))
-    originals = original_chunks(table.images, data.splits[split])
-    levels = writer.images(split, (len(rows), *table.images.shape[1:]), chain(originals, *extra))
+    levels = writer.pictures(split, len(rows), chain(original_chunks(table.arrays, data.splits[split]), *extra))
     for column in sorted(table.columns):
         writer.column(split, column, table.columns[column][rows])
-    if table.texts is not None:
-        writer.texts(split, [table.texts[row] for row in rows])
+    texts = [table.texts[row] for row in rows] if table.texts is not None else None
+    if texts is not None:
+        writer.texts(split, texts)
+    for name in sorted(set(table.arrays) - {"image"}):
+        writer.moving(split, name)
+    if table.labels is not None:
+        writer.array(split, "labels", table.labels[rows])
+    if settings.text and texts is not None:
+        captions = [captions_of(text) for text in texts]
+        starts = np.cumsum([0, *map(len, captions)], dtype=np.int64)
+        writer.array(split, "token_start", starts)
+        writer.array(split, "tokens", tokenise(list(chain(*captions)), **settings.text.model_dump()))
     return levels
 
 
 def _write_contact(
     folder: Path, facts: ViewFacts, data: Divided, augmenter: Augmenter | None, seed: int, *, corrupted: bool
 ) -> None:
-    labels, rows = data.table.columns[data.primary], data.splits[next(iter(facts.counts))]
-    shown = rows[pick(labels[rows], augmenter is not None)]
-    sheet = contact_sheet(facts, data.table.images[shown], labels[shown], augmenter, seed, corrupted=corrupted)
-    write_atomically(folder / "contact.png", sheet)
+    """Some images of the first split, whose classes take turns."""
+    table, rows = data.table, data.splits[next(iter(facts.counts))]
+    labels = table.columns[data.primary] if data.primary else np.zeros(len(table.images), dtype=np.int64)
+    words = _words(data, facts.context_length > 0)
+    lines = augmenter is not None or set(words) > {data.primary}
+    shown = rows[pick(labels[rows], lines)]
+    arrays = {name: array[shown] for name, array in table.arrays.items()}
+    beside = [", ".join(filter(None, (word(row) for word in words.values()))) for row in shown] if lines else None
+    write_atomically(folder / "contact.png", contact_sheet(facts, arrays, beside, augmenter, seed, corrupted=corrupted))
+
+
+def _words(data: Divided, texts: bool) -> dict[str | None, Callable[[int], str]]:
+    """What the sheet writes beside an image, as functions of its row: class, several classes, classes of boxes, a caption.
+
+    ``texts``: the captions become tokens.
+    """
+    table, classes = data.table, {column: np.array(names) for column, names in data.classes.items()}
+    words: dict[str | None, Callable[[int], str]] = {}
+    if (column := data.primary) is not None:
+        words[column] = lambda row: str(classes[column][table.columns[column][row]])
+    if (labels := table.labels) is not None:
+        words["labels"] = lambda row: "+".join(classes["labels"][labels[row] > 0.5])
+    if "boxes" in table.arrays:
+        masks, box_labels = table.arrays["box_mask"], table.arrays["box_label"]
+        words["boxes"] = lambda row: "+".join(classes["box_label"][np.unique(box_labels[row][masks[row]])])
+    if (captions := table.texts) is not None and texts:
+        words["text"] = lambda row: captions_of(captions[row])[0]
+    return words
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,6 @@
 """Which image goes to which split: functions of contents, labels and seed, never of the order in which files came.
 
-A group is a set of equal images; it stays on one side.
+Equal images stay on one side; so do the groups of a column (patients, pages, videos) with ``by: group``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_splits(
     *,
     digests: Sequence[bytes],
     columns: dict[str, Column],
-    primary: str,
+    primary: str | None,
     seed: int,
     key: str,
 ) -> dict[str, Rows]:
@@ -33,8 +33,8 @@ def make_splits(
 
     A dataset may have a test split alone, to be compared with another's; then there is nothing to make.
 
-    ``primary``: the column to stratify by. SettingsError below ``key`` if a published split is asked for, if there is nothing
-    to take it from, or if a column or class does not exist.
+    ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is asked for, if there is
+    nothing to take it from, or if a column or class does not exist.
     """
     wanted = {split: part for split in MADE if (part := getattr(settings, split)) is not None}
     for split in wanted:
@@ -46,14 +46,21 @@ def make_splits(
     if not pools:
         return published
     rest = published[pools[0]]
-    if settings.by not in ("image", *columns):
-        raise SettingsError(f"{key}.by: {settings.by!r} is not allowed: 'image', or a column: {', '.join(sorted(columns))}")
+    if settings.by not in ("image", "group", *columns):
+        allowed = f"'image', 'group', or a column: {', '.join(sorted(columns))}"
+        raise SettingsError(f"{key}.by: {settings.by!r} is not allowed: {allowed}")
+    if settings.by == "group" and settings.column not in columns:
+        raise SettingsError(f"{key}.column: {settings.column!r} is not a column; the dataset has {', '.join(sorted(columns))}")
+    labels = columns[primary][0] if primary is not None else np.zeros(len(digests), dtype=np.int64)
     chosen = {split: rows for split, rows in published.items() if split != pools[0]}
     size = len(rest)
     for split, part in wanted.items():
         if settings.by == "image":
             assert isinstance(part, float)
-            rows = _stratified(rest, part * size, digests, columns[primary][0], seed)
+            rows = _stratified(rest, part * size, digests, labels, seed)
+        elif settings.by == "group":
+            assert isinstance(part, float)
+            rows = _whole_groups(rest, part * size, columns[settings.column], labels, seed)
         else:
             rows = _held_out(rest, part, columns[settings.by], seed, f"{key}.{split}")
         chosen[split], rest = rows, np.setdiff1d(rest, rows)
@@ -94,6 +101,40 @@ def _take(groups: list[list[int]], quota: int) -> list[int]:
         if len(taken) + len(group) <= quota:
             taken += group
     return taken
+
+
+def _whole_groups(rows: Rows, wanted: float, column: Column, labels: np.ndarray, seed: int) -> Rows:
+    """Whole groups with about ``wanted`` rows together, in the order of a keyed hash of their names.
+
+    A group is taken if it fits into what is still wanted and leaves every class that it has somewhere else, too. At the end one
+    more is taken if that comes closer to ``wanted``. One group at least is left.
+    """
+    indices, names = column
+    members = {names[group]: rows[indices[rows] == group] for group in np.unique(indices[rows])}
+    left = {label: int(count) for label, count in zip(*np.unique(labels[rows], return_counts=True), strict=True)}
+    order = sorted(members, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    taken: list[str] = []
+    number = 0
+
+    def may_go(name: str) -> bool:
+        present, counts = np.unique(labels[members[name]], return_counts=True)
+        whole = all(left[label] > count for label, count in zip(present.tolist(), counts.tolist(), strict=True))
+        return whole and len(taken) + 1 < len(members)
+
+    def take(name: str) -> None:
+        for label in labels[members[name]].tolist():
+            left[label] -= 1
+        taken.append(name)
+
+    for name in order:
+        if number + len(members[name]) <= wanted and may_go(name):
+            take(name)
+            number += len(members[name])
+    over = [name for name in order if name not in taken and may_go(name)]
+    nearest = min(over, key=lambda name: len(members[name]), default=None)
+    if nearest is not None and abs(number + len(members[nearest]) - wanted) < abs(number - wanted):
+        take(nearest)
+    return np.sort(np.concatenate([members[name] for name in taken])) if taken else rows[:0]
 
 
 def _held_out(rows: Rows, part: float | Sequence[str], column: Column, seed: int, key: str) -> Rows:

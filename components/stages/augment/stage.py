@@ -16,4 +16,4 @@ def run(workspace: Workspace, name: str) -> None:
     facts = make_view(name, settings, dataset, outputs / "views" / name, workspace.params.seed)
     counts = " + ".join(f"{split} {count}" for split, count in facts.counts.items())
     classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts.classes.items())
-    print(f"{name}: {facts.image_size} x {facts.image_size} x {facts.channels}, {counts} images, {classes}")
+    print(f"{name}: {facts.height} x {facts.width} x {facts.channels}, {counts} images, {classes}")

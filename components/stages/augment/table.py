@@ -1,17 +1,19 @@
-"""All images of a dataset, decoded in one pass into a memory map, with what is known of each."""
+"""All images of a dataset, decoded in one pass into memory maps, with what is known of each."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.core.strict import SettingsError
-from components.stages.augment.decode import decode_array, decode_file
+from components.stages.augment.decode import decode
+from components.stages.augment.frames import Arrays, Placement, padded
 from components.stages.augment.layouts import RawSplit
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policies import BoxSettings, ViewSettings
 
 Classes = dict[str, tuple[str, ...]]
 NAMED = 5  # how many files an error names
@@ -19,47 +21,79 @@ NAMED = 5  # how many files an error names
 
 @dataclass(frozen=True)
 class Table:
-    """One row an image, in the dataset's order.
+    """One row per image, in the dataset's order.
 
-    ``images`` uint8 [N, size, size, C], memory mapped; ``columns`` int64 [N]; ``digests`` of the decoded pixels; ``names`` for
-    errors; ``published``: the dataset's split -> its readable rows; ``unreadable``: names of the others.
+    ``arrays``: what a policy moves: ``image`` uint8 [N, H, W, C], memory mapped; ``image_mask`` bool [N, H, W] with fit: pad;
+    ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M] where there are boxes; ``columns`` int64 [N];
+    ``labels`` float32 [N, K] or None; ``texts``: one caption or a list of them per image, or None; ``digests`` of the decoded
+    pixels; ``names`` for errors; ``published``: the dataset's split -> its readable rows; ``unreadable``: names of the others.
     """
 
-    images: np.ndarray
+    arrays: Arrays
     columns: dict[str, np.ndarray]
-    texts: list[str] | None
+    labels: np.ndarray | None
+    texts: list[Any] | None
     names: list[str]
     digests: list[bytes]
     published: dict[str, np.ndarray]
     unreadable: list[str]
 
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 [N, H, W, C]."""
+        return self.arrays["image"]
+
 
 def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) -> Table:
-    """Decode every picture into a memory map at ``scratch``; ValueError names the files that cannot be read."""
-    shape = (sum(len(split) for split in raw.values()), settings.image_size, settings.image_size, settings.channels)
-    images = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+    """Decode every picture into memory maps in the folder ``scratch``; ValueError names the files that cannot be read."""
+    shape = (sum(len(split) for split in raw.values()), *settings.stored, settings.channels)
+    scratch.mkdir()
+    images = np.lib.format.open_memmap(scratch / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
+    arrays: Arrays = {"image": np.asarray(images)}
+    if settings.fit == "pad":
+        masks = np.lib.format.open_memmap(scratch / "image_mask.npy", mode="w+", dtype=np.bool_, shape=shape[:3])
+        arrays["image_mask"] = np.asarray(masks)
     digests: list[bytes] = []
     names: list[str] = []
     unreadable: list[str] = []
+    boxes: list[tuple[np.ndarray, np.ndarray]] = []
     published = {}
     for split, part in raw.items():
         start = len(digests)
         names += [part.name(index) for index in range(len(part))]
-        for picture in part.pictures():
-            row = len(digests)
+        for index, picture in enumerate(part.pictures()):
+            row = start + index
             try:
-                images[row] = decode_file(picture, settings) if isinstance(picture, bytes) else decode_array(picture, settings)
-                digests.append(hashlib.sha256(images[row].tobytes()).digest())
+                images[row], placement = decode(picture, settings)
             except ValueError as error:
                 unreadable.append(_report(names[row], error, unreadable, settings))
                 digests.append(b"")
+                boxes.append((np.zeros((0, 4), np.float32), np.zeros(0, np.int64)))
+                continue
+            digests.append(hashlib.sha256(images[row].tobytes()).digest())
+            if "image_mask" in arrays:
+                arrays["image_mask"][row] = placement.mask()
+            if part.annotations.boxes is not None:
+                boxes.append(_fitting(part.annotations.boxes.of(index), placement, settings))
         published[split] = np.array([row for row in range(start, len(digests)) if digests[row]], dtype=np.int64)
     if unreadable and settings.unreadable == "error":
         raise ValueError(_too_bad(unreadable))
     parts = list(raw.values())
+    if parts[0].annotations.boxes is not None:
+        arrays |= padded(boxes)
     columns = {column: np.concatenate([part.columns[column] for part in parts]) for column in parts[0].columns}
-    texts = [text for part in parts for text in part.texts or ()]
-    return Table(np.asarray(images), columns, texts or None, names, digests, published, unreadable)
+    labels = [part.annotations.labels for part in parts if part.annotations.labels is not None]
+    texts = [text for part in parts for text in part.annotations.texts or ()]
+    return Table(
+        arrays, columns, np.concatenate(labels) if labels else None, texts or None, names, digests, published, unreadable
+    )
+
+
+def _fitting(
+    given: tuple[np.ndarray, np.ndarray], placement: Placement, settings: ViewSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    boxes, rows = placement.boxes(given[0], **(settings.boxes or BoxSettings()).model_dump())
+    return boxes, given[1][rows]
 
 
 def _report(name: str, error: ValueError, before: list[str], settings: ViewSettings) -> str:
@@ -79,12 +113,17 @@ def _too_bad(unreadable: list[str]) -> str:
 def choose_columns(table: Table, classes: Classes, settings: ViewSettings, key: str) -> tuple[Table, Classes]:
     """Table and class names with the columns that the settings name as ``label`` and as ``domain``.
 
-    A dataset without a column ``label``, or without ``domain``, has none if the settings name no other.
+    A dataset without a column ``label``, or without ``domain``, has none if the settings name no other. It has one of them, or
+    at least captions, boxes or several classes per picture.
     """
     columns, names = dict(table.columns), dict(classes)
+    described = table.texts is not None or table.labels is not None or "boxes" in table.arrays
     for role, column in (("label", settings.label), ("domain", settings.domain)):
         if column in table.columns:
             columns[role], names[role] = table.columns[column], classes[column]
-        elif column != role or (role == "label" and settings.domain not in table.columns):
+        elif column != role or (role == "label" and settings.domain not in table.columns and not described):
             raise SettingsError(f"{key}.{role}: {column!r} is not allowed: the dataset has {', '.join(sorted(table.columns))}")
+    for block, given in (("text", table.texts is not None), ("boxes", "boxes" in table.arrays)):
+        if getattr(settings, block) is not None and not given:
+            raise SettingsError(f"{key}.{block}: the dataset {settings.dataset!r} has no {block}")
     return replace(table, columns=columns), names

@@ -17,15 +17,15 @@ COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # these take a 
 NOT_USERS = ("strict", "transforms")  # arguments that are ours to give
 
 
-def build_transforms(items: Sequence[Any], key: str, side: int) -> list[Any]:
+def build_transforms(items: Sequence[Any], key: str, size: tuple[int, int]) -> list[Any]:
     """The transforms of a list ``[{Name: {argument: value}}, ...]``; SettingsError names ``<key>.<index>.<Name>``.
 
-    An argument ``size`` is given as (``side``, ``side``), since a policy keeps the image's size.
+    An argument ``size`` is given as ``size``, (height, width) of the images that the policy must make.
     """
-    return [_build(item, f"{key}.{index}", side) for index, item in enumerate(items)]
+    return [_build(item, f"{key}.{index}", size) for index, item in enumerate(items)]
 
 
-def _build(item: Any, key: str, side: int) -> Any:
+def _build(item: Any, key: str, size: tuple[int, int]) -> Any:
     if not isinstance(item, dict) or len(item) != 1 or not isinstance(next(iter(item.values())), dict | None):
         raise SettingsError(f"{key}: {item!r} is not allowed: write one transform an entry, Name: {{argument: value}}")
     name, block = next(iter(item.items()))
@@ -36,9 +36,9 @@ def _build(item: Any, key: str, side: int) -> Any:
     if name in COMPOSITIONS:
         if not isinstance(children, list) or not children:
             raise SettingsError(f"{key}.transforms: {children!r} is not allowed: a list of transforms is expected")
-        arguments["transforms"] = build_transforms(children, f"{key}.transforms", side)
+        arguments["transforms"] = build_transforms(children, f"{key}.transforms", size)
     elif "size" in inspect.signature(cls).parameters:
-        arguments["size"] = (side, side)
+        arguments["size"] = size
     return _construct(cls, arguments, key)
 
 

@@ -1,4 +1,4 @@
-"""Reading a view back: its facts, its arrays, and batches in order."""
+"""Reading a view back: its facts, its arrays, and batches in order. The files are those of ``write.py``."""
 
 from __future__ import annotations
 
@@ -7,23 +7,61 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from components.core.batch import KEYS, Batch, ViewFacts, to_unit_range
+from components.stages.augment.draws import box_limits
+from components.stages.augment.frames import Arrays, centre_crop
+
+BOXES = ("boxes", "box_label", "box_mask")
+ANNOTATED = ("labels", "box_label")  # have class names, but are no columns
 
 
 @dataclass(frozen=True)
-class Arrays:
-    """One split: ``images`` uint8 [N, H, W, C], memory mapped and not writable; ``columns`` int64 [N]."""
+class Captions:
+    """All captions of a split. ``tokens`` uint8 [captions, T]; image i has those from ``start[i]`` to ``start[i + 1]`` - 1."""
 
-    images: np.ndarray
+    tokens: np.ndarray
+    start: np.ndarray
+
+    def first(self, rows: slice) -> np.ndarray:
+        """int64 [n, T], the first caption of each image."""
+        return self.tokens[self.start[:-1][rows]].astype(np.int64)
+
+    def drawn(self, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        """int64 [n, T], one caption of each image by numbers [n] in [0, 1)."""
+        start, end = self.start[rows], self.start[rows + 1]
+        return self.tokens[start + (uniforms * (end - start)).astype(np.int64)].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SplitArrays:
+    """One split. ``moving``: ``image`` uint8 [N, H, W, C] as stored, memory mapped and not writable, and what moves with it;
+
+    ``columns``: int64 [N]; ``labels``: float32 [N, K] or None; ``captions``: None if the view has no tokens.
+    """
+
+    moving: Arrays
     columns: dict[str, np.ndarray]
+    labels: np.ndarray | None = None
+    captions: Captions | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def images(self) -> np.ndarray:
+        """uint8 [N, H, W, C] as stored."""
+        return self.moving["image"]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the batch contract that there are, the image first."""
+        found = [*self.moving, *(column for column in self.columns if column in KEYS)]
+        return (*found, *(["labels"] if self.labels is not None else []), *(["tokens"] if self.captions else []))
 
 
 @dataclass(frozen=True)
@@ -33,20 +71,29 @@ class View:
     folder: Path
     facts: ViewFacts
 
-    def split(self, name: str) -> Arrays:
+    def split(self, name: str) -> SplitArrays:
         """The arrays of "train", "validation" or "test"; ValueError names the splits that the view has."""
         self._require(name)
-        images = np.load(self.folder / f"{name}.image.npy", mmap_mode="r", allow_pickle=False)
-        columns = {c: np.load(self.folder / f"{name}.{c}.npy", allow_pickle=False) for c in self.facts.classes}
-        return Arrays(images.view(np.ndarray), columns)  # a plain array on the same memory: indexing costs a third
+        facts = self.facts
+        names = ["image", *(["image_mask"] if facts.masked else []), *(BOXES if facts.max_boxes else ())]
+        moving = {key: self._load(name, key, "r").view(np.ndarray) for key in names}  # plain arrays: indexing costs a third
+        columns = {column: self._load(name, column) for column in facts.classes if column not in ANNOTATED}
+        labels = self._load(name, "labels") if "labels" in facts.classes else None
+        texts = facts.context_length > 0
+        captions = Captions(self._load(name, "tokens", "r"), self._load(name, "token_start")) if texts else None
+        return SplitArrays(moving, columns, labels, captions)
 
-    def texts(self, name: str) -> list[str]:
-        """The N captions of a split; ValueError if the view's dataset has none."""
+    def _load(self, split: str, name: str, mode: Literal["r"] | None = None) -> np.ndarray:
+        array: np.ndarray = np.load(self.folder / f"{split}.{name}.npy", mmap_mode=mode, allow_pickle=False)
+        return array
+
+    def texts(self, name: str) -> list[Any]:
+        """The caption, or the list of captions, of each image of a split; ValueError if the view's dataset has none."""
         self._require(name)
         path = self.folder / f"{name}.text.json"
         if not path.is_file():
             raise ValueError(f"view {self.facts.name!r} has no texts")
-        texts: list[str] = json.loads(path.read_text(encoding="utf-8"))
+        texts: list[Any] = json.loads(path.read_text(encoding="utf-8"))
         return texts
 
     @cached_property
@@ -55,23 +102,37 @@ class View:
         policy: dict[str, Any] | None = json.loads((self.folder / "policy.json").read_text(encoding="utf-8"))
         return policy
 
-    def batches(self, split: str, batch_size: int, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-        """The split in order, without augmentation: ``image`` in [-1, 1] and ``columns`` (those of the batch contract if None).
+    def batches(
+        self, split: str, batch_size: int, columns: Sequence[str] | None = None, *, pixels: bool = False
+    ) -> Iterator[Batch]:
+        """The split in order, without augmentation: ``image`` and ``columns`` (all keys of the batch contract if None).
 
-        The last batch may be smaller. ValueError for a split or column that the view does not have.
+        ``image`` is float32 [n, C, H, W] in [-1, 1], or with ``pixels`` as a server gets it, uint8 [n, H, W, C]. A view that
+        stores larger images gives their centre; of several captions the first is taken. The last batch may be smaller.
+        ValueError for a split or column that the view does not have.
         """
         arrays = self.split(split)
-        chosen = [c for c in arrays.columns if c in KEYS] if columns is None else columns
+        chosen = arrays.keys if columns is None else ("image", *columns)
         for column in chosen:
-            if column not in arrays.columns:
-                raise ValueError(f"view {self.facts.name!r} has no column {column!r}; it has {', '.join(arrays.columns)}")
-        return self._batches(arrays, batch_size, chosen)
+            if column not in (*arrays.keys, *arrays.columns):
+                known = ", ".join(dict.fromkeys([*arrays.columns, *arrays.keys[1:]]))
+                raise ValueError(f"view {self.facts.name!r} has no column {column!r}; it has {known}")
+        return self._batches(arrays, batch_size, chosen, pixels)
 
-    def _batches(self, arrays: Arrays, batch_size: int, columns: Sequence[str]) -> Iterator[Batch]:
+    def _batches(self, arrays: SplitArrays, batch_size: int, chosen: Sequence[str], pixels: bool) -> Iterator[Batch]:
+        limits = box_limits(self.policy) if self.facts.max_boxes else None
+        size = (self.facts.height, self.facts.width)
+        needed = [name for name in arrays.moving if name in chosen or (name in BOXES and set(BOXES) & set(chosen))]
         for start in range(0, len(arrays), batch_size):
             part = slice(start, start + batch_size)
-            batch = {"image": to_unit_range(torch.from_numpy(arrays.images[part].copy()))}
-            yield batch | {column: torch.from_numpy(arrays.columns[column][part].copy()) for column in columns}
+            found = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
+            found |= {name: column[part] for name, column in arrays.columns.items()}
+            if arrays.labels is not None:
+                found["labels"] = arrays.labels[part]
+            if arrays.captions is not None:
+                found["tokens"] = arrays.captions.first(part)
+            batch = {name: torch.from_numpy(np.array(found[name])) for name in chosen}
+            yield batch if pixels else batch | {"image": to_unit_range(batch["image"])}
 
     def _require(self, split: str) -> None:
         if split not in self.facts.counts:
@@ -85,7 +146,8 @@ def open_view(folder: Path | str) -> View:
     if not path.is_file():
         raise ValueError(f"{folder}: no view there; python -m components.stages.augment <view> makes it")
     stored = json.loads(path.read_text(encoding="utf-8"))
-    facts = {field.name: stored[field.name] for field in fields(ViewFacts)}
+    facts = {field.name: stored[field.name] for field in fields(ViewFacts) if field.name in stored}
+    facts["image_size"] = size if isinstance(size := facts["image_size"], int) else tuple(size)
     facts["classes"] = {column: tuple(names) for column, names in facts["classes"].items()}
     facts["mean"], facts["std"] = tuple(facts["mean"]), tuple(facts["std"])
     facts["counts"] = {split: facts["counts"][split] for split in ("train", "validation", "test") if split in facts["counts"]}

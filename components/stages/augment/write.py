@@ -1,40 +1,55 @@
-"""A view's arrays on disk, written chunk by chunk; digest and statistics are taken on the way."""
+"""A view's arrays on disk, written chunk by chunk; digest and statistics are taken on the way.
+
+Per split: ``image`` uint8 [N, H, W, C] of ``stored_size``; a file int64 [N] per column. If the view has them: ``image_mask``
+bool [N, H, W]; ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M]; ``labels`` float32 [N, K];
+``text``, the captions as JSON, and their ``tokens`` uint8 [captions, T] with ``token_start`` int64 [N + 1]: image i has those
+from token_start[i] to token_start[i + 1] - 1.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.core.files import write_atomically
 from components.stages.augment.draws import Augmenter, Draws
+from components.stages.augment.frames import Arrays
 
 CHUNK = 2**24  # bytes of images that are handled at once; the augmented copies depend on it
 STD_FLOOR = 1 / 127.5  # one grey level in [-1, 1] units: constant images must not divide by zero
 
 
-def original_chunks(images: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """uint8 [n, H, W, C] copies of the rows, in order."""
-    step = max(1, CHUNK // images[0].nbytes)
+def original_chunks(arrays: Arrays, rows: np.ndarray) -> Iterator[Arrays]:
+    """Copies of the rows of ``image`` uint8 [N, H, W, C] and of what moves with it, in order."""
+    step = max(1, CHUNK // arrays["image"][0].nbytes)
     for start in range(0, len(rows), step):
-        yield images[rows[start : start + step]]
+        yield {name: array[rows[start : start + step]] for name, array in arrays.items()}
 
 
-def augmented_chunks(images: np.ndarray, rows: np.ndarray, augmenter: Augmenter, copy: int, seed: int) -> Iterator[np.ndarray]:
+def augmented_chunks(arrays: Arrays, rows: np.ndarray, augmenter: Augmenter, copy: int, seed: int) -> Iterator[Arrays]:
     """The rows once more, augmented: the draws are functions of (seed, copy, place)."""
-    for number, chunk in enumerate(original_chunks(images, rows)):
-        yield augmenter(chunk, Draws.make(len(chunk), seed, "copies", copy, number))
+    for number, chunk in enumerate(original_chunks(arrays, rows)):
+        yield augmenter.move(chunk, Draws.make(len(chunk["image"]), seed, "copies", copy, number))
 
 
-def corrupt_in_place(images: np.ndarray, corruption: Augmenter, seed: int) -> None:
-    """uint8 [N, H, W, C], overwritten: the draws are functions of (seed, place in the dataset), whatever the image's split."""
-    step = max(1, CHUNK // images[0].nbytes)
-    for number, start in enumerate(range(0, len(images), step)):
-        part = images[start : start + step]
-        corruption(part, Draws.make(len(part), seed, "corrupt", number))
+def corrupt_in_place(arrays: Arrays, corruption: Augmenter, seed: int) -> None:
+    """Overwrite ``image`` uint8 [N, H, W, C] and what moves with it.
+
+    The draws are functions of (seed, place in the dataset), whatever the image's split.
+    """
+    step = max(1, CHUNK // arrays["image"][0].nbytes)
+    for number, start in enumerate(range(0, len(arrays["image"]), step)):
+        part = {name: array[start : start + step] for name, array in arrays.items()}
+        moved = corruption.move(part, Draws.make(len(part["image"]), seed, "corrupt", number))
+        for name, array in part.items():
+            array[:] = moved[name]
 
 
 class Writer:
@@ -49,20 +64,43 @@ class Writer:
         """Hexadecimal."""
         return self._digest.hexdigest()
 
-    def images(self, split: str, shape: tuple[int, ...], chunks: Iterator[np.ndarray]) -> np.ndarray:
-        """``<split>.image.npy`` of ``shape`` [N, H, W, C]; returns how often each grey level occurs, int64 [C, 256]."""
-        name = f"{split}.image"
-        array = np.lib.format.open_memmap(self._folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
-        self._digest.update(f"{name} uint8 {shape}\n".encode())
+    def pictures(self, split: str, count: int, chunks: Iterator[Arrays]) -> np.ndarray:
+        """``<split>.image.npy`` uint8 [N, H, W, C] and what moves with it, a file each, of ``count`` images in chunks.
+
+        The digest takes the images alone; ``moving`` adds the rest. Returns how often each grey level occurs, int64 [C, 256].
+        """
+        first = next(chunks)
+        maps = {name: self._map(split, name, array.dtype, (count, *array.shape[1:])) for name, array in first.items()}
+        shape = maps["image"].shape
+        self._digest.update(f"{split}.image uint8 {shape}\n".encode())
         levels, done = np.zeros((shape[3], 256), dtype=np.int64), 0
-        for chunk in chunks:
-            array[done : done + len(chunk)] = chunk
-            self._digest.update(chunk.tobytes())
-            levels += np.stack([np.bincount(chunk[..., c].ravel(), minlength=256) for c in range(shape[3])])
-            done += len(chunk)
-        assert done == len(array), (done, shape)
-        array.flush()
+        for chunk in chain([first], chunks):
+            image = chunk["image"]
+            for name, array in chunk.items():
+                maps[name][done : done + len(image)] = array
+            self._digest.update(image.tobytes())
+            levels += np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(shape[3])])
+            done += len(image)
+        assert done == count, (done, shape)
+        for array in maps.values():
+            array.flush()
         return levels
+
+    def _map(self, split: str, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+        return np.lib.format.open_memmap(self._folder / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+    def moving(self, split: str, name: str) -> None:
+        """Add ``<split>.<name>.npy``, which ``pictures`` has written, to the digest."""
+        array = np.load(self._folder / f"{split}.{name}.npy", mmap_mode="r", allow_pickle=False)
+        self._digest.update(f"{split}.{name} {array.dtype} {array.shape}\n".encode())
+        for start in range(0, len(array), 4096):
+            self._digest.update(np.asarray(array[start : start + 4096]).tobytes())
+
+    def array(self, split: str, name: str, array: np.ndarray) -> None:
+        """``<split>.<name>.npy``, of any type and shape."""
+        array = np.ascontiguousarray(array)
+        self._digest.update(f"{split}.{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+        np.save(self._folder / f"{split}.{name}.npy", array, allow_pickle=False)
 
     def column(self, split: str, column: str, indices: np.ndarray) -> None:
         """``<split>.<column>.npy``, int64 [N]."""
@@ -70,17 +108,24 @@ class Writer:
         self._digest.update(f"{name} int64 {indices.shape}\n".encode() + indices.astype("<i8").tobytes())
         np.save(self._folder / f"{name}.npy", indices.astype(np.int64), allow_pickle=False)
 
-    def texts(self, split: str, texts: list[str]) -> None:
-        """``<split>.text.json``, N strings."""
+    def texts(self, split: str, texts: list[Any]) -> None:
+        """``<split>.text.json``: N captions, or N lists of captions."""
         data = (json.dumps(texts, ensure_ascii=False, indent=0) + "\n").encode()
         self._digest.update(f"{split}.text\n".encode() + data)
         write_atomically(self._folder / f"{split}.text.json", data)
 
 
 def statistics(levels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) a channel in [-1, 1] units, exact in float64, from counts int64 [C, 256] of the grey levels."""
-    values = np.arange(256) / 127.5 - 1
-    share = levels / levels.sum(axis=1, keepdims=True)
-    mean = share @ values
-    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
-    return tuple(mean.tolist()), tuple(np.maximum(std, STD_FLOOR).tolist())
+    """(mean, std) per channel in [-1, 1] units, from counts int64 [C, 256] of the grey levels.
+
+    The sums are exact integers, and floats are made at the very end, each by correctly rounded operations: every machine gets
+    the same bits. With pixels v in 0..255, n of them, and x = v / 127.5 - 1: mean x = (2 sum v - 255 n) / (255 n) and
+    var x = 4 (n sum v^2 - (sum v)^2) / (255 n)^2.
+    """
+    values = np.arange(256, dtype=np.int64)
+    means, stds = [], []
+    for counts in levels:
+        number, total, squares = (int((counts * values**power).sum()) for power in (0, 1, 2))
+        means.append((2 * total - 255 * number) / (255 * number))
+        stds.append(max(2 * math.sqrt(number * squares - total**2) / (255 * number), STD_FLOOR))
+    return tuple(means), tuple(stds)

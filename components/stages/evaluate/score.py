@@ -24,7 +24,7 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     folders |= {role: link.path for role, link in links.items() if link.is_view()}
     split = getattr(settings.evaluate, "split", "test")
     views = {role: open_view(folder) for role, folder in folders.items()}
-    splits = {role: Split(view.facts, view.batches(split, BATCH)) for role, view in views.items()}
+    splits = {role: Split(view.facts, view.batches(split, BATCH, pixels=True)) for role, view in views.items()}
     # The raw block: parsing it would need the code of the training.
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(workspace.params.runs[run].train.get("threads", 1)))
     family = catalogue.evaluation(settings.recipe, f"runs.{run}.recipe")

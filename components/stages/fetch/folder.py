@@ -14,6 +14,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
+from pydantic import model_validator
+
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 
@@ -29,18 +31,40 @@ Classes = dict[str, list[Path]]  # class name -> its images, both in the order o
 
 
 class Folder:
-    """Images as files; column "label" or "domain" from the folders' names; split "all", or the splits that are there."""
+    """Images as files; column "label" or "domain" from the folders' names, or columns from a table.
+
+    Splits: "all", or those that are there.
+    """
 
     reads_path = True  # data come in through the user's own folder
 
     class Settings(DatasetSettings):
-        """``path``: relative to the workspace, or absolute. ``column``: what a folder's name is, a class or an image domain."""
+        """``path``: relative to the workspace, or absolute. ``column``: what a folder's name is, a class or an image domain.
+
+        ``table``: a CSV file in the folder that lists the images, whatever folders they are in (``listing.py`` says how);
+        ``boxes``: a JSON file in the folder with boxes, in COCO's form; it needs a table.
+        """
 
         column: Literal["label", "domain"] = "label"
+        table: str | None = None
+        boxes: str | None = None
+
+        @model_validator(mode="after")
+        def _agrees(self) -> Folder.Settings:
+            if self.boxes is not None and self.table is None:
+                raise ValueError("boxes needs a table that lists the images")
+            if self.table is not None and "column" in self.model_fields_set:
+                raise ValueError("column is for folders of classes; a table names its columns itself")
+            return self
 
     @staticmethod
     def fetch(settings: Folder.Settings, out: Path, seed: int, workspace: Path) -> None:
         folder = workspace / settings.path
+        if settings.table is not None:
+            from components.stages.fetch.listing import fetch_listed
+
+            fetch_listed(folder, settings.table, settings.boxes, out)
+            return
         skipped: Counter[str] = Counter()
         splits = read_splits(folder, skipped)
         if skipped:
@@ -101,12 +125,17 @@ def _images(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
             raise ValueError(f"{path}: a folder inside a class folder; expected {FORM}")
     images = [path for path in entries if path.suffix.lower() in IMAGES]
     for path in images:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise ValueError(f"{path}: {size:,} bytes; an image file may have at most {MAX_BYTES:,}")
+        check_size(path)
     skipped.update(_kind(path) for path in entries if path.suffix.lower() not in IMAGES)
     if not images:
         raise ValueError(f"{parent}: a class folder without images (known suffixes: {' '.join(IMAGES)})")
     return images
+
+
+def check_size(path: Path) -> None:
+    """ValueError for a file that is too large to be an image."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path}: {size:,} bytes; an image file may have at most {MAX_BYTES:,}")
 
 
 def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
@@ -116,12 +145,13 @@ def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
         if name.startswith("."):
             skipped["hidden"] += 1
             continue
-        found.append(parent / _plain(name, parent))
-        _stays_inside(found[-1], root)
+        found.append(parent / plain_name(name, parent))
+        check_inside(found[-1], root)
     return found
 
 
-def _plain(name: str, parent: Path) -> str:
+def plain_name(name: str, parent: Path) -> str:
+    """``name``, if it can be read as it is written; else ValueError."""
     # Cs: the surrogates that stand for bytes which are no UTF-8; Cf: invisible, such as what turns the direction of writing
     kinds = {unicodedata.category(letter) for letter in name if letter not in JOINERS}
     if kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
@@ -129,7 +159,8 @@ def _plain(name: str, parent: Path) -> str:
     return name
 
 
-def _stays_inside(path: Path, root: Path) -> None:
+def check_inside(path: Path, root: Path) -> None:
+    """ValueError for a link that leads out of ``root``, and for what is neither a file nor a folder."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() stops at a link to itself
         raise ValueError(f"{path}: a link that leads out of {root} is refused")
     if not (path.is_file() or path.is_dir()):
@@ -146,9 +177,13 @@ def _kind(path: Path) -> str:
 
 def pack(classes: Classes, archive: Path) -> None:
     """An uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents alone."""
-    members = [(f"{name}/{path.name}", path) for name, paths in classes.items() for path in paths]
+    pack_files({f"{name}/{path.name}": path for name, paths in classes.items() for path in paths}, archive)
+
+
+def pack_files(members: dict[str, Path], archive: Path) -> None:
+    """An uncompressed tar of member name -> file, in the order of the names' bytes."""
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        for member, path in sorted(members, key=lambda pair: pair[0].encode()):
+        for member, path in sorted(members.items(), key=lambda pair: pair[0].encode()):
             entry = tarfile.TarInfo(member)  # time 0, owner 0, mode 644
             with path.open("rb") as file:
                 entry.size = os.fstat(file.fileno()).st_size

@@ -124,8 +124,9 @@ class TrainingState:
     def update(self, batches: dict[str, Batch], step: int, precision: str) -> None:
         """One ``training_step`` at its learning rate, with dropout drawn from (seed, step)."""
         if step == 0:
-            for batch in batches.values():
-                check(batch)
+            streams = self.recipe.streams()
+            for role, batch in batches.items():
+                check(batch, streams[role].columns)
         self.scale_learning_rates(step)
         torch.manual_seed(mix(self.settings.seed, "step", step, processes()[0]))
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):

@@ -1,0 +1,120 @@
+"""Where a picture lands in an image of the view, and where its boxes land with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]  # batch keys -> arrays
+
+
+def corners_of(boxes: np.ndarray) -> np.ndarray:
+    """(cx, cy, w, h) -> (x_min, y_min, x_max, y_max), both [b, 4] and relative."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def centres_of(corners: np.ndarray) -> np.ndarray:
+    """(x_min, y_min, x_max, y_max) -> (cx, cy, w, h), both [b, 4] and relative."""
+    low, high = corners[:, :2], corners[:, 2:]
+    return np.concatenate([(low + high) / 2, high - low], axis=1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A part of a picture, shown in a part of a frame. Both parts are (left, upper, right, lower) in pixels.
+
+    ``picture`` and ``frame``: (height, width) of the whole.
+    """
+
+    picture: tuple[int, int]
+    part: tuple[int, int, int, int]
+    frame: tuple[int, int]
+    target: tuple[int, int, int, int]
+
+    def boxes(self, boxes: np.ndarray, min_area: float = 1.0, min_visibility: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+        """[b, 4], (cx, cy, w, h) relative to the picture -> (float32, relative to the frame, clipped; which rows remain).
+
+        A box goes if less than ``min_area`` pixels of the frame or less than ``min_visibility`` of its own area is left.
+        """
+        (height, width), part, target = self.picture, np.array(self.part, np.float64), np.array(self.target, np.float64)
+        scale = (target[2:] - target[:2]) / (part[2:] - part[:2])
+        corners = corners_of(boxes.astype(np.float64)) * [width, height, width, height]
+        corners = (corners - np.tile(part[:2], 2)) * np.tile(scale, 2) + np.tile(target[:2], 2)
+        clipped = np.clip(corners, np.tile(target[:2], 2), np.tile(target[2:], 2))
+        area, visible = (np.prod(c[:, 2:] - c[:, :2], axis=1) for c in (corners, clipped))
+        rows = np.flatnonzero((visible >= min_area) & (visible >= min_visibility * area))
+        frame = [self.frame[1], self.frame[0]] * 2
+        return centres_of(clipped[rows] / frame).astype(np.float32), rows
+
+    def mask(self) -> np.ndarray:
+        """bool [H, W] of the frame, True in the target."""
+        left, upper, right, lower = self.target
+        mask = np.zeros(self.frame, dtype=np.bool_)
+        mask[upper:lower, left:right] = True
+        return mask
+
+
+def place(picture: tuple[int, int], frame: tuple[int, int], fit: Literal["crop", "pad", "stretch"]) -> Placement:
+    """How a picture of (height, width) fits a frame. Whole pixels; a picture of the frame's proportions is shown as a whole."""
+    (height, width), (rows, columns) = picture, frame
+    whole, full = (0, 0, width, height), (0, 0, columns, rows)
+    if fit == "stretch" or width * rows == height * columns:
+        return Placement(picture, whole, frame, full)
+    if fit == "pad":
+        scale = min(columns / width, rows / height)
+        return Placement(picture, whole, frame, _centred(columns, rows, round(width * scale), round(height * scale)))
+    part = _centred(width, height, round(height * columns / rows), round(width * rows / columns))
+    return Placement(picture, part, frame, full)
+
+
+def centre(picture: tuple[int, int], frame: tuple[int, int]) -> Placement:
+    """The centre crop of (height, width) ``frame`` out of a picture that is at least as large."""
+    part = _centred(picture[1], picture[0], frame[1], frame[0])
+    return Placement(picture, part, frame, (0, 0, frame[1], frame[0]))
+
+
+def _centred(width: int, height: int, inner_width: int, inner_height: int) -> tuple[int, int, int, int]:
+    """The centred part of at least one pixel, and of at most the whole."""
+    inner_width, inner_height = max(1, min(width, inner_width)), max(1, min(height, inner_height))
+    left, upper = (width - inner_width) // 2, (height - inner_height) // 2
+    return left, upper, left + inner_width, upper + inner_height
+
+
+def centre_crop(arrays: Arrays, size: tuple[int, int], limits: dict[str, float] | None) -> Arrays:
+    """``image`` uint8 [n, H, W, C] and what moves with it, cut to the centre of (height, width) ``size``.
+
+    ``limits``: ``min_area`` and ``min_visibility`` of boxes, for data that have boxes.
+    """
+    stored = arrays["image"].shape[1:3]
+    if stored == size:
+        return arrays
+    placement = centre(stored, size)
+    left, upper, right, lower = placement.part
+    cut: Arrays = {name: arrays[name][:, upper:lower, left:right] for name in ("image", "image_mask") if name in arrays}
+    if "boxes" not in arrays:
+        return cut
+    boxes = []
+    for here, labels, mask in zip(arrays["boxes"], arrays["box_label"], arrays["box_mask"], strict=True):
+        moved, rows = placement.boxes(here[mask], **(limits or {}))
+        boxes.append((moved, labels[mask][rows]))
+    return cut | padded(boxes, arrays["boxes"].shape[1])
+
+
+def padded(boxes: list[tuple[np.ndarray, np.ndarray]], most: int | None = None) -> Arrays:
+    """(boxes [b, 4], labels [b]) per image -> ``boxes``, ``box_label`` and ``box_mask``, padded to the largest b, at least 1.
+
+    ``most``: pad to this instead.
+    """
+    most = max([1, *(len(labels) for _, labels in boxes)]) if most is None else most
+    arrays: Arrays = {
+        "boxes": np.zeros((len(boxes), most, 4), np.float32),
+        "box_label": np.zeros((len(boxes), most), np.int64),
+        "box_mask": np.zeros((len(boxes), most), np.bool_),
+    }
+    for row, (here, labels) in enumerate(boxes):
+        for name, value in (("boxes", here), ("box_label", labels), ("box_mask", True)):
+            arrays[name][row, : len(labels)] = value
+    return arrays

@@ -1,0 +1,153 @@
+"""A folder with a table: columns, captions, several labels, boxes; from the files to a view."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.core.strict import SettingsError, parse
+from components.stages.augment.policies import ViewSettings
+from components.stages.augment.prepare import make_view
+from components.stages.augment.views import open_view
+from components.stages.fetch.folder import Folder
+
+HEADER = "file,label,group,maker,labels,caption"
+LINES = [
+    f"{'ab'[i % 2]}/{i:02}.png,{'cat' if i % 2 else 'dog'},page {i // 4},m{i % 3},{'red|big' if i % 3 else ''},one {i}"
+    for i in range(16)
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """16 pictures of 20 x 30 in two folders, listed in list.csv; 00 has two captions; boxes.json has a box in each but 01."""
+    root = tmp_path / "pictures"
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        (root / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(root / "ab"[i % 2] / f"{i:02}.png")
+    write(root, [HEADER, *LINES, LINES[0].replace("one 0", '"another, öß"')])
+    images = [{"id": i, "file_name": f"{'ab'[i % 2]}/{i:02}.png", "width": 30, "height": 20} for i in range(16)]
+    boxes = [{"image_id": i, "category_id": 7 + i % 2, "bbox": [3, 2, 6, 10]} for i in range(16) if i != 1]
+    boxes.append({"image_id": 2, "category_id": 7, "bbox": [0, 0, 5, 5], "iscrowd": 1})
+    coco = {"images": images, "categories": [{"id": 7, "name": "head"}, {"id": 8, "name": "tail"}], "annotations": boxes}
+    (root / "boxes.json").write_text(json.dumps(coco))
+    return root
+
+
+def write(root, lines):
+    (root / "list.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def fetch(root, out, **changes):
+    out.mkdir()
+    block = {"source": "folder", "path": root.name, "table": "list.csv", "boxes": "boxes.json"} | changes
+    Folder.fetch(parse(Folder.Settings, block, "datasets.x"), out, 0, root.parent)
+    return json.loads((out / "dataset.json").read_text())
+
+
+def test_everything_comes_through_to_a_batch(folder, tmp_path):
+    index = fetch(folder, tmp_path / "out")
+    assert index["classes"] == {
+        "label": ["cat", "dog"],
+        "group": [f"page {i}" for i in range(4)],
+        "maker": ["m0", "m1", "m2"],
+        "labels": ["big", "red"],
+        "box_label": ["head", "tail"],
+    }
+    block = {
+        "dataset": "x",
+        "image_size": [20, 30],
+        "channels": 1,
+        "split": {"by": "group", "test": 0.25},
+        "text": {"context_length": 16},
+    }
+    make_view("v", parse(ViewSettings, block, "views.v"), tmp_path / "out", tmp_path / "view", 0)
+    view = open_view(tmp_path / "view")
+    assert view.facts.counts == {"train": 12, "test": 4}
+    rows = {}
+    for split in ("train", "test"):
+        names = (*view.split(split).keys[1:], "group", "maker")
+        for batch in view.batches(split, 100, names, pixels=True):
+            for row, image in enumerate(batch["image"]):
+                rows[image.numpy().tobytes()] = {name: batch[name][row].tolist() for name in names}
+    for i in range(16):
+        with Image.open(folder / "ab"[i % 2] / f"{i:02}.png") as picture:
+            row = rows[np.asarray(picture).tobytes()]
+        assert (row["label"], row["group"], row["maker"]) == ((i + 1) % 2, i // 4, i % 3)
+        assert row["labels"] == ([1.0, 1.0] if i % 3 else [0.0, 0.0])
+        assert bytes(row["tokens"]).rstrip(b"\0").decode() == f"one {i}"
+        assert row["box_mask"] == [i != 1]
+        if i != 1:
+            np.testing.assert_allclose(row["boxes"][0], [6 / 30, 7 / 20, 6 / 30, 10 / 20], atol=1e-6)
+            assert row["box_label"] == [i % 2]
+    texts = [texts for split in ("train", "test") for texts in view.texts(split)]
+    assert ["one 0", "another, öß"] in texts
+
+
+def test_bytes_depend_on_the_files_alone(folder, tmp_path):
+    fetch(folder, tmp_path / "one")
+    write(folder, [HEADER, *reversed(LINES), LINES[0].replace("one 0", '"another, öß"')])
+    fetch(folder, tmp_path / "two")
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_published_splits_come_from_a_column(folder, tmp_path):
+    lines = [f"{line.rsplit(',', 1)[0]},{'test' if i % 4 == 0 else 'train'}" for i, line in enumerate(LINES)]
+    write(folder, ["file,label,group,maker,labels,split", *lines])
+    index = fetch(folder, tmp_path / "out", boxes=None)
+    assert sorted(index["splits"]) == ["test", "train"]
+    assert "text" not in index["splits"]["test"]
+    block = {"dataset": "x", "image_size": [20, 30], "channels": 1}
+    with pytest.raises(ValueError, match=r"views\.v\.split: the group 'page 0' is in train and in test"):
+        make_view("v", parse(ViewSettings, block, "views.v"), tmp_path / "out", tmp_path / "view", 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], r"list\.csv: no column 'file'; the header is empty"),
+        (["name,label"], r"no column 'file'; the header is name, label"),
+        (["file,label"], r"no image is listed"),
+        (["file,label,label", "a/00.png,x,y"], r"the column 'label' stands twice"),
+        (["file,La bel", "a/00.png,x"], r"'La bel' cannot be a column's name"),
+        (["file,label", "a/00.png"], r"line 2: 1 cells, the header has 2"),
+        (["file,label", "a/00.png,"], r"line 2: no label"),
+        (["file,label", "a/00.png,x", "a/00.png,y"], r"line 3: a/00\.png has the label 'y' here and 'x' in line 2"),
+        (["file,label", "a/00.png,x", "a/00.png,x"], r"line 3: a/00\.png stands in line 2 already"),
+        (["file,label", "a/77.png,x"], r"line 2: a/77\.png: no such file"),
+        (["file,label", "../list.csv,x"], r"line 2: '\.\./list\.csv' is no path inside the folder"),
+        (["file,split", "a/00.png,dev"], r"line 2: the split 'dev' is not allowed: train, validation, test"),
+        (["file,tokens", "a/00.png,x"], r"'tokens' cannot be a column"),
+    ],
+)
+def test_a_wrong_table_is_named_with_its_line(folder, tmp_path, lines, message):
+    write(folder, lines)
+    with pytest.raises(ValueError, match=message):
+        fetch(folder, tmp_path / "out", boxes=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bbox": [3, 2, 0, 10]}, r"annotation 0 of a/00\.png: the box \[3, 2, 0, 10\] has no area"),
+        ({"bbox": [25, 2, 10, 10]}, r"annotation 0 of a/00\.png: .* is not inside the image, 30 x 20 pixels"),
+        ({"bbox": [25, 2, 10]}, r"is not \[x, y, w, h\]"),
+        ({"category_id": 3}, r"category_id 3 is not listed"),
+    ],
+)
+def test_a_wrong_box_is_named(folder, tmp_path, change, message):
+    coco = json.loads((folder / "boxes.json").read_text())
+    coco["annotations"][0] |= change
+    (folder / "boxes.json").write_text(json.dumps(coco))
+    with pytest.raises(ValueError, match=message):
+        fetch(folder, tmp_path / "out")
+
+
+def test_settings_that_do_not_go_together_are_errors(folder, tmp_path):
+    with pytest.raises(SettingsError, match=r"datasets\.x: .*boxes needs a table"):
+        fetch(folder, tmp_path / "one", table=None)
+    with pytest.raises(SettingsError, match=r"datasets\.x: .*column is for folders of classes"):
+        fetch(folder, tmp_path / "two", column="domain")
