@@ -157,7 +157,7 @@ def test_a_rectangular_view_is_learnt_exported_served_and_evaluated(tmp_path):
     write_graph(exportable.graphs["model"], {"image": to_unit_range(pixels)}, tmp_path / "model.onnx")
     (tmp_path / "facts.json").write_text(json.dumps(exportable.facts))
     served = Served(tmp_path)
-    report = Classification.evaluate(
+    report = evaluation.evaluate(
         served, {"main": Split(facts, [{"image": pixels, "label": labels}])}, run_settings("vit", VIT), {}
     )
     assert report.metrics["accuracy"].value == 1.0
