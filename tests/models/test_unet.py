@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from components.core.batch import Batch
 from components.core.recipe import Graph
-from components.networks.unet import UNet
-from components.networks.unet_blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
-from components.networks.unet_classifier import AttentionPool, UNetClassifier
+from components.networks.unet.blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
+from components.networks.unet.classifier import AttentionPool, UNetClassifier
+from components.networks.unet.unet import UNet
 from components.stages.export.onnx_graph import write_graph
 
 # DDPM's CIFAR-10 network in ADM's code, improved-diffusion's, ADM's for 64 px, and a class-conditional one for digits.

@@ -218,7 +218,7 @@ class Served:
 
         from ...diffusion.conditional_model import ConditionalModel
         from ...networks.caption_transformer import CaptionTransformer
-        from ...networks.unet import UNet
+        from ...networks.unet.unet import UNet
 
         network = UNet(**self.facts["network"]["options"])
         captions = CaptionTransformer(**self.facts["captions"]) if self.facts["captions"] else None

@@ -85,7 +85,7 @@ class Served:
         import torch
         from safetensors.torch import load_file
 
-        from ...networks.unet_classifier import UNetClassifier
+        from ...networks.unet.classifier import UNetClassifier
 
         network = UNetClassifier(**self.facts["network"]["options"])
         network.load_state_dict(load_file(self.folder / "weights.safetensors"))
