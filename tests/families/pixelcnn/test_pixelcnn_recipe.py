@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.families.pixelcnn.recipe import EvaluateSettings, NoSettings, PixelCNNRecipe, TrainSettings
+from components.core.strict import NoSettings
+from components.families.pixelcnn.evaluation import Settings, evaluate
+from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
 from components.stages.detect.settings import DetectSettings
@@ -39,7 +41,7 @@ def settings(model, **train):
         train=Train(**block | train),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=EvaluateSettings(samples=5, completions=2),
+        evaluate=Settings(samples=5, completions=2),
     )
 
 
@@ -199,7 +201,7 @@ def test_an_empty_batch_gives_empty_answers(served):
 
 def test_the_report_is_of_exact_likelihoods_image_by_image(served):
     split = Split(FACTS, [batch(5), batch(4)])
-    report = PixelCNNRecipe.evaluate(served, {"main": split}, settings(GATED), {})
+    report = evaluate(served, {"main": split}, settings(GATED), {})
     nats = -np.concatenate([served.predict(inputs(n))["log_likelihood"] for n in (5, 4)])
     assert report.metrics["nats_per_image"].value == pytest.approx(nats.mean(), rel=1e-6)
     assert report.metrics["bits_per_dim"].value == pytest.approx(nats.mean() / SIZE**2 / math.log(2), rel=1e-6)
