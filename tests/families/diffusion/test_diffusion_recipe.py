@@ -123,6 +123,12 @@ def test_a_step_depends_on_the_seed_and_the_step_alone_and_runs_in_bf16():
     assert not torch.equal(first, loss(3, seed=1))
 
 
+def test_adam_has_ddpm_s_constants():
+    """Appendix B: standard values, which are TensorFlow's of 2020: eps 1e-8, no weight decay."""
+    group = build().optimizers["model"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
+
+
 def test_conditions_are_dropped_together_and_as_often_as_asked():
     recipe = build({"label": True, "text": TEXT, "low_resolution": {"factor": 4}, "label_dropout": 0.3})
     whole = recipe.condition(batch(300))

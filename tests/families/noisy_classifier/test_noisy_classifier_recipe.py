@@ -122,6 +122,12 @@ def test_what_cannot_be_served_is_refused(served, inputs, params, told):
         served.predict(inputs, params)
 
 
+def test_adamw_has_guided_diffusion_s_constants(trained):
+    """classifier_train.py: torch's AdamW, --weight_decay 0.05."""
+    group = trained[0].optimizers["network"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.05)
+
+
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="at least 2"):
         NoisyClassifier.build(settings(), {"main": ViewFacts("v", 8, 1, {}, (0.0,), (1.0,), {}, "")}, {})

@@ -105,6 +105,12 @@ def test_it_starts_from_another_run_of_its_own_and_refuses_another_network(tmp_p
         build(GATED, link)
 
 
+def test_adam_has_its_standard_constants():
+    """pytorch-generative: torch's Adam."""
+    group = build(BINARY).optimizers["network"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
+
+
 def test_settings_that_do_not_fit_each_other_are_refused():
     with pytest.raises(ValueError, match=r"train\.binarise: static is of two levels, and model\.levels is 4"):
         PixelCNNRecipe.check(settings(GATED, binarise="static"), None, {})
