@@ -1,7 +1,7 @@
-"""What an image may be conditioned on, as tensors, and what says "nothing" in its place.
+"""Conditions of an image as tensors, and the null of each, which means "unconditional".
 
-``label``: int64 [N], -1 for none; ``tokens``: int64 [N, T], the bytes of a text in UTF-8, then zeros, zeros alone for none;
-``low_resolution``: float32 [N, C, h, w] in [-1, 1], all 0 (grey) for none.
+``label``: int64 [N], null -1; ``tokens``: int64 [N, T], UTF-8 bytes padded with zeros, null all zeros; ``low_resolution``:
+float32 [N, C, h, w] in [-1, 1], null all 0 (grey).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .denoiser import Condition
+Condition = dict[str, Tensor]  # name -> [N, ...]; empty: unconditional
 
 NUM_TOKENS = 256  # bytes; no text in UTF-8 has a 0 but NUL
 NO_LABEL = -1
 
 
 def null_of(condition: Condition) -> Condition:
-    """The same keys and shapes, saying "nothing"."""
+    """Return the null of every condition, with the same keys and shapes."""
     return {key: torch.full_like(value, NO_LABEL if key == "label" else 0) for key, value in condition.items()}
 
 
 def tokens_of(texts: Sequence[str], context: int) -> Tensor:
-    """int64 [N, context]; ValueError for a text that is longer than ``context`` bytes, or that holds NUL."""
+    """Encode texts as int64 [N, context]; ValueError for a text longer than ``context`` bytes, or one that contains NUL."""
     rows = [text.encode() for text in texts]
     for text, row in zip(texts, rows, strict=True):
         if len(row) > context:
@@ -36,5 +36,13 @@ def tokens_of(texts: Sequence[str], context: int) -> Tensor:
 
 
 def lower_resolution(image: Tensor, factor: int) -> Tensor:
-    """[N, C, H, W] in [-1, 1] -> [N, C, H / factor, W / factor]: means of squares, rounded to 8 bits as an image on disk is."""
+    """[N, C, H, W] in [-1, 1] -> [N, C, H / factor, W / factor] by average pooling, rounded to 8 bits like an image on disk."""
     return F.avg_pool2d(image, factor).add(1).mul(127.5).round().div(127.5).sub(1)
+
+
+def drop_conditions(condition: Condition, null: Condition, dropped: Tensor) -> Condition:
+    """Replace all conditions of the images in ``dropped`` (bool [N]) by their nulls, so that one network learns both models."""
+    return {
+        key: torch.where(dropped.to(value.device).view(-1, *[1] * (value.dim() - 1)), null[key], value)
+        for key, value in condition.items()
+    }

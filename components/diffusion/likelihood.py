@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .conditional_model import ConditionalModel
-from .denoiser import Condition
+from .conditions import Condition
+from .model import ConditionalModel
 from .objective import Bound, draw_times, variational_bound
 
 
 @torch.no_grad()
 def mean_bound(model: ConditionalModel, x0: Tensor, condition: Condition, draws: int, generator: torch.Generator) -> Bound:
-    """Of 8-bit images x0 [N, C, H, W] in [-1, 1] under their condition; each term float64 [N], a mean of ``draws``."""
-    found = [one_bound(model, x0, condition, generator) for _ in range(draws)]
-    reconstruction, prior, diffusion = (torch.stack([draw[term] for draw in found]).mean(0) for term in range(3))
+    """Average the bound of 8-bit images x0 [N, C, H, W] in [-1, 1] over ``draws``; each term is float64 [N]."""
+    terms = [one_bound(model, x0, condition, generator) for _ in range(draws)]
+    reconstruction, prior, diffusion = (torch.stack([draw[i] for draw in terms]).mean(0) for i in range(3))
     return Bound(reconstruction, prior, diffusion, x0[0].numel())
 
 

@@ -13,21 +13,19 @@ from torch import Tensor
 from .parametrisation import Target, Weighting, loss_weight, make_target
 from .schedules import Schedule, alpha_sigma
 
-Network = Callable[
-    [Tensor, Tensor], Tensor
-]  # (x_t [N, ...], time input [N]) -> prediction [N, ...]; conditions are closed over
+Network = Callable[[Tensor, Tensor], Tensor]  # (x_t [N, ...], time input [N]) -> prediction [N, ...], condition fixed
 
 
 def diffuse(x0: Tensor, eps: Tensor, log_snr: Tensor) -> Tensor:
-    """x_t ~ q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I), with the noise given; log SNR [] or [N]."""
+    """Sample x_t ~ q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) with the given noise; log SNR [] or [N]."""
     alpha, sigma = alpha_sigma(log_snr, x0)
     return alpha * x0 + sigma * eps
 
 
 def draw_times(count: int, num_steps: int | None, generator: torch.Generator, start: float = 0.0) -> Tensor:
-    """float64 [N] on the generator's device: uniform on [start, 1], or on i / T, i = 1..T, where ``num_steps`` is T.
+    """Draw times, float64 [N] on the generator's device: uniform on [start, 1], or on i / T, i = 1..T, if ``num_steps`` is T.
 
-    Antithetic (VDM, appendix I.1): one uniform number, spread evenly over the batch, so the loss varies less.
+    Low-discrepancy (VDM, appendix I.1): one uniform number, spread evenly over the batch, reduces the variance of the loss.
     """
     first = torch.rand((), dtype=torch.float64, device=generator.device, generator=generator)
     even = torch.arange(count, dtype=torch.float64, device=generator.device) / count
@@ -35,16 +33,16 @@ def draw_times(count: int, num_steps: int | None, generator: torch.Generator, st
 
 
 def times_of(uniform: Tensor, num_steps: int | None, start: float = 0.0) -> Tensor:
-    """Numbers in [0, 1) as times, float64: on [start, 1], or the i / T, i = 1..T, whose share of [0, 1) each lies in."""
+    """Map numbers in [0, 1) to times, float64: on [start, 1], or to i / T, i = 1..T, each with a share 1 / T of [0, 1)."""
     u = uniform.double()
     return start + (1 - start) * u if num_steps is None else (u * num_steps).floor().add(1) / num_steps
 
 
 def vlb_weight(schedule: Schedule, t: Tensor, num_steps: int | None) -> Tensor:
-    """float64 [N], the bound's weight of |eps error|^2 at time t (VDM, eq. 17 and 13).
+    """Weight of |eps error|^2 at time t in the bound, float64 [N] (VDM, eq. 17 and 13).
 
-    T = inf: 1/2 d(-log SNR)/dt, times the length of [start, 1]. T finite: T/2 expm1(log SNR(s) - log SNR(t)), s = t - 1/T but
-    not before ``start``: what lies before it is the reconstruction's, so DDPM's first step weighs 0.
+    T = inf: 1/2 d(-log SNR)/dt, times the length of [start, 1]. T finite: T/2 expm1(log SNR(s) - log SNR(t)), s = t - 1/T,
+    at least ``start``: earlier times belong to the reconstruction term, so DDPM's first step has weight 0.
     """
     if num_steps is None:
         rate = torch.func.jvp(schedule.log_snr, (t,), (torch.ones_like(t),))[1]
@@ -63,17 +61,17 @@ def training_loss(
     target: Target,
     weighting: Weighting,
     num_steps: int | None = None,
-    clip: float = 5.0,
+    min_snr_gamma: float = 5.0,
 ) -> Tensor:
-    """float32 [N]: weighted squared error of the prediction, the mean over an image's numbers.
+    """Weighted squared error of the prediction, averaged over each image, [N].
 
-    ``num_steps``: T of the bound, read where ``weighting`` is "vlb". ``clip``: min-SNR's.
+    ``num_steps``: T of the bound, used if ``weighting`` is "vlb". ``min_snr_gamma``: of the weighting "min_snr".
     """
     log_snr = schedule.log_snr(t)
     prediction = network(diffuse(x0, eps, log_snr), schedule.time_input(t).to(x0))
     error = (make_target(target, x0, eps, log_snr) - prediction.to(x0)).square().flatten(1).mean(1)
     vlb = vlb_weight(schedule, t, num_steps) if weighting == "vlb" else None
-    return error * loss_weight(target, weighting, log_snr, vlb, clip).to(error)
+    return error * loss_weight(target, weighting, log_snr, vlb, min_snr_gamma).to(error)
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def prior_kl(x0: Tensor, log_snr: Tensor) -> Tensor:
 
 
 def log_likelihood_of_levels(x0: Tensor, z: Tensor, log_snr: Tensor, levels: int) -> Tensor:
-    """log p(x_0 | z) a number, like x0: a softmax over the levels of N(z; alpha level, sigma^2) (VDM, section 3.3)."""
+    """log p(x_0 | z) per number, like x0: a softmax over the levels of N(z; alpha level, sigma^2) (VDM, section 3.3)."""
     alpha, sigma = alpha_sigma(log_snr, x0)
     values = torch.linspace(-1, 1, levels, dtype=x0.dtype, device=x0.device)
     logits = -0.5 * ((z / alpha).unsqueeze(-1) - values).mul((alpha / sigma).unsqueeze(-1)).square()  # [..., levels]

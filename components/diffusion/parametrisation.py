@@ -1,7 +1,7 @@
 """What the network predicts: x0, eps or v (Salimans & Ho 2022, arXiv 2202.00512), exact conversions, and the loss weights.
 
-The three hold the same knowledge: at a given x_t each is an affine function of each other. Their squared errors differ by a
-factor of the SNR alone: |eps error|^2 = SNR |x0 error|^2 and |v error|^2 = |x0 error|^2 / sigma^2.
+At a given x_t each of the three is an affine function of the others. Their squared errors differ by a factor of the SNR alone:
+|eps error|^2 = SNR |x0 error|^2 and |v error|^2 = |x0 error|^2 / sigma^2.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from .schedules import alpha_sigma
 
 Target = Literal["x0", "eps", "v"]
 Weighting = Literal["simple", "vlb", "min_snr", "plain"]
-TARGETS: tuple[Target, ...] = ("x0", "eps", "v")
-WEIGHTINGS: tuple[Weighting, ...] = ("simple", "vlb", "min_snr", "plain")
 
 
 def make_target(target: Target, x0: Tensor, eps: Tensor, log_snr: Tensor) -> Tensor:
-    """What a perfect network answers: x0, eps, or v = alpha eps - sigma x0; all [N, ...], log SNR [] or [N]."""
+    """The regression target: x0, eps, or v = alpha eps - sigma x0; all [N, ...], log SNR [] or [N]."""
     if target == "v":
         alpha, sigma = alpha_sigma(log_snr, x0)
         return alpha * eps - sigma * x0
@@ -28,7 +26,7 @@ def make_target(target: Target, x0: Tensor, eps: Tensor, log_snr: Tensor) -> Ten
 
 
 def to_x0(target: Target, prediction: Tensor, x: Tensor, log_snr: Tensor) -> Tensor:
-    """The x_0 that a prediction at x = x_t means; log SNR finite for eps (at alpha = 0 it tells nothing of x_0)."""
+    """Convert a prediction at x = x_t to x_0; log SNR must be finite for eps (at alpha = 0, eps does not determine x_0)."""
     if target == "x0":
         return prediction
     alpha, sigma = alpha_sigma(log_snr, x)
@@ -37,35 +35,14 @@ def to_x0(target: Target, prediction: Tensor, x: Tensor, log_snr: Tensor) -> Ten
     return alpha * x - sigma * prediction
 
 
-def to_eps(target: Target, prediction: Tensor, x: Tensor, log_snr: Tensor) -> Tensor:
-    """The noise that a prediction at x = x_t means; log SNR finite for x0 (at sigma = 0 there is none)."""
-    if target == "eps":
-        return prediction
-    alpha, sigma = alpha_sigma(log_snr, x)
-    if target == "x0":
-        return (x - alpha * prediction) / sigma
-    return sigma * x + alpha * prediction
-
-
-def to_v(target: Target, prediction: Tensor, x: Tensor, log_snr: Tensor) -> Tensor:
-    """v = alpha eps - sigma x0 of a prediction at x = x_t."""
-    if target == "v":
-        return prediction
-    x0, eps = to_x0(target, prediction, x, log_snr), to_eps(target, prediction, x, log_snr)
-    return make_target("v", x0, eps, log_snr)
-
-
-def to_score(target: Target, prediction: Tensor, x: Tensor, log_snr: Tensor) -> Tensor:
-    """grad log p(x_t) = -eps / sigma (Luo 2022, arXiv 2208.11970, eq. 151)."""
-    return -to_eps(target, prediction, x, log_snr) / alpha_sigma(log_snr, x)[1]
-
-
-def loss_weight(target: Target, weighting: Weighting, log_snr: Tensor, vlb: Tensor | None = None, clip: float = 5.0) -> Tensor:
+def loss_weight(
+    target: Target, weighting: Weighting, log_snr: Tensor, vlb: Tensor | None = None, min_snr_gamma: float = 5.0
+) -> Tensor:
     """float64 [N]: the factor of |target - prediction|^2, for log SNR [N].
 
     In terms of |eps error|^2: "simple" is 1 (DDPM, eq. 14), "vlb" is ``vlb`` (objective.vlb_weight; VDM, eq. 13 and 17),
-    "min_snr" is min(SNR, clip) / SNR (Hang et al. 2023, arXiv 2303.09556). For x0 and v these are divided by the factors above,
-    so one network gives the *same loss* whatever it is said to predict. "plain" is 1 for every target: three different losses.
+    "min_snr" is min(SNR, gamma) / SNR (Hang et al. 2023, arXiv 2303.09556). For x0 and v these are divided by the factors
+    above, so the loss does not depend on which target is predicted. "plain" is 1 for every target: three different losses.
     """
     snr = log_snr.double().exp()
     if weighting == "plain":
@@ -74,5 +51,5 @@ def loss_weight(target: Target, weighting: Weighting, log_snr: Tensor, vlb: Tens
         assert vlb is not None
         of_eps = vlb.double()
     else:
-        of_eps = torch.ones_like(snr) if weighting == "simple" else (clip / snr).clamp(max=1.0)
+        of_eps = torch.ones_like(snr) if weighting == "simple" else (min_snr_gamma / snr).clamp(max=1.0)
     return of_eps * {"x0": snr, "eps": torch.ones_like(snr), "v": log_snr.double().sigmoid()}[target]

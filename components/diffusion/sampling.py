@@ -1,4 +1,4 @@
-"""From a request to images: the sampler, its times, guidance and clipping put together; one image is one stream of noise."""
+"""Draw images: sampler, times, guidance and clipping put together; each image has a noise generator of its own."""
 
 from __future__ import annotations
 
@@ -9,32 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .conditional_model import ConditionalModel
-from .conditions import null_of
-from .denoiser import Condition, Denoiser, clipped, conditioned
+from .conditions import Condition, null_of
 from .guidance import Classifier, check_scale, classifier_free, classifier_gradient, classifier_guided
-from .noise import normal_like
-from .samplers import EVALUATIONS, SAMPLERS, SPACING
+from .model import ConditionalModel, Denoiser, clipped, conditioned
+from .samplers import EVALUATIONS, SAMPLERS, SPACING, normal_like
 from .schedules import Schedule
 from .times import time_grid
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How to sample. ``gamma`` rules at times within ``interval``, 1 outside; ``eta`` is DDIM's; ``clip``: x_0 in [-1, 1]."""
+class SamplerOptions:
+    """``guidance_scale`` holds at times within ``interval``, 1 outside; ``eta``: of DDIM; ``clip`` estimates to [-1, 1]."""
 
     sampler: str = "dpm_solver_2m"
     steps: int = 20
-    gamma: float = 1.0
+    guidance_scale: float = 1.0
     eta: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)
     clip: bool = True
 
     def check(self, schedule: Schedule) -> None:
-        """ValueError for what no schedule, or not this one, allows."""
+        """ValueError for options that are out of range, or more steps than ``schedule`` has."""
         if self.sampler not in SAMPLERS:
             raise ValueError(f"sampler: {self.sampler!r} is not allowed: {', '.join(SAMPLERS)}")
-        check_scale(self.gamma)
+        check_scale(self.guidance_scale)
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta: {self.eta} is not allowed: from 0 (no noise) to 1 (as ancestral sampling)")
         if self.eta and self.sampler != "ddim":
@@ -44,7 +42,7 @@ class Manner:
         time_grid(schedule, self.steps, SPACING[self.sampler])
 
     def evaluations(self, schedule: Schedule) -> int:
-        """Of the denoiser for one image; guidance makes each twice as large."""
+        """Evaluations of the denoiser per image; classifier-free guidance needs two forwards for each."""
         to_infinity = schedule.start > 0
         return self.steps * EVALUATIONS[self.sampler] - (self.sampler == "heun" and to_infinity)
 
@@ -56,9 +54,10 @@ class Guide:
     classifier: Classifier
     label: Tensor
 
-    def gradient(self, schedule: Schedule, manner: Manner) -> Denoiser:
-        """gamma grad log p(label | x_t), 0 outside the interval."""
-        gradient, (low, high) = classifier_gradient(self.classifier, self.label, schedule, manner.gamma), manner.interval
+    def gradient(self, schedule: Schedule, options: SamplerOptions) -> Denoiser:
+        """Return (x_t, t) -> scale x grad log p(label | x_t), 0 outside the interval."""
+        gradient = classifier_gradient(self.classifier, self.label, schedule, options.guidance_scale)
+        low, high = options.interval
         return lambda x, t: gradient(x, t) if low <= float(t) <= high else torch.zeros_like(x)
 
 
@@ -67,35 +66,35 @@ def draw_images(
     model: ConditionalModel,
     shape: tuple[int, ...],
     condition: Condition,
-    manner: Manner,
+    options: SamplerOptions,
     generators: Sequence[torch.Generator],
     *,
     guide: Guide | None = None,
 ) -> Tensor:
-    """Samples [N, C, H, W] of ``shape``, image i by generator i; guided by ``guide``, or else without a classifier.
+    """Draw samples [N, C, H, W] of ``shape``, image i with generator i, guided by the classifier of ``guide`` if given.
 
     ``condition``: of N images, on the model's device; {} for none.
     """
     schedule = model.schedule
-    manner.check(schedule)
+    options.check(schedule)
     device = next(model.parameters()).device
-    times = time_grid(schedule, manner.steps, SPACING[manner.sampler])
+    times = time_grid(schedule, options.steps, SPACING[options.sampler])
     x = normal_like(torch.empty(shape, device=device), generators)
-    denoiser = free_or_plain(model, condition, manner, guide is not None)
-    options: dict[str, Any] = {}
-    if manner.sampler == "ddim":
-        options["eta"] = manner.eta
-    if guide is not None and manner.sampler == "ancestral":
-        options["gradient"] = guide.gradient(schedule, manner)
+    denoiser = conditional_denoiser(model, condition, options, guide is not None)
+    extra: dict[str, Any] = {}
+    if options.sampler == "ddim":
+        extra["eta"] = options.eta
+    if guide is not None and options.sampler == "ancestral":
+        extra["gradient"] = guide.gradient(schedule, options)
     elif guide is not None:
-        denoiser = classifier_guided(denoiser, guide.gradient(schedule, manner), schedule)
-    denoiser = clipped(denoiser) if manner.clip else denoiser
-    return SAMPLERS[manner.sampler](denoiser, x, schedule, times, generators, **options)
+        denoiser = classifier_guided(denoiser, guide.gradient(schedule, options), schedule)
+    denoiser = clipped(denoiser) if options.clip else denoiser
+    return SAMPLERS[options.sampler](denoiser, x, schedule, times, generators, **extra)
 
 
-def free_or_plain(model: ConditionalModel, condition: Condition, manner: Manner, guided: bool) -> Denoiser:
-    """The denoiser under its condition; with classifier-free guidance where gamma is not 1 and no classifier guides."""
+def conditional_denoiser(model: ConditionalModel, condition: Condition, options: SamplerOptions, guided: bool) -> Denoiser:
+    """The denoiser under its condition; classifier-free guidance if the scale is not 1 and no classifier guides."""
     denoiser = model.denoiser()
-    if guided or manner.gamma == 1:
+    if guided or options.guidance_scale == 1:
         return conditioned(denoiser, condition)
-    return classifier_free(denoiser, condition, null_of(condition), manner.gamma, manner.interval)
+    return classifier_free(denoiser, condition, null_of(condition), options.guidance_scale, options.interval)

@@ -7,11 +7,14 @@ Continuous: their limits, and VDM's fixed or learned line (Kingma et al. 2021, a
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+ScheduleName = Literal["linear", "cosine", "vdm_fixed", "vdm_learned"]
+NAMES: tuple[ScheduleName, ...] = get_args(ScheduleName)
 
 LINEAR_BETAS = (1e-4, 0.02)  # of 1,000 steps
 COSINE_OFFSET = 0.008
@@ -21,9 +24,9 @@ EARLIEST = 1e-5  # continuous linear and cosine have no noise at t = 0: their lo
 
 
 class Schedule(Protocol):
-    """``num_steps``: T, where the trained times are i / T for i = 1..T; None in continuous time.
+    """``num_steps``: T, if the network is trained at the times i / T, i = 1..T; None in continuous time.
 
-    ``start``: the earliest time with noise. Where it is above 0, log SNR(0) is infinite: x_0 itself.
+    ``start``: the earliest time with noise. If it is above 0, log SNR(0) is infinite: x_0 itself.
     """
 
     @property
@@ -37,7 +40,7 @@ class Schedule(Protocol):
         ...
 
     def time_input(self, t: Tensor) -> Tensor:
-        """[...] in [0, 1] -> float64 [...]: what the network is told, on the scale 0..1000 of the published ones."""
+        """[...] in [0, 1] -> float64 [...], the time input of the network, on the scale 0..1000 of published checkpoints."""
         ...
 
 
@@ -71,7 +74,7 @@ class Discrete(nn.Module):
         return _log_snr(log_alpha2)
 
     def time_input(self, t: Tensor) -> Tensor:
-        """Step i is told as (i - 1) 1000 / T: the published networks' 0..999 where T is 1,000."""
+        """Step i becomes (i - 1) 1000 / T: 0..999 for T = 1,000, as in published checkpoints."""
         return t.double() * 1000 - 1000 * self.start
 
 
@@ -109,7 +112,7 @@ class ContinuousCosine(nn.Module):
 class Line(nn.Module):
     """VDM's gamma(t) = -log SNR(t), a line from gamma(0) = -13.3 to gamma(1) = 5; ``learned``: its two numbers are parameters.
 
-    The learned line is b + |w| t, hence monotone (VDM's "learnable scalar"). The network is told gamma(t), not t.
+    The learned line is b + |w| t, hence monotone (VDM's "learnable scalar"). The network receives gamma(t), not t.
     """
 
     start = 0.0
@@ -127,6 +130,19 @@ class Line(nn.Module):
     def time_input(self, t: Tensor) -> Tensor:
         low, high = self.gamma_range
         return 1000 * (-self.log_snr(t) - low) / (high - low)
+
+
+def make_schedule(name: str, num_steps: int | None) -> ContinuousCosine | ContinuousLinear | Discrete | Line:
+    """Make a schedule, an ``nn.Module``, by name; ``num_steps``: T, or None for continuous time."""
+    if num_steps is not None and num_steps < 1:
+        raise ValueError(f"num_steps: {num_steps} is not allowed: at least 1, or none for continuous time")
+    if name == "linear":
+        return ContinuousLinear() if num_steps is None else Discrete(linear_betas(num_steps))
+    if name == "cosine":
+        return ContinuousCosine() if num_steps is None else Discrete(cosine_betas(num_steps))
+    if name in ("vdm_fixed", "vdm_learned"):
+        return Line(num_steps, learned=name == "vdm_learned")
+    raise ValueError(f"schedule: {name!r} is not allowed: {', '.join(NAMES)}")
 
 
 def linear_betas(num_steps: int) -> Tensor:
@@ -148,6 +164,6 @@ def cosine_betas(num_steps: int) -> Tensor:
 
 
 def _log_snr(log_alpha2: Tensor) -> Tensor:
-    """log(a / (1 - a)) from log a: infinite at a = 1, which rounding must not pass."""
+    """log(a / (1 - a)) from log a; infinite at a = 1. Rounding must not exceed a = 1."""
     log_alpha2 = log_alpha2.clamp(max=0.0)
     return log_alpha2 - torch.log(-torch.expm1(log_alpha2))

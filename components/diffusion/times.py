@@ -1,4 +1,4 @@
-"""The times that a sampler visits, from noise (t = 1) down."""
+"""Time grids of samplers, from noise (t = 1) down to data (t = 0)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RHO = 7.0  # of the same table
 
 
 def time_grid(schedule: Schedule, steps: int, spacing: Spacing = "uniform") -> Tensor:
-    """float64 [steps + 1] on the CPU, strictly falling, to 0: ``steps`` steps of any sampler.
+    """Times for ``steps`` steps of a sampler: float64 [steps + 1] on the CPU, strictly decreasing, the last 0.
 
     "uniform" and "quadratic" (DDIM, appendix D.2) are in t and snap to a discrete schedule's steps; "log_snr" is even in log
-    SNR (DPM-Solver++), "karras" even in (sigma / alpha)^(1/7) (EDM, eq. 5). Where log SNR(0) is infinite the last two are
-    even down to ``schedule.start`` and the last step goes from there to 0. ValueError for steps that the schedule lacks.
+    SNR (DPM-Solver++), "karras" even in (sigma / alpha)^(1/7) (EDM, eq. 5). If log SNR(0) is infinite the last two are
+    even down to ``schedule.start`` and the last step goes from there to 0. ValueError for more steps than the schedule has.
     """
     most = schedule.num_steps
     if steps < 1 or (most is not None and steps > most):
@@ -37,7 +37,7 @@ def time_grid(schedule: Schedule, steps: int, spacing: Spacing = "uniform") -> T
 
 
 def _snapped(times: Tensor, num_steps: int) -> Tensor:
-    """To i / T, no step twice: where early times crowd, the i-th from the end is at least step i."""
+    """Round to distinct i / T: the i-th time from the end is at least step i, so that no step occurs twice."""
     least = torch.arange(len(times) - 1, -1, -1, dtype=torch.float64)
     return torch.maximum((times * num_steps).round(), least) / num_steps
 

@@ -1,7 +1,8 @@
 """Families: one room each, with recipe, evaluation, served code and networks. ``RECIPES`` is the catalogue.
 
 In a room, ``recipe.py`` holds the networks' training and their export, ``evaluation.py`` the metrics: its class ``Settings`` is
-the run's ``evaluate`` block, its function ``evaluate`` measures what is served. ``served.py`` travels with every export.
+the run's ``evaluate`` block, its function ``evaluate`` measures what is served, an optional ``check(settings, view, linked)``
+raises ValueError before any work. ``served.py`` travels with every export.
 """
 
 RECIPES: dict[str, str] = {

@@ -1,1 +1,1 @@
-"""Arrays in, floats out."""
+"""Metrics: arrays in, floats out. ``features`` checks what the distances of two sets take; ``sheets`` draws images."""

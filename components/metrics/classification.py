@@ -1,4 +1,4 @@
-"""Figures of a classifier from logits [N, K] and labels [N]."""
+"""Metrics of a classifier from logits [N, K] and labels [N]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 class Summary:
     """``figures`` by name; [K] ``per_class`` accuracy (NaN for a class without images), ``support``; [K, K] ``confusion``.
 
-    ``items``: float64 [N] an image, whose mean is the figure of that name.
+    ``items``: float64 [N], one value per image, whose mean is the figure of that name.
     """
 
     figures: dict[str, float]
@@ -22,7 +22,7 @@ class Summary:
 
 
 def summarise(logits: np.ndarray, labels: np.ndarray, bins: int) -> Summary:
-    """All figures of one set of images."""
+    """All metrics of one set of images."""
     logits = logits.astype(np.float64)
     matrix = confusion(logits.argmax(1), labels, logits.shape[1])
     support = matrix.sum(1)
@@ -50,7 +50,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def in_top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """[N]: 1.0 where fewer than ``k`` classes are scored above the label, else 0.0; ties count against the classifier."""
+    """[N]: 1.0 if fewer than ``k`` other classes score at least as high as the label, else 0.0: ties are errors."""
     own = np.take_along_axis(logits, labels[:, None], axis=1)
     rivals = (logits >= own).sum(1) - 1
     return (rivals < k).astype(np.float64)

@@ -1,15 +1,18 @@
-"""How well a score tells images of the training distribution (``inside``) from others (``outside``).
+"""Out-of-distribution detection: how well a score separates images of the training distribution (``inside``) from others.
 
-Scores are arrays [n] of which **higher means more in-distribution**. ValueError for an empty set and for NaN. Ties are counted
-right: a threshold takes all images of one score or none.
+Scores are arrays [n]; **higher means more in-distribution**. ValueError for an empty set and for NaN.
 
 Two definitions of "FPR at 95 % TPR" are published and differ, since they call different images positive:
 
 - ``fpr95_in_positive`` (the ViM authors' code): inside is positive. The threshold is the score of rank floor(0.95 n), from the
-  top, of the n inside images; the figure is the share of *outside* images that score at least the threshold: they slip through.
-- ``fpr95_out_positive`` (OpenOOD): outside is positive, found by a low score. The threshold is the score of rank ceil(0.95 m),
-  from the bottom, of the m outside images; the figure is the share of *inside* images that score at most the threshold: false
-  alarms.
+  top, of the n inside images; the figure is the share of *outside* images that score at least the threshold: missed outliers.
+- ``fpr95_out_positive`` (OpenOOD): outside is positive, detected by a low score. The threshold is the score of rank
+  ceil(0.95 m), from the bottom, of the m outside images; the figure is the share of *inside* images that score at most the
+  threshold: false alarms.
+
+Ties: a threshold accepts all images of one score or none, so images of the other set that tie with the threshold count as
+errors (``>=`` and ``<=``), and the true positive rate may exceed 95 %. If all scores are equal both figures are 1, and AUROC,
+which counts a tie as half, is 0.5.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ SLACK = 1e-9  # 0.95 * 60 is 56.99..., and means 57
 
 
 def detection_figures(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
-    """All figures by name: the higher the better for the first three, the lower the better for the two ``fpr95``."""
+    """All metrics by name; higher is better for the first three, lower for the two ``fpr95``."""
     return {
         "auroc": auroc(inside, outside),
         "aupr_in": aupr_in(inside, outside),
@@ -40,24 +43,24 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
 def aupr_in(inside: np.ndarray, outside: np.ndarray) -> float:
     """Average precision with inside as positive: sum over thresholds of precision x gain of recall.
 
-    No line is drawn between the points (as the published codes do), which would be too good where points are few.
+    No linear interpolation between points, which is too optimistic for few points; published code does the same.
     """
     true, false = _counts(_scores(inside, "inside"), _scores(outside, "outside"))
     return float(np.sum(np.diff(true, prepend=0) * true / (true + false)) / true[-1])
 
 
 def aupr_out(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Average precision with outside as positive, found by a low score."""
+    """Average precision with outside as positive, detected by a low score."""
     return aupr_in(-_scores(outside, "outside"), -_scores(inside, "inside"))
 
 
 def fpr95_in_positive(inside: np.ndarray, outside: np.ndarray) -> float:
-    """See the top of this file: share of outside images above a threshold that 95 % of the inside images pass."""
+    """Share of outside images at or above the threshold that 95 % of the inside images reach; ties are errors, see above."""
     return fpr_in_positive(inside, outside, 0.95)
 
 
 def fpr95_out_positive(inside: np.ndarray, outside: np.ndarray) -> float:
-    """See the top of this file: share of inside images below a threshold that catches 95 % of the outside images."""
+    """Share of inside images at or below the threshold that detects 95 % of the outside images; ties are errors, see above."""
     return fpr_out_positive(inside, outside, 0.95)
 
 
@@ -76,9 +79,9 @@ def fpr_out_positive(inside: np.ndarray, outside: np.ndarray, tpr: float) -> flo
 
 
 def threshold_at_tpr(inside: np.ndarray, tpr: float) -> float:
-    """The highest threshold that at least a share ``tpr`` of the inside images reaches (score >= threshold).
+    """Highest threshold that at least a share ``tpr`` of the inside images reaches (score >= threshold).
 
-    From validation images: an image is out-of-distribution where its score is below the threshold.
+    To be chosen on validation images: an image is out-of-distribution if its score is below the threshold.
     """
     inside = _scores(inside, "inside")
     rank = int(np.ceil(_rate(tpr) * len(inside) - SLACK))
@@ -92,7 +95,7 @@ def roc_curve(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _counts(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positives and negatives that reach each distinct score, from the highest on."""
+    """Numbers of positives and negatives that reach each distinct score, from the highest down."""
     thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
     reach = [len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left") for scores in (positive, negative)]
     return reach[0], reach[1]

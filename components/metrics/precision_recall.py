@@ -1,4 +1,4 @@
-"""How much of what is made is real, and how much of the real is made: figures of balls around images' features."""
+"""Precision, recall, density and coverage of generated images, by nearest-neighbour balls around features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ ROUNDING = 1e-12  # of the largest squared norm: two computations of one distanc
 def precision_recall(real: np.ndarray, made: np.ndarray, k: int = 3) -> tuple[float, float]:
     """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv 1904.06991, eq. 1 and 2) of [n, F] and [m, F], n, m > k.
 
-    Precision: the share of the made that lies in a ball of the real; recall: the share of the real in a ball of the made.
+    Precision: the share of generated images within a ball of a real one; recall: the share of real images within a ball of a
+    generated one.
     """
     real, made = as_pair(real, made, least=k + 1)
     return float((balls(real, made, k)[0] > 0).mean()), float((balls(made, real, k)[0] > 0).mean())
@@ -21,8 +22,8 @@ def precision_recall(real: np.ndarray, made: np.ndarray, k: int = 3) -> tuple[fl
 def density_coverage(real: np.ndarray, made: np.ndarray, k: int = 5) -> tuple[float, float]:
     """Density and coverage (Naeem et al. 2020, arXiv 2002.09797) of [n, F] and [m, F], n, m > k.
 
-    Density: real balls around a made image, over k (1 on average for the same distribution; may exceed 1). Coverage: the share
-    of real balls that hold a made image (for the same distribution and n = m about 1 - 2^-k).
+    Density: number of real balls around a generated image, over k (1 on average for the same distribution; may exceed 1).
+    Coverage: the share of real balls that contain a generated image (about 1 - 2^-k for the same distribution and n = m).
     """
     real, made = as_pair(real, made, least=k + 1)
     around, inside = balls(real, made, k)
@@ -30,7 +31,7 @@ def density_coverage(real: np.ndarray, made: np.ndarray, k: int = 5) -> tuple[fl
 
 
 def balls(centres: np.ndarray, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts [m] of balls around a point, [n] of points inside a ball; a ball reaches to its centre's k-th neighbour."""
+    """Number of balls around each point [m] and of points in each ball [n]; the radius reaches the k-th neighbour."""
     if k < 1:
         raise ValueError(f"k: {k} is not allowed: at least 1")
     both = np.concatenate([centres, points]) - centres.mean(0)

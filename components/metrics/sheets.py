@@ -1,14 +1,14 @@
-"""Images on one page."""
+"""Sheets: many images in one picture."""
 
 from __future__ import annotations
 
 import numpy as np
 
-READABLE = 48  # pixels, about: small images are drawn as large
+READABLE = 48  # pixels, about: the height to which small images are magnified
 
 
 def sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [N, H, W, C] -> uint8 [H', W', 3]: row by row, a grey line between images, each pixel zoomed to a square."""
+    """uint8 [N, H, W, C] -> uint8 [H', W', 3]: row by row, with grey lines between images and integer magnification."""
     number, height, width, channels = images.shape
     rows, zoom = -(-number // columns), max(1, round(READABLE / height))
     page = np.full((rows * columns, height + 1, width + 1, 3), 128, np.uint8)

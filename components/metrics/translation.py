@@ -1,4 +1,4 @@
-"""Figures of translated images and of the codes they are made from; arrays in, floats out."""
+"""Metrics of translated images and of their codes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from scipy.special import softmax
 from components.metrics.distances import frechet_distance, frechet_of_moments, kernel_distance, moments, principal_directions
 from components.metrics.features import as_features, as_pair, mean_distance_within
 
-LEAST = 4  # images of a domain: two halves of two each
+LEAST = 4  # images per domain: two halves of two each
 
 
 def told_apart(source: np.ndarray, target: np.ndarray, columns: tuple[int, int]) -> float:
-    """Accuracy of a classifier between two of its classes, by the larger of their two logits; ties count against it.
+    """Accuracy of a classifier between two of its classes, by the larger of their two logits; ties are errors.
 
-    ``source`` [n, K] and ``target`` [m, K]: logits of real images of either; ``columns``: their classes. The mean of both.
+    ``source`` [n, K] and ``target`` [m, K]: logits of real images of each class; ``columns``: their indices. Mean of both.
     """
     own, other = columns
     right = (source[:, own] > source[:, other]).mean(), (target[:, other] > target[:, own]).mean()
@@ -22,9 +22,9 @@ def told_apart(source: np.ndarray, target: np.ndarray, columns: tuple[int, int])
 
 
 def distance_between(real: np.ndarray, made: np.ndarray, dimensions: int | None) -> float:
-    """Fréchet distance of equally many features, [n, F] and [m, F], the first min(n, m) of each: its bias depends on them.
+    """Fréchet distance of equally many features, [n, F] and [m, F], the first min(n, m) of each, since its bias depends on n.
 
-    ``dimensions``: more features than these are reduced to them, along directions of all the real ones.
+    ``dimensions``: wider features are reduced by PCA, fitted to all the real ones.
     """
     real, made = as_pair(real, made)
     number = min(len(real), len(made))
@@ -48,7 +48,7 @@ def l1_error(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def distance_to_normal(codes: np.ndarray) -> float:
-    """Fréchet distance of ``codes`` [n, S] to N(0, I) itself, in closed form; a draw of n from N(0, I) is not at 0 either."""
+    """Fréchet distance of ``codes`` [n, S] to N(0, I) itself, in closed form; positive also for a sample of N(0, I)."""
     mean, covariance = moments(codes)
     return frechet_of_moments(mean, covariance, np.zeros_like(mean), np.eye(len(mean)))
 
@@ -56,8 +56,8 @@ def distance_to_normal(codes: np.ndarray) -> float:
 def distance_of_halves(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:
     """(kernel distance of codes ``a`` [n, F] to ``b`` [m, F], that of two halves of one, the mean over both), n, m >= 4.
 
-    Each number of a code is first standardised over both sets: the kernel knows a zero and a unit. Halves are drawn by
-    ``seed``; ``a`` and ``b`` too are compared by halves, so that both figures scatter alike.
+    Codes are first standardised over both sets, since the kernel is not invariant to shift and scale. Halves are drawn with
+    ``seed``; ``a`` and ``b`` are compared by halves too, so that both figures have the same variance.
     """
     a, b = as_features(a, "a", LEAST), as_features(b, "b", LEAST)
     both = np.concatenate([a, b])

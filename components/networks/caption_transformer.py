@@ -1,4 +1,4 @@
-"""A small transformer over caption tokens, for cross-attention: pre-norm, every token sees every other."""
+"""A small bidirectional pre-norm transformer over caption tokens, for cross-attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PADDING = 0
 
 
 class Block(nn.Module):
-    """[N, T, D], bool [N, 1, 1, T] where a token may be seen -> [N, T, D]."""
+    """Pre-norm block: [N, T, D] with a bool mask of visible tokens, broadcast to [N, heads, T, T] -> [N, T, D]."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -29,7 +29,7 @@ class Block(nn.Module):
 
 
 class CaptionTransformer(nn.Module):
-    """Tokens -> one vector a token, and which are real. Token 0 is padding; a caption of padding alone means "no caption"."""
+    """Tokens -> one vector per token and a mask. Token 0 is padding; a caption of padding alone means "no caption"."""
 
     def __init__(self, *, num_tokens: int, context: int, width: int = 64, depth: int = 2, heads: int = 2, dropout: float = 0.0):
         super().__init__()
@@ -59,7 +59,7 @@ class CaptionTransformer(nn.Module):
         if tokens.shape[1] > self.context:
             raise ValueError(f"tokens: a text of {tokens.shape[1]} tokens is longer than the context of {self.context}")
         mask = tokens != PADDING
-        # Padding sees itself too: a softmax over nothing is 0 in torch and something else in ONNX Runtime.
+        # Padding attends to itself: a softmax over nothing is 0 in torch and undefined in ONNX Runtime.
         seen = mask[:, None, None, :] | torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         x = self.token_embedding(tokens) + self.positions[:, : tokens.shape[1]]
         for block in self.blocks:

@@ -19,14 +19,14 @@ NUM_CLASSES = 1008
 
 Kernel = tuple[int, int]  # rows, columns
 Row = tuple[str, int, Kernel]  # a convolution: its name in the file, channels out, kernel
-Branch = tuple[list[Row], list[Row]]  # a chain, and what sees its end: one convolution, or two side by side
+Branch = tuple[list[Row], list[Row]]  # a chain, and what follows it: one convolution, or two in parallel
 
 POINT, ROW, COLUMN, SQUARE = (1, 1), (1, 3), (3, 1), (3, 3)
 LONG_ROW, LONG_COLUMN = (1, 7), (7, 1)
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, ReLU. ``padded``: the image keeps its size (at stride 1); else the kernel stays inside."""
+    """Convolution, batch norm, ReLU. ``padded``: the size is kept (at stride 1); else no padding."""
 
     def __init__(self, width_in: int, width: int, kernel: Kernel, stride: int = 1, padded: bool = True):
         super().__init__()
@@ -39,10 +39,10 @@ class ConvNorm(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Branches and a pooled one side by side, joined along the channels.
+    """Parallel branches and a pooled one, concatenated along the channels.
 
-    ``pooled``: channels of the 1x1 convolution after the pool. None: the grid is reduced (figure 10), each branch's last
-    convolution and the pool, which then has no convolution, have stride 2 and stay inside.
+    ``pooled``: channels of the 1x1 convolution after the pool. None: the grid is reduced (figure 10); the last convolution of
+    each branch and the pool, which then has no convolution, have stride 2 and no padding.
     """
 
     def __init__(self, width_in: int, branches: list[Branch], pool: nn.Module, pooled: int | None = None):
@@ -107,9 +107,9 @@ class InceptionV3(nn.Module):
         return x.mean((2, 3))
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load ``pt_inception-2015-12-05``. ValueError lists what does not fit, as torchvision's file; no weight then changes.
+        """Load ``pt_inception-2015-12-05``. ValueError lists what does not fit, as for torchvision's file; no weight changes then.
 
-        Batch norm's step counters may be missing: nothing here reads them.
+        Batch norm's step counters may be missing: they are unused.
         """
         counters = {key: value for key, value in self.state_dict().items() if key.endswith(".num_batches_tracked")}
         load_fitting(self, counters | state)
@@ -117,25 +117,25 @@ class InceptionV3(nn.Module):
 
 
 def resized(image: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, 299, 299]: bilinear between pixel centres without antialiasing, as published figures have it."""
+    """[N, C, H, W] -> [N, C, 299, 299]: bilinear between pixel centres without antialiasing, as in published figures."""
     return F.interpolate(image, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", align_corners=False, antialias=False)
 
 
 def features_of(network: nn.Module, pixels: np.ndarray, batch: int = 32) -> np.ndarray:
-    """uint8 [N, H, W, C] (a view's images; one channel is shown as grey) -> features float32 [N, 2048] of an InceptionV3.
+    """Features float32 [N, 2048] of uint8 images [N, H, W, C], grey or RGB.
 
-    Puts the network into eval mode and computes where its weights are, ``batch`` images at a time.
+    Puts the network into eval mode and computes on its device, ``batch`` images at a time.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] not in (1, 3) or len(pixels) == 0:
         raise ValueError(f"pixels: uint8 [N, H, W, 1 or 3] are expected, found {pixels.dtype} {list(pixels.shape)}")
     network.eval()
     device = next(network.parameters()).device
-    found = []
+    features = []
     with torch.inference_mode():
         for start in range(0, len(pixels), batch):
             image = torch.tensor(pixels[start : start + batch], device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            found.append(network(image.expand(-1, 3, -1, -1))[1].cpu().numpy())
-    return np.concatenate(found)
+            features.append(network(image.expand(-1, 3, -1, -1))[1].cpu().numpy())
+    return np.concatenate(features)
 
 
 def _average() -> nn.Module:
@@ -143,7 +143,7 @@ def _average() -> nn.Module:
 
 
 def _fine(width_in: int, pooled: int) -> Mixed:
-    """Figure 5 (35 x 35), with 5x5 kept in one branch as the published weights have it."""
+    """Figure 5 (35 x 35), with a 5x5 convolution in one branch, as in the published weights."""
     branches: list[Branch] = [
         ([], [("branch1x1", 64, POINT)]),
         ([("branch5x5_1", 48, POINT)], [("branch5x5_2", 64, (5, 5))]),
@@ -178,7 +178,7 @@ def _middle(width_in: int, narrow: int) -> Mixed:
 
 
 def _middle_to_coarse(width_in: int) -> Mixed:
-    """Figure 10's way, 17 x 17 -> 8 x 8."""
+    """As figure 10, 17 x 17 -> 8 x 8."""
     long: list[Row] = [
         ("branch7x7x3_1", 192, POINT),
         ("branch7x7x3_2", 192, LONG_ROW),
@@ -192,7 +192,7 @@ def _middle_to_coarse(width_in: int) -> Mixed:
 
 
 def _coarse(width_in: int, pool: nn.Module) -> Mixed:
-    """Figure 7 (8 x 8): a row and a column side by side."""
+    """Figure 7 (8 x 8): a row and a column in parallel."""
     branches: list[Branch] = [
         ([], [("branch1x1", 320, POINT)]),
         ([("branch3x3_1", 384, POINT)], [("branch3x3_2a", 384, ROW), ("branch3x3_2b", 384, COLUMN)]),

@@ -111,12 +111,15 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
-    """What the recipe itself has to say of its settings and of the runs that it is linked to, and its network's options."""
+    """What the recipe and its evaluation have to say of their settings and of linked runs, and the network's options."""
+    from components.families import evaluation
+
     view, key = workspace.view(run.view), f"runs.{run.name}"
-    if hasattr(recipe, "check"):
-        linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
+    linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
+    for part in (recipe, evaluation(run.recipe)):
         try:
-            recipe.check(run, view, linked)
+            if hasattr(part, "check"):
+                part.check(run, view, linked)
         except ValueError as error:
             raise SettingsError(f"{key}.{error}") from None
     if hasattr(recipe, "build_network"):

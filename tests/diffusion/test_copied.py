@@ -18,8 +18,8 @@ def test_a_copy_samples_as_the_original(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     drawn = []
     for package in ("components.diffusion", "copied_diffusion"):
-        parts = {name: importlib.import_module(f"{package}.{name}") for name in ("making", "times", "samplers")}
-        schedule = parts["making"].make_schedule("cosine", 50)
+        parts = {name: importlib.import_module(f"{package}.{name}") for name in ("schedules", "times", "samplers")}
+        schedule = parts["schedules"].make_schedule("cosine", 50)
         times, x = parts["times"].time_grid(schedule, 5), torch.ones(1, 1, 2, 2)
         drawn.append(
             parts["samplers"].SAMPLERS["ancestral"](lambda x, t: 0.5 * x, x, schedule, times, torch.Generator().manual_seed(0))

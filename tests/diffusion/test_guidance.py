@@ -6,12 +6,11 @@ import torch.nn.functional as F
 from diffusion import oracle
 from torch import Tensor
 
-from components.diffusion.ancestral import ancestral, posterior
-from components.diffusion.conditions import null_of
-from components.diffusion.ddim import ddim
-from components.diffusion.denoiser import conditioned
-from components.diffusion.guidance import classifier_free, classifier_gradient, classifier_guided, drop_conditions
-from components.diffusion.making import make_schedule
+from components.diffusion.conditions import drop_conditions, null_of
+from components.diffusion.guidance import classifier_free, classifier_gradient, classifier_guided
+from components.diffusion.model import conditioned
+from components.diffusion.samplers import ancestral, ddim, posterior
+from components.diffusion.schedules import make_schedule
 from components.diffusion.times import time_grid
 
 SCHEDULE = make_schedule("linear", 50)
@@ -26,29 +25,29 @@ def denoise(x: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
     return 0.5 * x + 0.1 * condition["label"].view(-1, 1, 1, 1) + t
 
 
-@pytest.mark.parametrize(("gamma", "meant"), [(0.0, NULL), (1.0, CONDITION)])
-def test_gamma_0_ignores_the_condition_and_1_follows_it_exactly(gamma, meant) -> None:
-    assert torch.equal(classifier_free(denoise, CONDITION, NULL, gamma)(X, T), conditioned(denoise, meant)(X, T))
+@pytest.mark.parametrize(("scale", "meant"), [(0.0, NULL), (1.0, CONDITION)])
+def test_scale_0_ignores_the_condition_and_1_follows_it_exactly(scale, meant) -> None:
+    assert torch.equal(classifier_free(denoise, CONDITION, NULL, scale)(X, T), conditioned(denoise, meant)(X, T))
 
 
-@pytest.mark.parametrize("gamma", [0.3, 2.5])
-def test_gamma_extrapolates_in_one_forward_of_twice_the_batch(gamma) -> None:
-    expected = gamma * denoise(X, T, CONDITION) + (1 - gamma) * denoise(X, T, NULL)
+@pytest.mark.parametrize("scale", [0.3, 2.5])
+def test_scale_extrapolates_in_one_forward_of_twice_the_batch(scale) -> None:
+    expected = scale * denoise(X, T, CONDITION) + (1 - scale) * denoise(X, T, NULL)
     sizes.clear()
-    assert torch.allclose(classifier_free(denoise, CONDITION, NULL, gamma)(X, T), expected, atol=1e-14)
+    assert torch.allclose(classifier_free(denoise, CONDITION, NULL, scale)(X, T), expected, atol=1e-14)
     assert sizes == [6]
 
 
-def test_outside_the_interval_gamma_is_1() -> None:
+def test_outside_the_interval_the_scale_is_1() -> None:
     guided = classifier_free(denoise, CONDITION, NULL, 3.0, interval=(0.2, 0.3))
     assert torch.equal(guided(X, T), denoise(X, T, CONDITION))
     assert not torch.allclose(guided(X, torch.tensor(0.25)), denoise(X, torch.tensor(0.25), CONDITION))
 
 
 def test_bad_guidance_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gamma: -0.1 is not allowed: at least 0"):
+    with pytest.raises(ValueError, match=r"guidance_scale: -0.1 is not allowed: at least 0"):
         classifier_free(denoise, CONDITION, NULL, -0.1)
-    with pytest.raises(ValueError, match="gamma: nan"):
+    with pytest.raises(ValueError, match="guidance_scale: nan"):
         classifier_gradient(logits, CONDITION["label"], SCHEDULE, float("nan"))
     with pytest.raises(ValueError, match="guidance needs conditions"):
         classifier_free(denoise, {}, {}, 2.0)

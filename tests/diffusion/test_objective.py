@@ -5,10 +5,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from diffusion.oracle import MEAN, STD, exact_x0
+from diffusion.oracle import MEAN, STD, TARGETS, exact_x0, to_eps, to_score, to_v
 from torch import Tensor
 
-from components.diffusion.making import make_schedule
 from components.diffusion.objective import (
     diffuse,
     draw_times,
@@ -18,8 +17,8 @@ from components.diffusion.objective import (
     variational_bound,
     vlb_weight,
 )
-from components.diffusion.parametrisation import TARGETS, loss_weight, make_target, to_eps, to_score, to_v, to_x0
-from components.diffusion.schedules import alpha_sigma, linear_betas
+from components.diffusion.parametrisation import loss_weight, make_target, to_x0
+from components.diffusion.schedules import alpha_sigma, linear_betas, make_schedule
 
 DOUBLE = torch.float64
 

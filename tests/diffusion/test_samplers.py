@@ -8,14 +8,10 @@ import torch
 from diffusion import oracle
 from torch import Tensor
 
-from components.diffusion.ancestral import ancestral
-from components.diffusion.ddim import ddim
-from components.diffusion.denoiser import clipped, conditioned, make_denoiser
-from components.diffusion.dpm_solver import dpm_solver_2m
-from components.diffusion.heun import heun
-from components.diffusion.making import make_schedule
-from components.diffusion.parametrisation import TARGETS, to_eps, to_v, to_x0
-from components.diffusion.samplers import EVALUATIONS, SAMPLERS, SPACING
+from components.diffusion.model import clipped, conditioned, make_denoiser
+from components.diffusion.parametrisation import to_x0
+from components.diffusion.samplers import EVALUATIONS, SAMPLERS, SPACING, ancestral, ddim, dpm_solver_2m, heun
+from components.diffusion.schedules import make_schedule
 from components.diffusion.times import time_grid, time_of
 
 ORDERS = [(ddim, 1.0), (heun, 2.0), (dpm_solver_2m, 2.0)]
@@ -118,14 +114,14 @@ def test_three_parametrisations_of_one_network_draw_one_sample(sampler) -> None:
     def network_of(target):
         def network(x: Tensor, time: Tensor, condition: dict[str, Tensor]) -> Tensor:
             log_snr = schedule.log_snr((time + 20) / 1000)
-            return {"x0": to_x0, "eps": to_eps, "v": to_v}[target]("v", layer(x), x, log_snr)
+            return {"x0": to_x0, "eps": oracle.to_eps, "v": oracle.to_v}[target]("v", layer(x), x, log_snr)
 
         return network
 
     x, times = noise(16).reshape(1, 1, 4, 4), time_grid(schedule, 12, SPACING[sampler])
     samples = [
         SAMPLERS[sampler](clipped(conditioned(denoiser, {})), x, schedule, times, generator())
-        for denoiser in (make_denoiser(network_of(target), schedule, target) for target in TARGETS)
+        for denoiser in (make_denoiser(network_of(target), schedule, target) for target in oracle.TARGETS)
     ]
     assert torch.allclose(samples[0], samples[1], atol=1e-6)
     assert torch.allclose(samples[1], samples[2], atol=1e-6)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.diffusion.conditional_model import ConditionalModel
 from components.diffusion.conditions import lower_resolution, null_of, tokens_of
-from components.diffusion.making import make_schedule
-from components.diffusion.noise import image_generators, normal_like
-from components.diffusion.sampling import Guide, Manner, draw_images
+from components.diffusion.model import ConditionalModel
+from components.diffusion.samplers import image_generators, normal_like
+from components.diffusion.sampling import Guide, SamplerOptions, draw_images
+from components.diffusion.schedules import make_schedule
 
 
 class Pull(nn.Module):
@@ -26,16 +26,16 @@ MODEL = ConditionalModel(Pull(), None, schedule="cosine", num_steps=None, target
 LABEL = {"label": torch.tensor([0, 1, 1])}
 
 
-def draw(manner: Manner, condition=LABEL, first: int = 0, guide: Guide | None = None) -> Tensor:
+def draw(options: SamplerOptions, condition=LABEL, first: int = 0, guide: Guide | None = None) -> Tensor:
     count = len(condition["label"])
-    return draw_images(MODEL, (count, 1, 2, 2), condition, manner, image_generators(3, first, count), guide=guide)
+    return draw_images(MODEL, (count, 1, 2, 2), condition, options, image_generators(3, first, count), guide=guide)
 
 
 def test_an_image_is_the_same_in_every_batch() -> None:
-    for manner in (Manner("ancestral", 8), Manner("ddim", 8, eta=0.5), Manner("heun", 4)):
-        whole = draw(manner)
+    for options in (SamplerOptions("ancestral", 8), SamplerOptions("ddim", 8, eta=0.5), SamplerOptions("heun", 4)):
+        whole = draw(options)
         for i in range(3):
-            alone = draw(manner, {"label": LABEL["label"][i : i + 1]}, first=i)
+            alone = draw(options, {"label": LABEL["label"][i : i + 1]}, first=i)
             assert torch.allclose(alone, whole[i : i + 1], atol=1e-6)
         assert not torch.allclose(whole[1], whole[2])
 
@@ -47,9 +47,11 @@ def test_streams_of_noise_differ_by_seed_and_image() -> None:
     assert torch.equal(drawn[:5], normal_like(x, image_generators(0, 0, 5)))
 
 
-def test_gamma_0_is_blind_1_is_plain_and_more_goes_further() -> None:
-    means = {gamma: draw(Manner(steps=8, gamma=gamma, clip=False)).flatten(1).mean(1) for gamma in (0.0, 1.0, 2.0)}
-    nothing = draw(Manner(steps=8, clip=False), null_of(LABEL)).flatten(1).mean(1)
+def test_scale_0_is_blind_1_is_plain_and_more_goes_further() -> None:
+    means = {
+        scale: draw(SamplerOptions(steps=8, guidance_scale=scale, clip=False)).flatten(1).mean(1) for scale in (0.0, 1.0, 2.0)
+    }
+    nothing = draw(SamplerOptions(steps=8, clip=False), null_of(LABEL)).flatten(1).mean(1)
     assert torch.equal(means[0.0], nothing)
     assert means[2.0][0] < means[1.0][0] < means[0.0][0]
     assert means[2.0][1] > means[1.0][1] > means[0.0][1]
@@ -64,43 +66,45 @@ def test_a_classifier_pulls_to_its_label_within_the_interval(sampler) -> None:
         return torch.cat([-4 * alpha * mean, 4 * alpha * mean], 1)
 
     guide, nothing = Guide(brightness, torch.tensor([0, 1, 1])), null_of(LABEL)
-    plain = draw(Manner(sampler, 10, clip=False), nothing)
-    pulled = (draw(Manner(sampler, 10, gamma=1.0, clip=False), nothing, guide=guide) - plain).flatten(1).mean(1)
+    plain = draw(SamplerOptions(sampler, 10, clip=False), nothing)
+    pulled = (
+        (draw(SamplerOptions(sampler, 10, guidance_scale=1.0, clip=False), nothing, guide=guide) - plain).flatten(1).mean(1)
+    )
     assert pulled[0] < -0.02
     assert pulled[1:].min() > 0.02
-    never = draw(Manner(sampler, 10, gamma=1.0, interval=(1e-8, 2e-8), clip=False), nothing, guide=guide)
+    never = draw(SamplerOptions(sampler, 10, guidance_scale=1.0, interval=(1e-8, 2e-8), clip=False), nothing, guide=guide)
     assert torch.equal(never, plain)
 
 
 def test_estimates_are_clipped_where_asked() -> None:
-    assert draw(Manner(steps=8, gamma=8.0)).abs().max() <= 1
-    assert draw(Manner(steps=8, gamma=8.0, clip=False)).abs().max() > 1
+    assert draw(SamplerOptions(steps=8, guidance_scale=8.0)).abs().max() <= 1
+    assert draw(SamplerOptions(steps=8, guidance_scale=8.0, clip=False)).abs().max() > 1
 
 
 @pytest.mark.parametrize(
-    ("manner", "told"),
+    ("options", "told"),
     [
-        (Manner("euler"), "sampler: 'euler' is not allowed: ancestral, ddim, heun, dpm_solver_2m"),
-        (Manner(gamma=-0.1), r"gamma: -0.1 is not allowed: at least 0"),
-        (Manner("ddim", eta=1.5), "eta: 1.5 is not allowed: from 0"),
-        (Manner("heun", eta=0.5), "eta: 0.5 is of the sampler ddim, not of heun"),
-        (Manner(interval=(0.5, 0.5)), r"interval: \(0.5, 0.5\) is not allowed"),
-        (Manner(steps=0), "steps: 0 is not allowed"),
-        (Manner(steps=51), "steps: 51 is not allowed: 1 to the schedule's 50"),
+        (SamplerOptions("euler"), "sampler: 'euler' is not allowed: ancestral, ddim, heun, dpm_solver_2m"),
+        (SamplerOptions(guidance_scale=-0.1), r"guidance_scale: -0.1 is not allowed: at least 0"),
+        (SamplerOptions("ddim", eta=1.5), "eta: 1.5 is not allowed: from 0"),
+        (SamplerOptions("heun", eta=0.5), "eta: 0.5 is of the sampler ddim, not of heun"),
+        (SamplerOptions(interval=(0.5, 0.5)), r"interval: \(0.5, 0.5\) is not allowed"),
+        (SamplerOptions(steps=0), "steps: 0 is not allowed"),
+        (SamplerOptions(steps=51), "steps: 51 is not allowed: 1 to the schedule's 50"),
     ],
 )
-def test_a_manner_that_cannot_be_is_refused(manner, told) -> None:
+def test_a_options_that_cannot_be_is_refused(options, told) -> None:
     with pytest.raises(ValueError, match=told):
-        manner.check(make_schedule("cosine", 50))
+        options.check(make_schedule("cosine", 50))
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("cosine", "heun"), ("vdm_fixed", "heun"), ("cosine", "ddim")])
 def test_evaluations_are_those_that_happen(name, sampler) -> None:
     calls, model = [], ConditionalModel(Pull(), None, schedule=name, num_steps=None, target="v")
     model.network.register_forward_hook(lambda *_: calls.append(1))
-    manner = Manner(sampler, 5)
-    draw_images(model, (1, 1, 2, 2), {"label": torch.zeros(1, dtype=torch.int64)}, manner, image_generators(0, 0, 1))
-    assert len(calls) == manner.evaluations(model.schedule)
+    options = SamplerOptions(sampler, 5)
+    draw_images(model, (1, 1, 2, 2), {"label": torch.zeros(1, dtype=torch.int64)}, options, image_generators(0, 0, 1))
+    assert len(calls) == options.evaluations(model.schedule)
 
 
 def test_texts_are_bytes_and_zeros() -> None:

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from components.diffusion.ancestral import posterior
-from components.diffusion.making import NAMES, make_schedule
-from components.diffusion.schedules import Discrete, alpha_sigma, cosine_betas, linear_betas
+from components.diffusion.samplers import posterior
+from components.diffusion.schedules import NAMES, Discrete, alpha_sigma, cosine_betas, linear_betas, make_schedule
 from components.diffusion.times import SPACINGS, time_grid, time_of
 
 EVERY = [(name, num_steps) for name in NAMES for num_steps in (None, 50)]

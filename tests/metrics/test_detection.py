@@ -73,6 +73,19 @@ def test_the_two_published_definitions_differ():
     assert detection.fpr95_out_positive(inside, outside) == 4 / 20  # 19 outside images are at most 6, and so are -5, 1, 3, 5
 
 
+def test_images_that_tie_with_the_threshold_are_errors():
+    """Of 20 inside images three tie at the rank of 95 %, with one of four outside ones; one of 20 outside with three inside."""
+    inside = np.array([0.0, 1, 1, 1, *range(2, 18)])
+    outside = np.array([1.0, 0.5, 0.5, 0])
+    assert detection.fpr95_in_positive(inside, outside) == 1 / 4  # all three at 1 are accepted, so 1 is missed
+    assert detection.threshold_at_tpr(inside, 0.95) == 1.0
+    assert detection.fpr95_out_positive(inside, np.array([1.0, *range(-19, 0)])) == 0.0  # rank 19 of 20 is -1
+    assert detection.fpr95_out_positive(inside, np.array([2.0, 1, *range(-18, 0)])) == 4 / 20  # rank 19 is 1: 0, 1, 1, 1
+    same = np.zeros(20)
+    assert detection.fpr95_in_positive(same, same) == detection.fpr95_out_positive(same, same) == 1.0
+    assert detection.auroc(same, same) == 0.5
+
+
 def test_shares_that_floats_miss_are_taken_as_written():
     for count in range(20, 2001, 20):
         scores = np.arange(count, dtype=float)

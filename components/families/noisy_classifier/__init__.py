@@ -1,1 +1,1 @@
-"""Classifiers of noisy images, which guide diffusion."""
+"""Noise-aware classifiers, whose gradients guide diffusion: read ``networks/unet/classifier``, ``recipe``, ``evaluation``."""

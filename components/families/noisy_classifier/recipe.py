@@ -1,23 +1,22 @@
-"""A classifier of noised images, for guidance: x_t and its time -> class (Dhariwal & Nichol 2021, arXiv 2105.05233); AdamW."""
+"""ADM's noise-aware classifier, for guidance: x_t and time -> class (Dhariwal & Nichol 2021, arXiv 2105.05233); AdamW."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from components.core.batch import Batch, Split, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph, Metric, Report
+from components.core.batch import Batch, Stream, ViewFacts, to_pixels
+from components.core.recipe import Exportable, Graph
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import Strict, resolve
-from components.diffusion.making import make_schedule
+from components.core.strict import NoSettings, Strict, resolve
 from components.diffusion.objective import diffuse, times_of
+from components.diffusion.schedules import make_schedule
 from components.networks import MODELS
 
 if TYPE_CHECKING:
@@ -25,37 +24,29 @@ if TYPE_CHECKING:
 
 
 class NoiseSettings(Strict):
-    """That of the diffusion run that is to be guided. A run with ``vdm_learned`` takes a classifier with ``vdm_fixed``."""
+    """The noise of the diffusion run to be guided; for one with ``vdm_learned`` this is ``vdm_fixed``."""
 
     schedule: Literal["linear", "cosine", "vdm_fixed"]
     num_steps: int | None = Field(ge=1, le=100_000, description="T, or null for continuous time")
 
 
 class TrainSettings(Strict):
-    """The recipe's part of the ``train`` block."""
+    """The recipe's part of the ``train`` block; defaults are those of the published classifiers (guided-diffusion's README)."""
 
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0, description="AdamW's, at the top of the schedule")
-    weight_decay: float = Field(default=0.05, ge=0)
-    clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
-    noise: NoiseSettings
+    batch_size: int = Field(default=256, ge=1, description="guided-diffusion: --batch_size 256")
+    learning_rate: float = Field(default=3e-4, gt=0, description="of AdamW, at the top of the schedule (--lr 3e-4)")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW (--weight_decay 0.05)")
+    clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm (none)")
+    schedule: Literal["constant", "linear", "cosine"] = Field(default="linear", description="to 0 (--anneal_lr True)")
+    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average (none)")
+    noise: NoiseSettings = Field(
+        default=NoiseSettings(schedule="linear", num_steps=1000), description="--noise_schedule linear --diffusion_steps 1000"
+    )
 
     @model_validator(mode="after")
     def _has_a_schedule(self) -> TrainSettings:
         make_schedule(self.noise.schedule, self.noise.num_steps)
         return self
-
-
-class NoSettings(Strict):
-    """Nothing to say."""
-
-
-class EvaluateSettings(Strict):
-    """``split``: the images that are scored, at ``levels`` times from data to noise, each with noise drawn from ``seed``."""
-
-    split: Literal["train", "validation", "test"] = "test"
-    levels: int = Field(default=10, ge=2, le=1000)
-    seed: int = Field(default=0, ge=0, lt=2**31)
 
 
 class Timed(nn.Module):
@@ -67,14 +58,14 @@ class Timed(nn.Module):
 
     def forward(self, image: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         features = self.network.features(image, time)
-        return self.network.head(features), features.float()
+        return self.network.head(features), features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 class NoisyClassifier(nn.Module):
     """The recipe."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
-    Train, Export, Evaluate = TrainSettings, NoSettings, EvaluateSettings
+    Train, Export = TrainSettings, NoSettings
     detects = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
@@ -91,13 +82,13 @@ class NoisyClassifier(nn.Module):
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
-        """ValueError for a network that is told no time."""
+        """Require a time-conditioned network."""
         if settings.model.name != "unet_classifier":
             raise ValueError(f"model.name: {settings.model.name!r} is not told the time; allowed: unet_classifier")
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> NoisyClassifier:
-        """The classifier of the view's classes, from published or own weights where a link ``init`` is."""
+        """Build the classifier of the view's classes; a link ``init`` gives published weights or those of another run."""
         view = views["main"]
         classes = view.classes.get("label", ())
         if len(classes) < 2:
@@ -117,7 +108,7 @@ class NoisyClassifier(nn.Module):
         t = times_of(uniform, self.settings.noise.num_steps, self.schedule.start)
         x = diffuse(x0, draw(tuple(x0.shape), use="eps", **numbers), self.schedule.log_snr(t))
         logits, _ = self.classifier(x, self.schedule.time_input(t).to(x))
-        loss = F.cross_entropy(logits.float(), label)
+        loss = F.cross_entropy(logits, label)
         optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == label).float().mean()}
 
@@ -147,43 +138,16 @@ class NoisyClassifier(nn.Module):
         )
 
     def graph_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Real images at times from early to late, really noised, and the time input."""
+        """x_t of real images at times from early to late, and the time input."""
         x0 = batch["image"]
         count = x0.shape[0]
         t = times_of((torch.arange(count) + 0.5) / count, self.settings.noise.num_steps, self.schedule.start)
         eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(count))
         return {"image": diffuse(x0, eps, self.schedule.log_snr(t)), "time": self.schedule.time_input(t).float()}
 
-    @staticmethod
-    def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-        """Accuracy of the clean images (as they are served) and by time; the paired figure is the former."""
-        asked, split = settings.evaluate, splits["main"]
-        batches = [(to_pixels(batch["image"]), batch["label"].numpy()) for batch in split]
-        label = np.concatenate([label for _, label in batches])
-        times = np.linspace(0, 1, asked.levels)
-        rows, clean = [], recognised(served, batches, 0.0, None)
-        for i, t in enumerate(times):
-            right = recognised(served, batches, float(t), asked.seed + i)
-            rows.append({"time": float(t), "log_snr": served.log_snr(float(t)), "accuracy": float(right.mean())})
-        metrics = {
-            "accuracy": Metric(float(clean.mean()), "max"),
-            "accuracy_over_time": Metric(float(np.mean([row["accuracy"] for row in rows])), "max"),
-        }
-        names = split.facts.classes["label"]
-        return Report(metrics, {"noise_levels": rows}, {}, {"accuracy": clean}, label, tuple(names))
-
-
-def recognised(served: Any, batches: Any, t: float, seed: int | None) -> np.ndarray:
-    """float64 [N]: whether each image is recognised at time t, with noise of ``seed``; None: as it is served, without."""
-    right = []
-    for i, (pixels, label) in enumerate(batches):
-        scores = served.scores(pixels) if seed is None else served.noisy_scores(pixels, t, (seed, i))
-        right.append(scores["logits"].argmax(1) == label)
-    return np.concatenate(right).astype(np.float64)
-
 
 def network_facts(view: ViewFacts) -> dict[str, int]:
-    """The network's arguments that follow from the data."""
+    """Arguments of the network that follow from the data."""
     return {"image_size": view.image_size, "channels": view.channels, "num_classes": len(view.classes["label"])}
 
 

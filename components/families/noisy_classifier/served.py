@@ -1,4 +1,4 @@
-"""Serves an exported classifier of noised images: clean ones by its graph, and the network whose gradient guides sampling."""
+"""Serve an exported noise-aware classifier: classify clean images by its graph, and offer its network for guidance."""
 
 from __future__ import annotations
 
@@ -40,52 +40,52 @@ class Served:
     def scores(self, image: Any) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, C], without noise, at the earliest time -> logits float32 [N, K], features float32 [N, F]."""
         pixels = border.as_pixels(image, self.facts["image_size"], self.facts["channels"])
-        return self.answers(border.to_unit_range(pixels), self.schedule.start)
+        return self.run_graph(border.to_unit_range(pixels), self.schedule.start)
 
     def noisy_scores(self, image: Any, t: float, seed: Any) -> dict[str, np.ndarray]:
-        """As ``scores``, with the noise of time t in [0, 1] drawn from ``seed`` (of NumPy's generator)."""
+        """Scores of the images with noise of time t in [0, 1], drawn by NumPy from ``seed``."""
         pixels = border.as_pixels(image, self.facts["image_size"], self.facts["channels"])
         x0 = border.to_unit_range(pixels)
         alpha = 1 / (1 + np.exp(-self.log_snr(t)))
         eps = np.random.default_rng(seed).standard_normal(x0.shape, dtype=np.float32)
-        return self.answers((np.sqrt(alpha) * x0 + np.sqrt(1 - alpha) * eps).astype(np.float32), max(t, self.schedule.start))
+        return self.run_graph((np.sqrt(alpha) * x0 + np.sqrt(1 - alpha) * eps).astype(np.float32), max(t, self.schedule.start))
 
-    def answers(self, x: np.ndarray, t: float) -> dict[str, np.ndarray]:
-        """float32 [N, C, H, W] at time t, through the graph."""
+    def run_graph(self, x: np.ndarray, t: float) -> dict[str, np.ndarray]:
+        """Run the ONNX graph on x_t float32 [N, C, H, W] at time t."""
         import torch
 
         if len(x) == 0:  # not every operator takes an empty batch
-            one = self.answers(np.zeros((1, *x.shape[1:]), np.float32), t)
+            one = self.run_graph(np.zeros((1, *x.shape[1:]), np.float32), t)
             return {name: array[:0] for name, array in one.items()}
         time = np.full(len(x), float(self.schedule.time_input(torch.tensor(t, dtype=torch.float64))), np.float32)
         names = ["logits", "features"]
         return dict(zip(names, self.session.run(names, {"image": x, "time": time}), strict=True))
 
     def log_snr(self, t: float) -> float:
-        """At time t, but not before the earliest with noise."""
+        """Log SNR at time t, which is at least the earliest time with noise."""
         import torch
 
         return float(self.schedule.log_snr(torch.tensor(max(t, self.schedule.start), dtype=torch.float64)))
 
     @cached_property
     def session(self) -> Any:
-        """Opened when it is asked: who guides needs the network alone."""
+        """The graph, opened on first use: guidance needs the network only."""
         return session.open_session(self.folder / "model.onnx")
 
     @cached_property
     def schedule(self) -> Any:
-        from ...diffusion.making import make_schedule
+        from ...diffusion.schedules import make_schedule
 
         noise = self.facts["noise"]
         return make_schedule(noise["schedule"], noise["num_steps"])
 
     @cached_property
     def network(self) -> Any:
-        """(x_t [N, C, H, W], time input [N]) -> logits [N, K], in torch: what has a gradient."""
+        """(x_t [N, C, H, W], time input [N]) -> logits [N, K], in torch, for gradients."""
         import torch
         from safetensors.torch import load_file
 
-        from ...networks.unet_classifier import UNetClassifier
+        from ...networks.unet.classifier import UNetClassifier
 
         network = UNetClassifier(**self.facts["network"]["options"])
         network.load_state_dict(load_file(self.folder / "weights.safetensors"))

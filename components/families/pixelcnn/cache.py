@@ -1,11 +1,11 @@
-"""PixelCNNs a pixel at a time: every layer keeps what it has computed, so that one new pixel costs one pixel's work.
+"""PixelCNNs one pixel at a time: every layer caches its features, so that a new pixel costs the work of one pixel.
 
-Nothing computed for a pixel depends on a later one, so it stays right for good. What a layer takes from the rows above is
-computed for a whole row at once when the row begins; a pixel then adds what it takes from its left, a matrix product a layer.
-Batch norm is folded into the weights (eval mode). This file is shipped beside served code: it needs torch alone.
+No feature depends on a later pixel, so cached features stay valid. What a layer takes from the rows above is computed for a
+whole row at once when the row begins; each pixel then adds the contribution of its left neighbours, one matrix product per
+layer. Batch norm is folded into the weights (eval mode).
 
-Both caches promise the same three calls, in row-major order: ``begin_row()``; ``logits(pixel, column)``, once for each colour
-to be drawn, at least once a pixel; ``write(pixel, column)`` when all of its colours are known.
+Both caches have the same three methods, called in row-major order: ``begin_row()``; ``logits(pixel, column)``, once for each
+colour to be drawn, at least once per pixel; ``write(pixel, column)`` when all colours of the pixel are known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 def folded(conv: Any, norm: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-    """(weight, bias) of a convolution, masked, with the batch norm that follows it in eval mode."""
+    """(weight, bias) of a convolution with its mask and the following batch norm (eval mode) folded in."""
     weight = conv.weight * conv.mask if hasattr(conv, "mask") else conv.weight
     if not isinstance(norm, nn.BatchNorm2d):
         return weight, conv.bias
@@ -40,9 +40,9 @@ class Point:
 
 
 class Beside:
-    """A pixel and what is to its left in its row, ``reach`` pixels, zeros before the first.
+    """Convolution over a pixel and ``reach`` pixels to its left, with zeros before the first.
 
-    ``weight`` [B, A, reach + 1]; ``features`` [N, reach + W, A] are of this row as far as it is known, then of the row above.
+    ``weight`` [B, A, reach + 1]; ``features`` [N, reach + W, A]: of this row up to the current pixel, then of the row above.
     """
 
     def __init__(self, weight: Tensor, batch: int, width: int):
@@ -51,7 +51,7 @@ class Beside:
         self.features = weight.new_zeros(batch, self.reach + width, weight.shape[1])
 
     def begin_row(self, above: Tensor) -> None:
-        """``above`` [N, B, 1, W]: all that the row's pixels take from elsewhere, with the bias."""
+        """``above`` [N, B, 1, W]: contribution of the rows above, with the bias."""
         self.above = above[:, :, 0].permute(2, 0, 1).contiguous()  # [W, N, B]
 
     def __call__(self, x: Tensor, column: int) -> Tensor:
@@ -78,7 +78,7 @@ class Square:
 
 
 class ResidualCache:
-    """The state of ``PixelCNN`` while ``batch`` images, ``width`` pixels wide, come into being."""
+    """Cache of ``PixelCNN`` for drawing ``batch`` images, ``width`` pixels wide."""
 
     def __init__(self, network: Any, batch: int, width: int, label: Tensor | None):
         assert label is None
@@ -97,7 +97,7 @@ class ResidualCache:
             square.begin_row()
 
     def logits(self, pixel: Tensor, column: int) -> Tensor:
-        """The colours known so far, float [N, C] -> logits [N, levels, C]; those of later colours mean nothing yet."""
+        """The colours known so far, float [N, C] -> logits [N, levels, C]; those of later colours are not valid yet."""
         x = self.first.beside(pixel, column)
         for narrow, square, wide in self.blocks:
             branch = narrow(F.relu(x)).relu_()
@@ -112,7 +112,7 @@ class ResidualCache:
 
 
 class Stacks:
-    """One ``GatedLayer``: the vertical stack a row at a time, the horizontal one a pixel at a time."""
+    """One ``GatedLayer``: the vertical stack row by row, the horizontal stack pixel by pixel."""
 
     def __init__(self, layer: Any, batch: int, width: int, label: Tensor | None):
         self.layer = layer
@@ -138,7 +138,7 @@ class Stacks:
 
 
 class GatedCache:
-    """The same of ``GatedPixelCNN``; ``label`` int64 [N] where the network takes one."""
+    """Cache of ``GatedPixelCNN``; ``label`` int64 [N] for a conditional network."""
 
     def __init__(self, network: Any, batch: int, width: int, label: Tensor | None):
         self.shape = (batch, network.levels, network.channels)
@@ -152,7 +152,7 @@ class GatedCache:
             above = stacks.begin_row(above)
 
     def logits(self, pixel: Tensor, column: int) -> Tensor:
-        """The colours known so far, float [N, C] -> logits [N, levels, C]; those of later colours mean nothing yet."""
+        """The colours known so far, float [N, C] -> logits [N, levels, C]; those of later colours are not valid yet."""
         x = pixel
         for stacks in self.stacks:
             x = stacks(x, column)
@@ -168,7 +168,6 @@ CACHES: dict[str, Any] = {"PixelCNN": ResidualCache, "GatedPixelCNN": GatedCache
 
 
 def cache_of(network: Any, batch: int, width: int, label: Tensor | None = None) -> ResidualCache | GatedCache:
-    """The state of ``batch`` images, ``width`` pixels wide, none of whose pixels is known yet; ``label`` int64 [N]."""
-    # By name: where this file is shipped, the classes are those of the network's file beside it.
+    """An empty cache for ``batch`` images, ``width`` pixels wide; ``label`` int64 [N]."""
     cache: ResidualCache | GatedCache = CACHES[type(network).__name__](network, batch, width, label)
     return cache

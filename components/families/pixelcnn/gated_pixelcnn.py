@@ -1,7 +1,4 @@
-"""Gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328): a vertical and a horizontal stack, so that no spot is blind.
-
-This file is shipped beside served code, which samples with it: at import it needs torch alone.
-"""
+"""Gated PixelCNN (van den Oord et al. 2016, arXiv 1606.05328): two stacks, so that there is no blind spot."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ FIRST_KERNEL = 7
 
 
 def colour_mask(width_out: int, width_in: int, kind: str, colours: int) -> Tensor:
-    """Ones [width_out, width_in] where a feature sees another of its own pixel: earlier colours, with kind "B" its own, too.
+    """Ones [width_out, width_in] where a feature sees one of the same pixel: earlier colours, for kind "B" also its own.
 
     Feature i belongs to colour ``i % colours``, in the order R, G, B.
     """
@@ -25,7 +22,7 @@ def colour_mask(width_out: int, width_in: int, kind: str, colours: int) -> Tenso
 
 
 class RowConv2d(nn.Conv2d):
-    """The pixel and ``reach`` pixels to its left, which it sees whole: [N, A, H, W] -> [N, B, H, W]."""
+    """Convolution over the pixel (masked by colour) and ``reach`` pixels to its left: [N, A, H, W] -> [N, B, H, W]."""
 
     mask: Tensor
 
@@ -47,7 +44,7 @@ def gate(x: Tensor) -> Tensor:
 
 
 class GatedLayer(nn.Module):
-    """Figure 2. ``vertical`` sees the rows from ``reach`` above to its own; the stack's input is moved down by one row."""
+    """Figure 2. ``vertical`` covers the rows from ``reach`` above to its own; its input is shifted down by a row."""
 
     gate = staticmethod(gate)
 
@@ -61,7 +58,7 @@ class GatedLayer(nn.Module):
         self.condition = nn.Embedding(num_classes, 4 * width) if num_classes else None
 
     def conditions(self, label: Tensor | None) -> tuple[Tensor | float, Tensor | float]:
-        """What the class adds before the gates of the vertical and of the horizontal stack (eq. 4): [N, 2 width] each, or 0."""
+        """Class biases before the gates of the vertical and horizontal stack (eq. 4): [N, 2 width] each, or 0."""
         if self.condition is None or label is None:
             return 0.0, 0.0
         first, second = self.condition(label).chunk(2, 1)
@@ -128,7 +125,7 @@ class GatedPixelCNN(nn.Module):
         return self.head(beside).unflatten(1, (self.levels, self.channels))
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load another run's tensors; ValueError lists what does not fit, and nothing is changed then."""
+        """Load another run's tensors; ValueError lists those that do not fit, and no weight is changed then."""
         from ...networks.published import load_fitting
 
         load_fitting(self, state)

@@ -2,8 +2,6 @@
 
 Sizes are those of a widely read PyTorch version: at width 128, depth 15 and 256 levels 3,313,664 parameters. Its mask hides
 more than it must: with a 3 x 3 kernel there is a blind spot to the right above each pixel (arXiv 1606.05328, figure 1).
-
-This file is shipped beside served code, which samples with it: at import it needs torch alone.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ from torch import Tensor, nn
 
 
 def causal_mask(width_out: int, width_in: int, kernel: int, kind: str, colours: int) -> Tensor:
-    """Ones [width_out, width_in, kernel, kernel] where a pixel may look: above, left, and at itself as ``kind`` says.
+    """Ones [width_out, width_in, kernel, kernel] at visible pixels: above, to the left, and itself depending on ``kind``.
 
-    Feature i belongs to colour ``i % colours``, in the order R, G, B. At the pixel itself a feature sees earlier colours, with
-    kind "B" its own, too (arXiv 1601.06759, section 3.4).
+    Feature i belongs to colour ``i % colours``, in the order R, G, B. At the pixel itself a feature sees earlier colours, for
+    kind "B" also its own (arXiv 1601.06759, section 3.4).
     """
     middle = kernel // 2
     mask = torch.zeros(width_out, width_in, kernel, kernel)
@@ -103,11 +101,11 @@ class PixelCNN(nn.Module):
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The published names -> ours: there a masked convolution holds its convolution as ``conv``."""
+        """Rename published parameters: there a masked convolution wraps its convolution as ``conv``."""
         return {key.replace(".conv.", "."): value for key, value in state.items()}
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load a file's tensors, in its layout or ours; ValueError lists what does not fit, and nothing is changed then."""
+        """Load a file's tensors, in its layout or this one; ValueError lists what does not fit, no weight is changed then."""
         from ...networks.published import load_fitting
 
         load_fitting(self, self.from_published(state))

@@ -1,7 +1,4 @@
-"""Images from a PixelCNN, whole or completed: by the definition, or with a cache and the same result.
-
-This file is shipped beside served code, with pixelcnn_cache.py: it needs torch alone.
-"""
+"""Draw images from a PixelCNN, whole or completed: by the definition, or with a cache and the same result."""
 
 from __future__ import annotations
 
@@ -14,19 +11,19 @@ from .cache import cache_of
 
 
 def uniform_draws(shape: tuple[int, int, int, int], seed: int) -> Tensor:
-    """float64 [N, C, H, W] in [0, 1): all the chance there is in ``shape`` images."""
+    """All random numbers for images of ``shape``: float64 [N, C, H, W] in [0, 1)."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def draw_level(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """The inverse of the distribution function at ``uniform`` [N]; logits [N, levels] -> int64 [N]."""
+    """Inverse of the cumulative distribution at ``uniform`` [N]; logits [N, levels] -> int64 [N]."""
     cumulated = torch.softmax(logits.double() / temperature, 1).cumsum(1)
     # The last value may fall short of 1 by rounding: the last level takes the rest.
     return (cumulated[:, :-1] <= uniform[:, None]).sum(1)
 
 
 class Definition:
-    """The network as it is defined, all of it for each colour of each pixel. Same calls as the caches."""
+    """Evaluate the whole network for each colour of each pixel. Same interface as the caches."""
 
     def __init__(self, network: Any, batch: int, height: int, width: int, condition: tuple[Tensor, ...]):
         self.network, self.condition, self.row = network, condition, -1
@@ -55,15 +52,15 @@ def sample(
     known: Tensor | None = None,
     cached: bool = True,
 ) -> Tensor:
-    """Images as levels, int64 [N, C, H, W], from the uniform ``draws`` [N, C, H, W] of any H and W; ``network`` in eval mode.
+    """Draw levels, int64 [N, C, H, W], with the uniform ``draws`` [N, C, H, W] of any H and W; ``network`` in eval mode.
 
-    ``label`` int64 [N] for a network that takes one. Where ``known`` (bool, broadcast to [N, 1, H, W]) is true the image is
-    that of ``given`` (levels, int64 [N, C, H, W]): completion where the upper rows are known, in-painting otherwise. What is
-    drawn takes account of known pixels that come before it in row-major order, and of no later ones.
+    ``label`` int64 [N] for a conditional network. Pixels in ``known`` (bool, broadcast to [N, 1, H, W]) are copied from
+    ``given`` (levels, int64 [N, C, H, W]): completion if the upper rows are known, in-painting otherwise. A pixel depends on
+    known pixels before it in row-major order, not on later ones.
 
-    ``cached`` and not, an image is the same but where a draw falls on a step of the distribution function, which rounding
-    moves. Measured with 256 levels of much the same probability, the worst case: 1e-5 a pixel in float32, 4e-14 in float64.
-    Make the network ``double()`` where a seed has to mean one image, on every machine and in every batch.
+    ``cached`` or not, images are equal unless a draw falls on a step of the cumulative distribution, which rounding moves.
+    Measured for 256 levels of similar probability, the worst case: 1e-5 per pixel in float32, 4e-14 in float64. Convert the
+    network to float64 for images that do not depend on machine and batch.
     """
     check(network, draws, temperature, label)
     check_given(network, draws, given, known)
@@ -87,7 +84,7 @@ def sample(
 
 
 def check(network: Any, draws: Tensor, temperature: float, label: Tensor | None) -> None:
-    """ValueError for what a user can ask and no network can do."""
+    """ValueError for arguments that do not fit the network."""
     if not temperature > 0:
         raise ValueError(f"temperature: {temperature} is not allowed: above 0")
     if draws.dim() != 4 or draws.shape[1] != network.channels:

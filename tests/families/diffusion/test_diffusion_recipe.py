@@ -7,19 +7,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from recipes.test_noisy_classifier import NoisyClassifier
-from recipes.test_noisy_classifier import settings as noisy_settings
+from families.noisy_classifier.test_noisy_classifier_recipe import NoisyClassifier
+from families.noisy_classifier.test_noisy_classifier_recipe import settings as noisy_settings
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import SettingsError, parse
+from components.core.strict import NoSettings, SettingsError, parse
 from components.diffusion.conditions import tokens_of
-from components.diffusion.noise import image_generators
 from components.diffusion.objective import draw_times, variational_bound
-from components.diffusion.sampling import Manner, draw_images
+from components.diffusion.samplers import image_generators
+from components.diffusion.sampling import SamplerOptions, draw_images
+from components.families.diffusion import evaluation
+from components.families.diffusion.evaluation import Settings, evaluate
+from components.families.diffusion.export import graph_inputs
 from components.families.diffusion.recipe import Diffusion
-from components.families.diffusion.settings import EvaluateSettings, NoSettings, TrainSettings, check_run
+from components.families.diffusion.settings import TrainSettings
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.stages.detect.settings import DetectSettings
@@ -50,7 +53,7 @@ def settings(conditions=None, evaluate=None, model=UNET, **train):
         train=parse(Train, block | train, "train"),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=parse(EvaluateSettings, {"rows": 2, "samples": 12, "steps": 3} | (evaluate or {}), "evaluate"),
+        evaluate=parse(Settings, {"rows": 2, "samples": 12, "steps": 3} | (evaluate or {}), "evaluate"),
     )
 
 
@@ -73,7 +76,7 @@ def batch(count=12):
     return {"image": to_unit_range(pixels), "label": label}
 
 
-def export(recipe, folder, conditions=None, graphs=False):
+def export(recipe, folder, graphs=False):
     """An export folder, without its graph unless asked: the served code samples with the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     exportable = recipe.eval().exportable()
@@ -97,7 +100,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way['noise']['schedule']}-{way['target']}")
 def test_a_few_steps_learn_whatever_schedule_target_and_weight(way):
-    recipe = build({"label": True, "dropout": 0.2}, **way)
+    recipe = build({"label": True, "label_dropout": 0.2}, **way)
     before = recipe.model.schedule.log_snr(torch.tensor([0.0, 1.0])).detach()
     curve = [recipe.training_step({"train": batch()}, step)["loss"].item() for step in range(20)]
     assert np.mean(curve[-5:]) < 0.9 * np.mean(curve[:5])
@@ -106,7 +109,7 @@ def test_a_few_steps_learn_whatever_schedule_target_and_weight(way):
 
 
 def test_a_step_depends_on_the_seed_and_the_step_alone_and_runs_in_bf16():
-    low = {"label": True, "text": TEXT, "low_resolution": {"factor": 2, "noise": 0.2}, "dropout": 0.5}
+    low = {"label": True, "text": TEXT, "low_resolution": {"factor": 2, "noise": 0.2}, "label_dropout": 0.5}
 
     def loss(step, seed=0):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -120,10 +123,16 @@ def test_a_step_depends_on_the_seed_and_the_step_alone_and_runs_in_bf16():
     assert not torch.equal(first, loss(3, seed=1))
 
 
+def test_adam_has_ddpm_s_constants():
+    """Appendix B: standard values, which are TensorFlow's of 2020: eps 1e-8, no weight decay."""
+    group = build().optimizers["model"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
+
+
 def test_conditions_are_dropped_together_and_as_often_as_asked():
-    recipe = build({"label": True, "text": TEXT, "low_resolution": {"factor": 4}, "dropout": 0.3})
+    recipe = build({"label": True, "text": TEXT, "low_resolution": {"factor": 4}, "label_dropout": 0.3})
     whole = recipe.condition(batch(300))
-    kept = recipe.dropped(whole, step=0)
+    kept = recipe.drop(whole, step=0)
     gone = kept["label"] == -1
     assert 0.2 < gone.double().mean() < 0.4
     assert torch.equal(gone, (kept["tokens"] == 0).all(1))
@@ -132,13 +141,13 @@ def test_conditions_are_dropped_together_and_as_often_as_asked():
         kept["tokens"][~gone], tokens_of(["a dark image", "a grey image", "a light image"], 20)[whole["label"]][~gone]
     )
     assert kept["low_resolution"].shape == (300, 1, 2, 2)
-    assert not torch.equal(recipe.dropped(whole, step=1)["label"], kept["label"])
+    assert not torch.equal(recipe.drop(whole, step=1)["label"], kept["label"])
 
 
 def test_low_resolution_images_are_noised_in_training_alone():
     recipe = build({"low_resolution": {"factor": 2, "noise": 0.5}})
     plain = recipe.condition(batch(200))
-    error = (recipe.noised(plain, 0)["low_resolution"] - plain["low_resolution"]).flatten(1).std(1)
+    error = (recipe.add_noise(plain, 0)["low_resolution"] - plain["low_resolution"]).flatten(1).std(1)
     assert 0 < error.min() < error.max() < 1.0
     assert error.mean().item() == pytest.approx(0.25, abs=0.05)
 
@@ -157,19 +166,19 @@ def test_it_starts_from_another_run_of_its_own_and_from_a_published_file(tmp_pat
 
 # ------------------------------------------------------------------------------------------------ what is served
 
-EVERY = {"label": True, "text": TEXT, "low_resolution": {"factor": 2}, "dropout": 0.1}
+EVERY = {"label": True, "text": TEXT, "low_resolution": {"factor": 2}, "label_dropout": 0.1}
 
 
 def test_the_graph_with_every_condition_is_torch_s_and_its_inputs_are_noised(tmp_path):
     recipe = build(EVERY, spread=0.05, model=UNET | {"multipliers": [1]})
-    export(recipe, tmp_path, EVERY, graphs=True)
-    inputs = recipe.graph_inputs(batch(7))
+    export(recipe, tmp_path, graphs=True)
+    inputs = graph_inputs(recipe, batch(7))
     assert list(inputs) == ["x", "time", "label", "tokens", "low_resolution"]
     assert 0 < inputs["time"][0] < inputs["time"][-1] <= 1000
     assert (inputs["x"][0] - batch(7)["image"][0]).std() < (inputs["x"][-1] - batch(7)["image"][-1]).std()
 
 
-LABELLED = {"label": True, "dropout": 0.1}
+LABELLED = {"label": True, "label_dropout": 0.1}
 ASKED = {"label": np.array([0, 1, 2, 2])}
 
 
@@ -194,14 +203,17 @@ def labelled():
 def served(labelled, noisy_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     shutil.copytree(noisy_folder, folder / "linked" / "classifier")
-    return export(labelled, folder, LABELLED)
+    return export(labelled, folder)
 
 
 def test_served_samples_are_those_of_our_own_code(served, labelled):
     label = torch.from_numpy(ASKED["label"])
     for params, manner in (
-        ({"steps": 5, "seed": 4}, Manner(steps=5)),
-        ({"steps": 4, "seed": 4, "gamma": 3.0, "sampler": "ddim", "eta": 0.5}, Manner("ddim", 4, gamma=3.0, eta=0.5)),
+        ({"steps": 5, "seed": 4}, SamplerOptions(steps=5)),
+        (
+            {"steps": 4, "seed": 4, "guidance_scale": 3.0, "sampler": "ddim", "eta": 0.5},
+            SamplerOptions("ddim", 4, guidance_scale=3.0, eta=0.5),
+        ),
     ):
         found = served.predict(ASKED, params)["image"]
         wanted = draw_images(labelled.model, (4, 1, SIZE, SIZE), {"label": label}, manner, image_generators(4, 0, 4))
@@ -220,27 +232,33 @@ def test_an_image_is_the_same_in_every_batch_and_another_with_another_seed(serve
     assert served.predict({"label": np.zeros(0, np.int64)})["image"].shape == (0, SIZE, SIZE, 1)
 
 
-def test_gamma_0_ignores_the_label_and_1_is_the_plain_model(served):
-    blind = served.predict({"label": np.array([0, 1])}, {"gamma": 0.0, "steps": 4})["image"]
-    np.testing.assert_array_equal(blind, served.predict({"label": np.array([2, 2])}, {"gamma": 0.0, "steps": 4})["image"])
+def test_scale_0_ignores_the_label_and_1_is_the_plain_model(served):
+    blind = served.predict({"label": np.array([0, 1])}, {"guidance_scale": 0.0, "steps": 4})["image"]
+    np.testing.assert_array_equal(
+        blind, served.predict({"label": np.array([2, 2])}, {"guidance_scale": 0.0, "steps": 4})["image"]
+    )
     plain = served.predict(ASKED, {"steps": 4})["image"]
-    np.testing.assert_array_equal(plain, served.predict(ASKED, {"steps": 4, "gamma": 1.0, "interval_start": 0.3})["image"])
+    np.testing.assert_array_equal(
+        plain, served.predict(ASKED, {"steps": 4, "guidance_scale": 1.0, "interval_start": 0.3})["image"]
+    )
     assert not np.array_equal(plain[:2], blind)
-    far = served.predict(ASKED, {"steps": 4, "gamma": 4.0})["image"]
+    far = served.predict(ASKED, {"steps": 4, "guidance_scale": 4.0})["image"]
     assert not np.array_equal(far, plain)
-    np.testing.assert_array_equal(plain, served.predict(ASKED, {"steps": 4, "gamma": 4.0, "interval_end": 1e-8})["image"])
+    np.testing.assert_array_equal(
+        plain, served.predict(ASKED, {"steps": 4, "guidance_scale": 4.0, "interval_end": 1e-8})["image"]
+    )
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim", "heun", "dpm_solver_2m"])
 def test_a_linked_classifier_pulls_to_the_label(served, sampler):
     asked, params = {"label": np.repeat([0, 2], 8)}, {"sampler": sampler, "steps": 8, "guidance": "classifier"}
     brightness = {}
-    for gamma in (0.0, 3.0):
-        brightness[gamma] = served.predict(asked, params | {"gamma": gamma})["image"].reshape(2, -1).mean(1)
+    for scale in (0.0, 3.0):
+        brightness[scale] = served.predict(asked, params | {"guidance_scale": scale})["image"].reshape(2, -1).mean(1)
     assert brightness[3.0][1] - brightness[3.0][0] > brightness[0.0][1] - brightness[0.0][0] + 1
-    np.testing.assert_array_equal(  # the network itself was told nothing, and gamma 0 pulls nowhere
-        served.predict(asked, params | {"gamma": 0.0})["image"],
-        served.predict(asked, {"sampler": sampler, "steps": 8, "gamma": 0.0})["image"],
+    np.testing.assert_array_equal(  # the network itself was told nothing, and scale 0 pulls nowhere
+        served.predict(asked, params | {"guidance_scale": 0.0})["image"],
+        served.predict(asked, {"sampler": sampler, "steps": 8, "guidance_scale": 0.0})["image"],
     )
 
 
@@ -265,10 +283,11 @@ REFUSED = [
     ({"label": np.array([3])}, {}, "label: 1 whole numbers from 0 to 2 are expected"),
     ({"image": np.zeros((1, 4, 4, 1), np.uint8)}, {}, "the input must be a mapping with label, found image"),
     ({"label": np.array([[0], [1]])}, {}, "label: 2 whole numbers"),
-    (ASKED, {"colour": 1}, "params: colour is not known; allowed: sampler, steps, gamma"),
+    (ASKED, {"colour": 1}, "params: colour is not known; allowed: sampler, steps, guidance_scale"),
     (ASKED, {"sampler": "euler"}, "sampler: 'euler' is not allowed"),
     (ASKED, {"steps": 0}, "steps: 0 is not allowed: at least 1"),
-    (ASKED, {"gamma": -1.0}, "gamma: -1.0 is not allowed: at least 0"),
+    (ASKED, {"guidance_scale": -1.0}, "guidance_scale: -1.0 is not allowed: at least 0"),
+    (ASKED, {"gamma": 2.0}, "params: gamma is renamed; it is called guidance_scale now"),
     (ASKED, {"guidance": "both"}, "guidance: 'both' is not allowed: free, classifier"),
     (ASKED, {"interval_start": 0.7, "interval_end": 0.2}, "interval"),
     (ASKED, {"seed": -1}, "at least 0"),
@@ -286,10 +305,10 @@ def test_guidance_needs_something_to_guide(tmp_path):
         ("plain", {}, "this model is unconditional, there is nothing to guide to"),
         ("whole", {"label": True}, "never learnt to do without its condition"),
     ):
-        served = export(build(conditions, noise={"schedule": "cosine", "num_steps": 5}), tmp_path / name, conditions)
+        served = export(build(conditions, noise={"schedule": "cosine", "num_steps": 5}), tmp_path / name)
         label = {"label": np.array([0 if conditions else -1])}
         with pytest.raises(ValueError, match=told):
-            served.predict(label, {"gamma": 2.0})
+            served.predict(label, {"guidance_scale": 2.0})
         with pytest.raises(ValueError, match="needs a linked noise-aware classifier"):
             served.predict(label, {"guidance": "classifier"})
         with pytest.raises(ValueError, match="steps: 6 is not allowed: 1 to the schedule's 5"):
@@ -300,14 +319,16 @@ def test_guidance_needs_something_to_guide(tmp_path):
 
 
 def test_a_text_is_read_and_one_that_is_too_long_is_refused(tmp_path):
-    conditions = {"text": TEXT, "dropout": 0.1}
+    conditions = {"text": TEXT, "label_dropout": 0.1}
     recipe = build(conditions, spread=0.2)
-    served = export(recipe, tmp_path, conditions)
+    served = export(recipe, tmp_path)
     texts = np.array(["a dark image", "a light image", ""])
-    found = served.predict({"text": texts}, {"steps": 3, "gamma": 2.0})["image"]
-    assert not np.array_equal(found[0], served.predict({"text": texts[[1, 1, 1]]}, {"steps": 3, "gamma": 2.0})["image"][0])
+    found = served.predict({"text": texts}, {"steps": 3, "guidance_scale": 2.0})["image"]
+    assert not np.array_equal(
+        found[0], served.predict({"text": texts[[1, 1, 1]]}, {"steps": 3, "guidance_scale": 2.0})["image"][0]
+    )
     nothing = served.predict({"text": texts[[2, 2, 2]]}, {"steps": 3})["image"]
-    np.testing.assert_array_equal(nothing, served.predict({"text": texts}, {"steps": 3, "gamma": 0.0})["image"])
+    np.testing.assert_array_equal(nothing, served.predict({"text": texts}, {"steps": 3, "guidance_scale": 0.0})["image"])
     with np.load(tmp_path / "example.npz", allow_pickle=False) as example:
         assert example["text"].tolist() == ["a dark image", "a grey image"]
     for text, told in (
@@ -340,8 +361,8 @@ def enlarging(served, tmp_path_factory):
     small = replace(FACTS, image_size=4)
     base = folder / "linked" / "base"
     base.mkdir(parents=True)
-    export(build(LABELLED, facts=small, spread=0.08), base, LABELLED)
-    return export(recipe, folder, LOW)
+    export(build(LABELLED, facts=small, spread=0.08), base)
+    return export(recipe, folder)
 
 
 def test_an_enlarged_image_made_small_again_resembles_what_it_was_made_of(enlarging):
@@ -355,17 +376,17 @@ def test_an_enlarged_image_made_small_again_resembles_what_it_was_made_of(enlarg
 
 def test_a_cascade_enlarges_what_its_base_makes_of_the_label(enlarging):
     asked = {"label": np.array([0, 2]), "image": np.zeros((2, 4, 4, 1), np.uint8)}
-    found = enlarging.predict(asked, {"steps": 3, "from_base": True, "gamma": 2.0, "seed": 1})["image"]
-    small = enlarging.base.sample({"label": asked["label"]}, steps=3, gamma=2.0, seed=1)
+    found = enlarging.predict(asked, {"steps": 3, "from_base": True, "guidance_scale": 2.0, "seed": 1})["image"]
+    small = enlarging.base.sample({"label": asked["label"]}, steps=3, guidance_scale=2.0, seed=1)
     np.testing.assert_array_equal(found, enlarging.predict(asked | {"image": small}, {"steps": 3, "seed": 1})["image"])
     with pytest.raises(ValueError, match="never learnt to do without"):
-        enlarging.predict(asked, {"gamma": 2.0})
+        enlarging.predict(asked, {"guidance_scale": 2.0})
 
 
 def test_links_that_do_not_fit_are_refused_when_the_model_is_loaded(enlarging, tmp_path):
     shutil.copytree(enlarging.folder, tmp_path / "bad")
     shutil.rmtree(tmp_path / "bad/linked/base")
-    export(build(LABELLED), tmp_path / "bad/linked/base", LABELLED)
+    export(build(LABELLED), tmp_path / "bad/linked/base")
     with pytest.raises(
         ValueError, match=r"linked base: it makes images of \(side, channels\) \(8, 1\), this model enlarges \(4, 1\)"
     ):
@@ -400,14 +421,12 @@ class Served:
 def test_the_report_of_a_conditional_run(served, tmp_path):
     (tmp_path / "judge").mkdir()
     (tmp_path / "judge" / "served.py").write_text(JUDGE)
-    asked = {"sweep": [0.0, 1.0, 3.0], "samplers": [{"sampler": "ddim", "steps": 3}, {"sampler": "heun", "steps": 2}]}
+    asked = {"guidance_scales": [0.0, 1.0, 3.0], "samplers": [{"sampler": "ddim", "steps": 3}, {"sampler": "heun", "steps": 2}]}
     split = Split(FACTS, [batch(12), batch(6)])
-    report = Diffusion.evaluate(
-        served, {"main": split}, settings(LABELLED, asked), {"classifier": Artifact(tmp_path / "judge", "")}
-    )
+    report = evaluate(served, {"main": split}, settings(LABELLED, asked), {"classifier": Artifact(tmp_path / "judge", "")})
     assert report.items["bits_per_dim"].mean() == pytest.approx(report.metrics["bits_per_dim"].value)
     assert report.items["bits_per_dim"].shape == report.groups.shape == (18,)
-    assert [row["gamma"] for row in report.tables["guidance"]] == [0.0, 1.0, 3.0]
+    assert [row["guidance_scale"] for row in report.tables["guidance"]] == [0.0, 1.0, 3.0]
     assert [row["evaluations"] for row in report.tables["guidance"]] == [3, 3, 6]
     assert [row["evaluations"] for row in report.tables["samplers"]] == [3, 3]
     for name, better in (("conditional_accuracy_judge", "max"), ("diversity_judge", "max"), ("frechet_distance_judge", "min")):
@@ -438,7 +457,7 @@ def test_inception_s_features_are_used_where_its_weights_are_linked(served, tmp_
     torch.save({"fc.bias": torch.zeros(3)}, tmp_path / "published.pth")
     links = {"inception": Artifact(tmp_path / "published.pth", "")}
     asked = {"bound_draws": 0, "samples": 12}
-    report = Diffusion.evaluate(served, {"main": Split(FACTS, [batch(12)])}, settings(LABELLED, asked), links)
+    report = evaluate(served, {"main": Split(FACTS, [batch(12)])}, settings(LABELLED, asked), links)
     assert list(loaded) == ["fc.bias"]
     assert report.metrics["frechet_distance_inception"].better == "min"
     assert report.metrics["recall_inception"].value >= 0
@@ -447,7 +466,7 @@ def test_inception_s_features_are_used_where_its_weights_are_linked(served, tmp_
 def test_a_classifier_of_other_images_judges_none(served, tmp_path):
     (tmp_path / "served.py").write_text(JUDGE.replace('"channels": 1', '"channels": 3'))
     with pytest.raises(ValueError, match=r"link classifier: it sees images of .*\(8, 3\), this model makes \(8, 1\)"):
-        Diffusion.evaluate(
+        evaluate(
             served,
             {"main": Split(FACTS, [batch(6)])},
             settings(LABELLED, {"bound_draws": 0}),
@@ -456,7 +475,7 @@ def test_a_classifier_of_other_images_judges_none(served, tmp_path):
 
 
 def test_the_report_of_an_enlarging_run(enlarging):
-    report = Diffusion.evaluate(enlarging, {"main": Split(FACTS, [batch(12)])}, settings(LOW, {"bound_draws": 0}), {})
+    report = evaluate(enlarging, {"main": Split(FACTS, [batch(12)])}, settings(LOW, {"bound_draws": 0}), {})
     assert {"psnr", "psnr_bicubic", "psnr_made_small_again"} == set(report.metrics)
     assert report.metrics["psnr_bicubic"].value > 20
     assert report.pictures["enlarged"].shape == (8 * 9 * 6, 4 * 9 * 6, 3)
@@ -470,10 +489,17 @@ def test_the_report_of_an_enlarging_run(enlarging):
     [
         ({"noise": {"schedule": "vdm_learned", "num_steps": None}}, "vdm_learned is learnt from the bound"),
         ({"noise": {"schedule": "linear", "num_steps": 5}}, "at least 21"),
-        ({"conditions": {"dropout": 0.1}}, "dropout without a condition"),
+        ({"conditions": {"label_dropout": 0.1}}, "label_dropout without a condition"),
         ({"conditions": {"text": TEXT | {"template": "a letter"}}}, "{label} is expected in it, once"),
         ({"target": "score"}, "train.target"),
         ({"betas": [0.9, 1.0]}, "betas"),
+        (
+            {"conditions": {"label": True, "dropout": 0.1}},
+            "dropout: renamed; it is called 'label_dropout' now",
+        ),
+        ({"min_snr_clip": 5.0}, "train.min_snr_clip: renamed; it is called 'min_snr_gamma' now"),
+        ({"evaluate": {"gamma": 2.0}}, "evaluate.gamma: renamed; it is called 'guidance_scale' now"),
+        ({"evaluate": {"sweep": [1.0]}}, "evaluate.sweep: renamed; it is called 'guidance_scales' now"),
     ],
 )
 def test_settings_that_cannot_be_trained_are_refused(change, told):
@@ -484,15 +510,27 @@ def test_settings_that_cannot_be_trained_are_refused(change, told):
 LINEAR = {"schedule": "linear", "num_steps": 50}
 
 
+def check(*arguments):
+    """What is checked of a run before any work."""
+    Diffusion.check(*arguments)
+    evaluation.check(*arguments)
+
+
 @pytest.mark.parametrize(
     ("conditions", "evaluate", "train", "linked", "told"),
     [
-        ({}, {"gamma": 2.0}, {}, {}, "evaluate.gamma, evaluate.sweep: 2.0 guides nothing"),
-        ({"label": True}, {"sweep": [1.0, 2.0]}, {}, {}, "2.0 needs an unconditional model: train.conditions.dropout is 0"),
+        ({}, {"guidance_scale": 2.0}, {}, {}, "evaluate.guidance_scale, evaluate.guidance_scales: 2.0 guides nothing"),
+        (
+            {"label": True},
+            {"guidance_scales": [1.0, 2.0]},
+            {},
+            {},
+            "2.0 needs an unconditional model: train.conditions.label_dropout",
+        ),
         ({}, {"steps": 51}, {"noise": LINEAR}, {}, "evaluate.steps: steps: 51 is not allowed: 1 to the schedule's 50"),
         ({}, {"samplers": [{"sampler": "ddim", "steps": 99}]}, {"noise": LINEAR}, {}, "evaluate.samplers.0: steps: 99"),
         ({}, {"samplers": [{"sampler": "heun", "steps": 9, "eta": 1.0}]}, {}, {}, "eta: 1.0 is of the sampler ddim"),
-        (LABELLED, {"sweep": [1.0]}, {}, {}, "need a link classifier at stage evaluate"),
+        (LABELLED, {"guidance_scales": [1.0]}, {}, {}, "need a link classifier at stage evaluate"),
         (LABELLED, {"guidance": "classifier"}, {}, {}, "evaluate.guidance: classifier needs a link classifier at stage export"),
         ({"low_resolution": {"factor": 3}}, {}, {}, {}, "factor: 3 is not allowed: it does not divide the view's 8 pixels"),
         ({}, {}, {"model": {"name": "resnet18"}}, {}, "model.name: 'resnet18' predicts no noise; allowed: unet"),
@@ -525,15 +563,15 @@ def test_what_does_not_fit_is_refused_before_any_work(conditions, evaluate, trai
     }
     behind = {stage: {role: runs[name] for role, name in roles.items()} for stage, roles in linked.items()}
     with pytest.raises(ValueError, match=told):
-        check_run(settings(conditions, evaluate, **train), SimpleNamespace(image_size=8), behind)
+        check(settings(conditions, evaluate, **train), SimpleNamespace(image_size=8), behind)
 
 
 def test_what_fits_is_let_through():
     learned = settings(LABELLED, noise={"schedule": "vdm_learned", "num_steps": None}, weighting="vlb")
     fixed = replace(noisy_settings(noise={"schedule": "vdm_fixed", "num_steps": None}), name="noisy")
-    check_run(learned, SimpleNamespace(image_size=8), {"export": {"classifier": fixed}, "evaluate": {}, "train": {}})
-    asked = {"sweep": [0.0, 2.0], "gamma": 2.0}
+    check(learned, SimpleNamespace(image_size=8), {"export": {"classifier": fixed}, "evaluate": {}, "train": {}})
+    asked = {"guidance_scales": [0.0, 2.0], "guidance_scale": 2.0}
     judged = {"evaluate": {"classifier": SimpleNamespace(name="j", recipe="classification")}}
-    check_run(settings(LABELLED, asked), SimpleNamespace(image_size=8), judged)
+    check(settings(LABELLED, asked), SimpleNamespace(image_size=8), judged)
     with pytest.raises(ValueError, match="'v' has no classes to be conditioned on"):
         build({"label": True}, facts=replace(FACTS, classes={}))

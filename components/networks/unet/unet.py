@@ -12,22 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import load_fitting
-from .unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
-from .unet_stages import make_plan, middle, way_down, way_up
+from ..published import load_fitting
+from .blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
+from .stages import Plan, middle, way_down, way_up
 
 
 class UNet(nn.Module):
-    """x_t and the time -> a prediction like x_t.
+    """Denoiser: x_t, time and conditions -> a prediction like x_t.
 
-    ``width``: channels at full size; ``multipliers``: of the width, a level, each half the size of the one before; ``blocks``:
-    residual blocks a level; ``attention``: image sizes at which pixels attend (the middle always does), with ``heads``, or
-    heads of ``head_width`` channels. ``groups``: of GroupNorm. ``scale_shift``: the embedding scales and shifts (ADM), else is
-    added (DDPM). ``residual_resize``: sizes change in residual blocks (ADM), else in convolutions. ``qkv_order``: see
-    AttentionBlock. ``fourier``: exponents n whose sin(2^n pi x_t) and cos(2^n pi x_t) are channels too: (7, 8) shows a
-    likelihood model the last bits of a pixel (VDM, Kingma et al. 2021, arXiv 2107.00630, appendix C).
+    ``width``: channels at full size; ``multipliers``: channels of each level as multiples of ``width``; a level has half the
+    height and width of the one before. ``blocks``: residual blocks per level. ``attention``: image sizes with self-attention
+    (the smallest always has it), with ``heads`` heads, or heads of ``head_width`` channels. ``groups``: of GroupNorm.
+    ``scale_shift``: the embedding scales and shifts (ADM), else it is added (DDPM). ``residual_resize``: residual blocks change
+    the size (ADM), else convolutions do. ``qkv_order``: see AttentionBlock. ``fourier``: exponents n; sin(2^n pi x_t) and
+    cos(2^n pi x_t) become further input channels. (7, 8) lets a likelihood model see the last bits of a pixel (VDM, Kingma et
+    al. 2021, arXiv 2107.00630, appendix C).
 
-    Conditions: ``num_classes`` K (labels 0..K-1, -1 for none), ``text_width`` D of a text's vectors, ``low_resolution``: an
+    Conditions: ``num_classes`` K (labels 0..K-1, -1 for none), ``text_width`` D of the text's vectors, ``low_resolution``: an
     image of any size with the same channels. None, None and False: unconditional.
     """
 
@@ -58,7 +59,7 @@ class UNet(nn.Module):
         assert min(image_size, channels) >= 1
         if text_width is not None and text_width < 1:
             raise ValueError(f"text_width: {text_width} is not allowed: at least 1")
-        plan = make_plan(
+        plan = Plan(
             image_size=image_size,
             width=width,
             multipliers=multipliers,
@@ -77,9 +78,9 @@ class UNet(nn.Module):
         self.time_embed = time_layers(width)
         self.label_emb = None if num_classes is None else nn.Embedding(num_classes, 4 * width)
         self.fourier = tuple(fourier)
-        self.input_blocks, kept = way_down(plan, channels * (1 + 2 * len(self.fourier) + low_resolution))
+        self.input_blocks, skipped = way_down(plan, channels * (1 + 2 * len(self.fourier) + low_resolution))
         self.middle_block = middle(plan)
-        self.output_blocks = way_up(plan, kept)
+        self.output_blocks = way_up(plan, skipped)
         last = nn.Conv2d(plan.counts[0], channels, 3, padding=1)
         self.out = nn.Sequential(GroupNorm(groups, plan.counts[0]), nn.SiLU(), zeroed(last))
 
@@ -93,32 +94,32 @@ class UNet(nn.Module):
         text_mask: Tensor | None = None,
         low_resolution: Tensor | None = None,
     ) -> Tensor:
-        """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> float32 [N, C, H, W]; zero before training.
+        """x_t [N, C, H, W], time [N] on the scale 0..1000 -> prediction [N, C, H, W] of x_t's dtype; zero before training.
 
         label int64 [N], -1 for none; text [N, T, D] with text_mask bool [N, T], all False for none; low_resolution
-        [N, C, h, w] in [-1, 1]. ValueError where a condition and the network do not agree.
+        [N, C, h, w] in [-1, 1]. ValueError if a condition is missing, or given but unknown to the network.
         """
         self._check_conditions(label, text, text_mask, low_resolution)
-        embedding = self.time_embed(time_embedding(time, self.width))
+        embedding = self.time_embed(time_embedding(time, self.width).to(x.dtype))
         if label is not None:
             assert self.label_emb is not None
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0)[:, None]
-        h, kept = self._seen(x, low_resolution), []
+        h, skipped = self._input_channels(x, low_resolution), []
         for stage in self.input_blocks:
             h = stage(h, embedding, text, text_mask)
-            kept.append(h)
+            skipped.append(h)
         h = self.middle_block(h, embedding, text, text_mask)
         for stage in self.output_blocks:
-            h = stage(torch.cat([h, kept.pop()], dim=1), embedding, text, text_mask)
-        return self.out(h).float()
+            h = stage(torch.cat([h, skipped.pop()], dim=1), embedding, text, text_mask)
+        return self.out(h).to(x.dtype)
 
-    def _seen(self, x: Tensor, low_resolution: Tensor | None) -> Tensor:
-        """x_t, its Fourier features, and the low-resolution image at x_t's size, as channels."""
+    def _input_channels(self, x: Tensor, low_resolution: Tensor | None) -> Tensor:
+        """Concatenate x_t, its Fourier features, and the low-resolution image enlarged to x_t's size."""
         angles = [2**n * math.pi * x for n in self.fourier]
-        seen = [x, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))]
+        channels = [x, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))]
         if low_resolution is not None:
-            seen.append(F.interpolate(low_resolution, size=x.shape[2:], mode="bilinear"))
-        return torch.cat(seen, dim=1)
+            channels.append(F.interpolate(low_resolution, size=x.shape[2:], mode="bilinear"))
+        return torch.cat(channels, dim=1)
 
     def _check_conditions(
         self, label: Tensor | None, text: Tensor | None, text_mask: Tensor | None, low_resolution: Tensor | None
@@ -129,23 +130,23 @@ class UNet(nn.Module):
             "low_resolution": self.low_resolution,
         }
         given = {"label": label is not None, "text": text is not None, "low_resolution": low_resolution is not None}
-        for name, has in built.items():
-            if has != given[name]:
-                found, meant = ("missing", "with") if has else ("given", "without")
-                raise ValueError(f"{name}: {found}, but this network was built {meant} it")
+        for name, expected in built.items():
+            if expected != given[name]:
+                state, how = ("missing", "with") if expected else ("given", "without")
+                raise ValueError(f"{name}: {state}, but this network was built {how} it")
         if (text is None) != (text_mask is None):
             raise ValueError("text and text_mask: one is given without the other")
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """guided-diffusion's layout is ours: a copy of the dict, nothing renamed."""
+        """Return a copy: guided-diffusion's parameter names are used here unchanged."""
         return dict(state)
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load guided-diffusion's tensors; returns notes on what was not taken as it stands.
+        """Load guided-diffusion's tensors and return notes on those that were not loaded as they are.
 
-        Learned variances (twice the output channels) are left out. Label vectors start fresh where the number of classes
-        differs. ValueError lists what does not fit; the weights are then unchanged.
+        Learned variances (twice the output channels) are dropped. Label embeddings keep their initial values if the number of
+        classes differs. ValueError lists the tensors that do not fit, and no weight is changed then.
         """
         state, notes = self.from_published(state), []
         own = self.state_dict()

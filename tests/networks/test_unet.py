@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from components.core.batch import Batch
 from components.core.recipe import Graph
-from components.networks.unet import UNet
-from components.networks.unet_blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
-from components.networks.unet_classifier import AttentionPool, UNetClassifier
+from components.networks.unet.blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
+from components.networks.unet.classifier import AttentionPool, UNetClassifier
+from components.networks.unet.unet import UNet
 from components.stages.export.onnx_graph import write_graph
 
 # DDPM's CIFAR-10 network in ADM's code, improved-diffusion's, ADM's for 64 px, and a class-conditional one for digits.
@@ -379,3 +379,35 @@ def test_onnx_with_a_dynamic_batch(tmp_path, settings, names) -> None:
             expected = network(*given.values()).numpy()
         (found,) = session.run(["prediction"], {name: value.numpy() for name, value in given.items()})
         assert np.abs(found - expected).max() <= 1e-4
+
+
+def test_both_networks_run_in_float64():
+    """As in float32 up to rounding, and no part of it is computed in float32: the error is that of float64."""
+    torch.manual_seed(0)
+    options = {"image_size": 8, "channels": 1, "width": 8, "multipliers": (1, 2), "blocks": 1, "groups": 4, "attention": (8,)}
+    unet = UNet(num_classes=3, text_width=4, low_resolution=True, fourier=(7, 8), **options)
+    classifier = UNetClassifier(num_classes=3, **options)
+    with torch.no_grad():
+        for parameter in [*unet.parameters(), *classifier.parameters()]:
+            parameter.add_(0.05 * torch.randn(parameter.shape))
+    x, time = torch.randn(2, 1, 8, 8), torch.tensor([3.0, 700.0])
+    conditions = {"text": torch.randn(2, 5, 4), "low_resolution": torch.randn(2, 1, 4, 4)}
+    others = {"label": torch.tensor([0, -1]), "text_mask": torch.tensor([[True] * 5, [False] * 5])}
+    double = {name: tensor.double() for name, tensor in conditions.items()}
+    single = unet(x, time, **conditions, **others), classifier(x, time)
+    unet, classifier = unet.double(), classifier.double()
+    precise = unet(x.double(), time.double(), **double, **others), classifier(x.double(), time.double())
+    for found, wanted in zip(single, precise, strict=True):
+        assert (found.dtype, wanted.dtype) == (torch.float32, torch.float64)
+        assert torch.allclose(found.double(), wanted, atol=1e-4)
+    nearby = unet(x.double(), time.double() + 1e-9, **double, **others) - precise[0]
+    assert 0 < nearby.abs().max() < 1e-6  # a step of 1e-9 in time is lost in float32
+
+
+def test_the_plan_names_a_wrong_setting_of_either_network():
+    options = {"image_size": 8, "channels": 1, "num_classes": 2, "width": 8, "groups": 4}
+    for make in (lambda **o: UNet(text_width=None, low_resolution=False, **o), UNetClassifier):
+        with pytest.raises(ValueError, match="multipliers: 5 levels do not halve 8 pixels evenly; at most 4"):
+            make(**options, multipliers=(1, 1, 1, 1, 1))
+        with pytest.raises(ValueError, match="heads: 3 does not divide a level's 8 channels"):
+            make(**options, multipliers=(1,), heads=3)

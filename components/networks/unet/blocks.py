@@ -1,4 +1,4 @@
-"""The parts of the U-Net, named as guided-diffusion names them (Dhariwal & Nichol 2021, arXiv 2105.05233)."""
+"""Residual blocks, attention and time embedding of the U-Net (ADM; Dhariwal & Nichol 2021, arXiv 2105.05233)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ QkvOrder = Literal["heads_first", "qkv_first"]
 
 
 class GroupNorm(nn.GroupNorm):
-    """In float32 also under autocast, where sums over a group lose digits in bf16; the answer has the input's dtype."""
+    """Group normalisation in the dtype of its weights, also under autocast: sums over a group lose digits in bf16.
+
+    The output has the dtype of the input.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return F.group_norm(x.float(), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
+            return F.group_norm(x.to(self.weight.dtype), self.num_groups, self.weight, self.bias, self.eps).to(x.dtype)
 
 
 class Downsample(nn.Module):
-    """[N, C, H, W] -> [N, C, H / 2, W / 2]; ``learned``: by a convolution, else the mean of 2 x 2."""
+    """[N, C, H, W] -> [N, C, H / 2, W / 2] by a strided convolution, or by 2 x 2 average pooling if not ``learned``."""
 
     def __init__(self, channels: int, learned: bool = True):
         super().__init__()
@@ -32,7 +35,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """[N, C, H, W] -> [N, C, 2 H, 2 W]: nearest, then a convolution where ``learned``."""
+    """[N, C, H, W] -> [N, C, 2 H, 2 W] by nearest-neighbour interpolation, followed by a convolution if ``learned``."""
 
     def __init__(self, channels: int, learned: bool = True):
         super().__init__()
@@ -43,7 +46,11 @@ class Upsample(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """[N, C, H, W], embedding [N, E] -> [N, out, H, W]; ``resize`` halves or doubles the sides on the way (BigGAN's)."""
+    """Residual block (BigGAN's): [N, C, H, W], embedding [N, E] -> [N, out, H, W].
+
+    ``resize``: "none", "down" halves or "up" doubles height and width. ``scale_shift``: the embedding gives scale and shift of
+    the second normalisation (ADM's adaptive group norm), else it is added.
+    """
 
     def __init__(
         self, channels: int, out: int, embedding: int, *, groups: int, dropout: float, scale_shift: bool, resize: str = "none"
@@ -71,9 +78,9 @@ class ResBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Pixels look at a text: [N, C, L], text [N, T, D] with its mask [N, T] -> [N, C, L].
+    """Cross-attention of pixels to a text: [N, C, L], text [N, T, D] with its mask [N, T] -> [N, C, L].
 
-    A learned token stands before the text and is never masked: a text with nothing unmasked means "no text".
+    A learned token is prepended to the text and never masked, so a fully masked text means "no text".
     """
 
     def __init__(self, channels: int, text_width: int, heads: int, groups: int):
@@ -96,10 +103,10 @@ class CrossAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Pixels look at each other, then at the text where ``text_width`` is given: [N, C, H, W] -> [N, C, H, W].
+    """Self-attention of pixels, then cross-attention to the text if ``text_width`` is given: [N, C, H, W] -> [N, C, H, W].
 
-    ``qkv_order`` changes what the same weights mean: "heads_first" is guided-diffusion's default, "qkv_first" what its
-    ``use_new_attention_order`` turns on.
+    ``qkv_order`` is the layout of the projection's rows: "heads_first" is guided-diffusion's default, "qkv_first" its
+    ``use_new_attention_order``. Shapes are equal, so loading a checkpoint with the wrong order raises no error.
     """
 
     def __init__(self, channels: int, *, heads: int, groups: int, qkv_order: QkvOrder, text_width: int | None = None):
@@ -129,20 +136,24 @@ class AttentionBlock(nn.Module):
 
 
 def time_layers(width: int) -> nn.Sequential:
-    """What makes a network's embedding [N, 4 width] of ``time_embedding``'s waves [N, width]."""
+    """MLP from ``time_embedding`` [N, width] to the embedding that blocks receive, [N, 4 width]."""
     return nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, 4 * width))
 
 
 def time_embedding(time: Tensor, width: int) -> Tensor:
-    """[N], on the scale 0..1000 -> float32 [N, width]: cosines, then sines, of time / 10000^(i / half) (a last 0 if odd)."""
+    """Sinusoidal embedding of ``time`` [N] on the scale 0..1000 -> [N, width], float32 or float64 as ``time``.
+
+    Cosines, then sines, of time / 10000^(i / half), i < half = width // 2; a last 0 if ``width`` is odd.
+    """
     half = width // 2
-    rates = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=torch.float32, device=time.device))
-    angle = time.float()[:, None] * rates
+    time = time.to(torch.promote_types(time.dtype, torch.float32))
+    rates = torch.exp(-math.log(10_000) / half * torch.arange(half, dtype=time.dtype, device=time.device))
+    angle = time[:, None] * rates
     return F.pad(torch.cat([angle.cos(), angle.sin()], dim=1), (0, width % 2))
 
 
 def zeroed(layer: nn.Conv2d | nn.Conv1d | nn.Linear) -> nn.Module:
-    """The layer with weight and bias 0: what it ends is the identity at first."""
+    """Set weight and bias to 0, so that the residual branch that ends with this layer starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer

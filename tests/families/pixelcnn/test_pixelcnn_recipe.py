@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.families.pixelcnn.recipe import EvaluateSettings, NoSettings, PixelCNNRecipe, TrainSettings
+from components.core.strict import NoSettings
+from components.families.pixelcnn.evaluation import Settings, evaluate
+from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
 from components.stages.detect.settings import DetectSettings
@@ -39,7 +41,7 @@ def settings(model, **train):
         train=Train(**block | train),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=EvaluateSettings(samples=5, completions=2),
+        evaluate=Settings(samples=5, completions=2),
     )
 
 
@@ -101,6 +103,12 @@ def test_it_starts_from_another_run_of_its_own_and_refuses_another_network(tmp_p
     torch.testing.assert_close(build(BINARY, link, seed=1).state_dict(), first.state_dict(), rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"link init \(.*weights.pt\): the published weights do not fit GatedPixelCNN"):
         build(GATED, link)
+
+
+def test_adam_has_its_standard_constants():
+    """pytorch-generative: torch's Adam."""
+    group = build(BINARY).optimizers["network"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
 
 
 def test_settings_that_do_not_fit_each_other_are_refused():
@@ -199,7 +207,7 @@ def test_an_empty_batch_gives_empty_answers(served):
 
 def test_the_report_is_of_exact_likelihoods_image_by_image(served):
     split = Split(FACTS, [batch(5), batch(4)])
-    report = PixelCNNRecipe.evaluate(served, {"main": split}, settings(GATED), {})
+    report = evaluate(served, {"main": split}, settings(GATED), {})
     nats = -np.concatenate([served.predict(inputs(n))["log_likelihood"] for n in (5, 4)])
     assert report.metrics["nats_per_image"].value == pytest.approx(nats.mean(), rel=1e-6)
     assert report.metrics["bits_per_dim"].value == pytest.approx(nats.mean() / SIZE**2 / math.log(2), rel=1e-6)

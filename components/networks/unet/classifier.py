@@ -1,4 +1,4 @@
-"""ADM's noise-aware classifier: its U-Net's way down, then attention pooling (Dhariwal & Nichol 2021, arXiv 2105.05233)."""
+"""ADM's noise-aware classifier: the encoder of its U-Net, then attention pooling (Dhariwal & Nichol 2021, arXiv 2105.05233)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import load_fitting
-from .unet_blocks import GroupNorm, QkvOrder, time_embedding, time_layers
-from .unet_stages import make_plan, middle, way_down
+from ..published import load_fitting
+from .blocks import GroupNorm, QkvOrder, time_embedding, time_layers
+from .stages import Plan, middle, way_down
 
 
 class AttentionPool(nn.Module):
-    """[N, C, H, W] -> [N, out]: the mean pixel attends to itself and to every pixel (CLIP's pooling)."""
+    """CLIP's attention pooling, [N, C, H, W] -> [N, out]: the mean pixel attends to itself and to all pixels."""
 
     def __init__(self, side: int, channels: int, heads: int, out: int):
         super().__init__()
@@ -41,7 +41,7 @@ class AttentionPool(nn.Module):
 
 
 class UNetClassifier(nn.Module):
-    """x_t and the time -> class logits; settings as ``UNet``'s."""
+    """x_t and time -> class logits; the settings are those of ``UNet``, the defaults of ADM."""
 
     prefers_fp32: ClassVar[bool] = False
 
@@ -65,7 +65,7 @@ class UNetClassifier(nn.Module):
     ):
         super().__init__()
         assert min(image_size, channels, num_classes) >= 1
-        plan = make_plan(
+        plan = Plan(
             image_size=image_size,
             width=width,
             multipliers=multipliers,
@@ -88,8 +88,8 @@ class UNetClassifier(nn.Module):
         self.out = nn.Sequential(GroupNorm(groups, count), nn.SiLU(), pool)
 
     def features(self, x: Tensor, time: Tensor) -> Tensor:
-        """What ``head`` sees, [N, F]: ``forward``'s arguments, up to the pooling."""
-        embedding = self.time_embed(time_embedding(time, self.width))
+        """The pooled features [N, F] that ``head`` receives; arguments as of ``forward``."""
+        embedding = self.time_embed(time_embedding(time, self.width).to(x.dtype))
         for stage in self.input_blocks:
             x = stage(x, embedding)
         pool: Any = self.out[2]
@@ -97,24 +97,24 @@ class UNetClassifier(nn.Module):
         return features
 
     def head(self, features: Tensor) -> Tensor:
-        """[N, F] -> logits float32 [N, K]."""
+        """[N, F] -> logits [N, K], float32 (also under autocast) or float64."""
         pool: Any = self.out[2]
-        logits: Tensor = pool.head(features).float()
-        return logits
+        logits: Tensor = pool.head(features)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """x_t float32 [N, C, H, W], time [N] on the scale 0..1000 -> logits float32 [N, K]."""
+        """x_t [N, C, H, W], time [N] on the scale 0..1000 -> logits [N, K]."""
         return self.head(self.features(x, time))
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """guided-diffusion's layout is ours: a copy of the dict, nothing renamed."""
+        """Return a copy: guided-diffusion's parameter names are used here unchanged."""
         return dict(state)
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load guided-diffusion's tensors; the last layer starts fresh where the number of classes differs, and a note says so.
+        """Load guided-diffusion's tensors and return notes: the last layer is not loaded if the number of classes differs.
 
-        ValueError lists what does not fit; the weights are then unchanged.
+        ValueError lists the tensors that do not fit, and no weight is changed then.
         """
         state, own, notes = self.from_published(state), self.state_dict(), []
         ends = ("out.2.c_proj.weight", "out.2.c_proj.bias")

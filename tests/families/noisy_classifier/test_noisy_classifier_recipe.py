@@ -7,7 +7,9 @@ import torch.nn.functional as F
 
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
-from components.families.noisy_classifier.recipe import EvaluateSettings, NoisyClassifier, NoSettings, TrainSettings
+from components.core.strict import NoSettings
+from components.families.noisy_classifier.evaluation import Settings, evaluate
+from components.families.noisy_classifier.recipe import NoisyClassifier, TrainSettings
 from components.serving.loading import load_served
 from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
@@ -33,7 +35,7 @@ def settings(**train):
         train=Train(**block | train),
         detect=DetectSettings(),
         export=NoSettings(),
-        evaluate=EvaluateSettings(levels=5),
+        evaluate=Settings(levels=5),
     )
 
 
@@ -68,7 +70,7 @@ def test_it_learns_at_all_levels_of_noise(trained):
 
 
 def test_the_report_falls_with_the_noise_and_its_items_are_the_clean_images(served):
-    report = NoisyClassifier.evaluate(served, {"main": Split(FACTS, [batch(12), batch(9)])}, settings(), {})
+    report = evaluate(served, {"main": Split(FACTS, [batch(12), batch(9)])}, settings(), {})
     rows = report.tables["noise_levels"]
     assert [row["time"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
     assert rows[0]["log_snr"] > rows[-1]["log_snr"]
@@ -118,6 +120,12 @@ def test_the_served_network_s_gradient_is_that_of_finite_differences(served):
 def test_what_cannot_be_served_is_refused(served, inputs, params, told):
     with pytest.raises(ValueError, match=told):
         served.predict(inputs, params)
+
+
+def test_adamw_has_guided_diffusion_s_constants(trained):
+    """classifier_train.py: torch's AdamW, --weight_decay 0.05."""
+    group = trained[0].optimizers["network"].param_groups[0]
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.05)
 
 
 def test_settings_that_do_not_fit_are_refused():
