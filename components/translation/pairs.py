@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 
 from components.adversarial.losses import least_squares_discriminator, least_squares_generator
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable, Graph
+from components.core.recipe import Exportable, Graph, Schedule
 from components.core.settings import RunSettings
 from components.core.strict import NoSettings, Strict
 from components.networks.published import load_fitting
@@ -57,6 +57,10 @@ class PairSettings(Strict):
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of both sides, at the top of the schedule")
     betas: Betas = (0.5, 0.999)
     weight_decay: float = Field(default=1e-4, ge=0, description="Adam's, added to the gradient")
+    schedule: Schedule = "step"
+    schedule_steps: int | None = Field(
+        default=100_000, ge=1, description="updates until schedule step halves the learning rate"
+    )
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     share_forward: bool | None = Field(
         default=None, description="one forward pass for both halves of a step: faster, more memory; null: below 128 pixels"

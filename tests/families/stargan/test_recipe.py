@@ -13,6 +13,7 @@ from workbench import ROOT, environment, free_ports
 from components.core.artifact import Artifact
 from components.core.batch import ViewFacts, to_pixels, to_unit_range
 from components.core.settings import ModelSettings, RunSettings, parse_model
+from components.core.step import FiniteCheck
 from components.core.strict import SettingsError, parse
 from components.families.stargan import recipe as stargan
 from components.families.stargan.recipe import StarGANRecipe
@@ -116,7 +117,7 @@ def test_interrupted_in_mid_schedule_and_resumed_equals_undisturbed(tmp_path):
     whole = state_of(build(BOTH, ema_decay=0.5))
     for step in range(8):
         if step == 3:  # the generator is due at 3
-            whole.save(step, Checkpoints(tmp_path))
+            whole.save(step, Checkpoints(tmp_path), FiniteCheck())
         whole.update(batches(step, both=True), step, "fp32")
     resumed = state_of(build(BOTH, ema_decay=0.5))
     for parameter in resumed.recipe.parameters():
