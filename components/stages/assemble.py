@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from components.core import catalogue
 from components.core.artifact import Artifact, follow_links
 from components.core.recipe import Recipe
 from components.core.runtime import mix
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import SettingsError, resolve
+from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
     from components.stages.augment.views import View
@@ -26,9 +27,7 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
     """The recipe at step 0, its initial weights drawn from the run's seed."""
     import torch
 
-    from components.families import RECIPES
-
-    cls: type[Recipe] = resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe")
+    cls: type[Recipe] = catalogue.load("recipe", settings.recipe, f"runs.{settings.name}.recipe")
     for view in views.values():
         refuse_rectangle(cls, view.facts.image_size, f"runs.{settings.name}: the image_size of view {view.facts.name!r}")
     torch.manual_seed(mix(settings.train.seed, "weights"))

@@ -23,12 +23,15 @@ from components.stages.assemble import build_recipe
 from components.stages.augment.views import View, open_view
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints
+from components.stages.train.curves import Curves
+from components.stages.train.stage import write_outs
 
 TINY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("tiny.yaml"))
 STEPS = 4
 SHARED = {"seed": 0, "threads": 1, "precision": "fp32", "steps": STEPS, "warmup": 1, "schedule": "linear"}
 SHARED |= {"ema_decay": 0.5, "checkpoint_every": 2, "log_every": 3}
 IMAGES = 24
+VIEWS = {"main": "plain", "second": "turned"}  # role -> a view of toy_params
 
 Before = Callable[[Recipe, int], None]
 
@@ -49,33 +52,35 @@ class Tiny:
         """role -> view, as the train stage opens them."""
         columns = {"main": self.entry["view"]["columns"]}
         columns |= {"second": self.entry["second"]} if "second" in self.entry else {}
-        return {role: self._view(role, chosen) for role, chosen in columns.items()}
+        return {role: self._view(VIEWS[role], chosen) for role, chosen in columns.items()}
 
-    def _view(self, role: str, columns: dict[str, list[str]]) -> View:
-        folder = self.folder / role
+    def _view(self, name: str, columns: dict[str, list[str]]) -> View:
+        folder = self.folder / "outputs" / "views" / name
         shape = (IMAGES, *2 * [self.entry["view"]["size"]], self.entry["view"]["channels"])
-        images = np.random.default_rng(len(role)).integers(0, 256, size=shape, dtype=np.uint8)
-        index = {name: np.arange(IMAGES) % len(classes) for name, classes in columns.items()}
+        images = np.random.default_rng(len(name)).integers(0, 256, size=shape, dtype=np.uint8)
+        index = {column: np.arange(IMAGES) % len(classes) for column, classes in columns.items()}
         write_view(folder, images=images, labels=index["label"], classes=tuple(columns["label"]))
         facts = json.loads((folder / "view.json").read_text())
         (folder / "view.json").write_text(json.dumps(facts | {"classes": columns}))
         for split in facts["counts"]:
-            for name in columns:
-                np.save(folder / f"{split}.{name}.npy", index[name])
+            for column in columns:
+                np.save(folder / f"{split}.{column}.npy", index[column])
         return open_view(folder)
 
     def params(self, **train: Any) -> dict[str, Any]:
         """The content of params.yaml; ``train`` changes the run's train block."""
         params = toy_params()
         run = params["runs"].pop("toy")
-        blocks = {"recipe": self.family, "view": "plain", "model": self.entry["model"]}
+        blocks = {"recipe": self.family, "view": VIEWS["main"], "model": self.entry["model"]}
         blocks |= {"train": SHARED | self.entry["train"] | train, "evaluate": self.entry.get("evaluate", {})}
-        return params | {"pipeline": {"runs": ["tiny"]}, "runs": {"tiny": run | blocks}, "links": {}}
+        second = {"run": "tiny", "stage": "train", "role": "second", "from": f"outputs/views/{VIEWS['second']}"}
+        links = {"second": second} if "second" in self.entry else {}
+        return params | {"pipeline": {"runs": ["tiny"]}, "runs": {"tiny": run | blocks}, "links": links}
 
     def parse(self, params: dict[str, Any]) -> RunSettings:
         """The run as the stages read it from params.yaml."""
         write_params(self.folder, params)
-        return Workspace(self.folder).run("tiny")
+        return Workspace(self.folder).run("tiny").parsed()
 
     def settings(self, **train: Any) -> RunSettings:
         return self.parse(self.params(**train))
@@ -108,6 +113,15 @@ class Tiny:
             log=lambda step, point: None,
         )
         return recipe, curves.to_csv()
+
+    def save(self, recipe: Recipe) -> None:
+        """Write what the train stage leaves for the stages after it: weights, and the pointer files of links."""
+        facts, settings = self.views["main"].facts, self.settings()
+        write_outs(Workspace(self.folder), settings, facts, recipe=recipe, curves=Curves(), resolved={})
+        if "second" in self.entry:
+            pointer = self.folder / "outputs" / "links" / "tiny" / "train" / "second"
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            pointer.write_text(json.dumps({"path": f"outputs/views/{VIEWS['second']}", "md5": ""}))
 
     def batch(self, count: int) -> Batch:
         """The first ``count`` validation images."""
