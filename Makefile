@@ -90,6 +90,7 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m components check > /dev/null
+	$(FLOWS) graph --check
 	$(BIN)/python -m pytest tests/test_graph.py
 	$(BIN)/python tests/audit
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.dvc import merge_driver
+
 ROOT = Path(__file__).resolve().parent.parent
 TOY = Path(__file__).parent / "toy"
 
@@ -46,7 +48,7 @@ def make_project(folder: Path, params: dict) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("components", "flows"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.lock"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitattributes", ".gitignore", "requirements.lock"):
         shutil.copyfile(ROOT / name, folder / name)
     add_entry(folder / "components/families/__init__.py", '"toy": "components.families.toy.recipe:Toy"')
     add_entry(folder / "components/networks/__init__.py", '"toy_coder": "components.networks.toy_coder:Coder"')
@@ -57,6 +59,7 @@ def make_project(folder: Path, params: dict) -> Path:
     write_params(folder, params)
     run("git", "init", "--quiet", cwd=folder)
     run("dvc", "init", "--quiet", cwd=folder)
+    merge_driver.install(folder)  # as the first flow run does
     return folder
 
 

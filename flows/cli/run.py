@@ -6,6 +6,7 @@ import argparse
 
 from components.registry.record.published import published
 from flows.cli.arguments import add_runs, chosen_runs, ready_flow
+from flows.dvc import merge_driver
 from flows.pipeline.plan import IsPublished, Plan, make_plan
 from flows.pipeline.preflight import CheckSettings, check_settings
 from flows.pipeline.report import describe, metrics_rows, ood_tables, table, where_to_look
@@ -36,6 +37,7 @@ def run(given: argparse.Namespace, is_published: IsPublished = published, check:
     if given.dry_run:
         print(describe(make_plan(project, runs, given.force, is_published)))
         return 0
+    merge_driver.install(project.root)
     with project.alone():
         todo = make_plan(project, runs, given.force, is_published)
         if todo.empty:

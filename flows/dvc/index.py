@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.strict import SettingsError
-from flows.dvc import entries
+from flows.dvc import entries, lock_merge
 from flows.dvc.changes import reasons
 from flows.dvc.sharing import remote_address
 from flows.project import Project
@@ -45,6 +45,9 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
             address = remote_address(repo, project.params.pipeline.remote)
             return graph, reasons(project.workspace, stages), address
     except (DvcException, OSError) as error:
+        conflict = lock_merge.conflict(project.folder / "dvc.lock")
+        if conflict:
+            raise SettingsError(conflict) from None
         cause = f": {error.__cause__}" if error.__cause__ else ""
         hint = "; `python -m flows doctor --fix` keeps its whole entries" if "dvc.lock" in str(error) else ""
         raise SettingsError(f"DVC cannot plan {path}: {error}{cause}{hint}") from error

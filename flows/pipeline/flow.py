@@ -15,6 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from components.core.settings import ROOT
 from components.registry.record.published import published
+from flows.dvc import merge_driver
 from flows.dvc.index import sort_lock
 from flows.dvc.sharing import Share
 from flows.pipeline.conclusion import conclude, notify_broken_off
@@ -51,6 +52,7 @@ def pipeline(
     try:
         with place.alone(), noted_flow_run():
             check_versions(place.root)
+            merge_driver.install(place.root)
             plan = make_plan(place, place.choose(tuple(runs or ()), every), force, published)
             if plan.empty:
                 return Completed(message=describe(plan))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.core.settings import Workspace
+from flows.dvc import graph_files
 from flows.dvc.changes import CODE
 from flows.dvc.index import order, read_graph
 from flows.dvc.sharing import unshared
@@ -65,6 +66,7 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``code``
     will write is known beforehand (``flows.dvc.changes``): not every edit of code concerns every stage.
     """
+    graph_files.check(project)
     check_user_folders(project.workspace)
     graph, reasons, address = read_graph(project, [stage for run in runs for stage in ends(run)])
     forced = {f"{kind}@{run}" for kind in FORCED for run in runs} if force else set()

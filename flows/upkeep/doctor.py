@@ -11,6 +11,7 @@ from flows.project import Project
 # In the order of mending: who is dead must be gone before what it held is given back. "module:function", imported on use.
 CHECKS = {
     "versions": "flows.upkeep.state:versions",
+    "merge driver": "flows.upkeep.state:no_merge_driver",
     "databases": "flows.upkeep.state:databases",
     "servers": "flows.upkeep.state:servers",
     "processes": "flows.upkeep.processes:orphans",

@@ -20,6 +20,7 @@ from components.core import settings
 from components.core.dvc_lock import LOCK, join
 from components.registry.record.dvc_lock import nobody_writes
 from flows.dvc.entries import loads, readable, write_lock
+from flows.dvc.lock_merge import NEITHER, conflicts
 from flows.project import Project
 from flows.upkeep.doctor import Finding
 from flows.upkeep.processes import held_for_writing, pid_fits
@@ -138,13 +139,18 @@ def _remove(path: Path) -> None:
 
 
 def cut_off(project: Project) -> Iterator[Finding]:
-    """A dvc.lock that DVC refuses; its whole entries stay."""
+    """A dvc.lock that DVC refuses; its whole entries stay. A merge conflict is left to a person."""
     path = project.folder / LOCK
     if not path.is_file():
         return
     with nobody_writes(project.folder):
         text = path.read_text(encoding="utf-8", errors="replace")
     if loads(text):
+        return
+    stages = conflicts(text)
+    if stages:  # which version fits the merged code and settings is not ours to guess
+        remedy = f"keep one version of each entry and remove the markers, {NEITHER}"
+        yield Finding(f"merge conflict in {LOCK}", f"{path}: {', '.join(stages)}", remedy)
         return
     whole = readable(text)
     remedy = (

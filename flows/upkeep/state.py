@@ -15,10 +15,11 @@ from pathlib import Path
 from components.core import settings
 from components.core.files import is_gone
 from components.registry.record.published import database
+from flows.dvc import merge_driver
 from flows.pipeline.preflight import LOCK, wrong_versions
 from flows.project import Project
 from flows.services.running import is_supervised, read_state, state_file
-from flows.upkeep.doctor import Finding
+from flows.upkeep.doctor import Finding, NotMended
 
 JSON = ("published/*.json", "live/*.json", "latency/*.json", "up/*.json", "scores/**/*.json")
 
@@ -81,6 +82,19 @@ def versions(project: Project) -> Iterator[Finding]:
     path = project.root / LOCK
     for line in wrong_versions(path):
         yield Finding("wrong version", line, f"python -m pip install --requirement {path}")
+
+
+def no_merge_driver(project: Project) -> Iterator[Finding]:
+    """A clone in which Git merges dvc.lock line by line: conflicts even if two sides changed different stages."""
+    if not merge_driver.installed(project.root):
+        where = f"{project.root}: Git has no merge driver for dvc.lock"
+        yield Finding("no merge driver", where, "installs it", partial(_install_merge_driver, project.root))
+
+
+def _install_merge_driver(root: Path) -> None:
+    merge_driver.install(root)
+    if not merge_driver.installed(root):
+        raise NotMended("`git config --local` cannot write; is .git read-only, or did a killed Git leave .git/config.lock?")
 
 
 def databases(project: Project) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from components.core import settings
+from flows.dvc import merge_driver
 from flows.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,7 +157,7 @@ class Fake:
         """Make a study; ``text`` instead of a valid params.yaml."""
         folder = self.folder / "experiments" / name
         folder.mkdir(parents=True)
-        (folder / "dvc.yaml").symlink_to("../../dvc.yaml")
+        shutil.copyfile(self.folder / "dvc.yaml", folder / "dvc.yaml")
         (folder / "data.txt").write_text("study\n")
         (folder / "params.yaml").write_text(json.dumps(params("../..")) if text is None else text)
         return folder
@@ -216,6 +217,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory, _quiet: None) -> Path:
         (folder / name).write_text(text)
     shutil.copy(ROOT / "requirements.lock", folder)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    merge_driver.install(folder)
     fake = Fake(folder)
     fake.dvc("init", "-q")
     fake.dvc("config", "core.check_update", "false")

@@ -1,0 +1,48 @@
+"""A study's dvc.yaml: a copy of the root's, byte for byte.
+
+Not a symbolic link: DVC does not follow links in a Git revision, so that `dvc params diff`, `metrics diff` and `exp show` would
+have nothing on the revision's side.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.core.files import write_atomically
+from components.core.settings import PARAMS
+from components.core.strict import SettingsError
+from flows.project import Project
+
+GRAPH = "dvc.yaml"
+COMMAND = "python -m flows graph"
+
+
+def differing(root: Path) -> list[Path]:
+    """The studies' dvc.yaml that are missing, links, or other than the root's."""
+    content = (root / GRAPH).read_bytes()
+    return [path for path in _graphs(root) if not _same(path, content)]
+
+
+def write(root: Path) -> list[Path]:
+    """Write the root's dvc.yaml into every study where it differs; the files written."""
+    content = (root / GRAPH).read_bytes()
+    paths = differing(root)
+    for path in paths:
+        write_atomically(path, content)  # takes the place of a link, and writes nothing through it
+    return paths
+
+
+def check(project: Project) -> None:
+    """SettingsError if the chosen study's dvc.yaml is not the root's."""
+    path = project.folder / GRAPH
+    root = project.root / GRAPH
+    if project.study is not None and root.is_file() and not _same(path, root.read_bytes()):
+        raise SettingsError(f"{path} differs from the root's {GRAPH}; `{COMMAND}` writes it")
+
+
+def _graphs(root: Path) -> list[Path]:
+    return sorted(params.with_name(GRAPH) for params in root.glob(f"experiments/*/{PARAMS}"))
+
+
+def _same(path: Path, content: bytes) -> bool:
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == content

@@ -1,0 +1,64 @@
+"""Install the merge driver for dvc.lock: Git's configuration names the command, an attribute names the driver.
+
+Both are of one clone: ``.git/config`` cannot be committed, and all worktrees share it. The command therefore names no absolute
+path, and works in a worktree, in a clone that was moved, and in a project that is a folder of a larger repository. Where the
+program does not start (a commit without it, no Python) or a side is not of DVC's form, ``git merge-file`` merges the text.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+from flows.dvc.lock_merge import CONFLICT
+
+NAME = "dvclock"
+KEY = f"merge.{NAME}.driver"
+ATTRIBUTE = f"dvc.lock merge={NAME}"  # in every folder below the file that says it
+
+
+def command(prefix: str) -> str:
+    """The driver for a project in the folder ``prefix`` of its repository ("" or "folder/"), from where Git runs it."""
+    program, venv, path = (
+        shlex.quote(f"./{prefix}{rest}").replace("%", "%%") for rest in ("flows/dvc/lock_merge.py", ".venv/bin/python", "")
+    )
+    return (
+        f'python={venv}; test -x "$python" || python=python3; '
+        f'PYTHONPATH={path} "$python" {program} %O %A %B %L; '
+        f"case $? in 0) exit 0;; {CONFLICT}) exit 1;; esac; "
+        "git merge-file --marker-size=%L -L ours -L base -L theirs %A %O %B || exit 1"
+    )
+
+
+def installed(root: Path) -> bool:
+    """Whether Git merges the project's dvc.lock as it should. True where there is no Git repository."""
+    prefix = _git(root, "rev-parse", "--show-prefix")
+    return prefix is None or (_git(root, "config", KEY) == command(prefix) and _attribute(root) != "unspecified")
+
+
+def install(root: Path) -> None:
+    """Write what is missing. A driver that somebody chose by an attribute of their own stays."""
+    prefix = _git(root, "rev-parse", "--show-prefix")
+    if prefix is None:
+        return
+    if _git(root, "config", KEY) != command(prefix):
+        _git(root, "config", "--local", KEY, command(prefix))
+    if _attribute(root) == "unspecified":
+        path = root / ".gitattributes"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        path.write_text(text + "\n" * (not text.endswith("\n") and bool(text)) + ATTRIBUTE + "\n", encoding="utf-8")
+
+
+def _attribute(root: Path) -> str:
+    """The driver that Git's attributes name for dvc.lock: "unspecified" if none does."""
+    return (_git(root, "check-attr", "merge", "dvc.lock") or "").rpartition(": ")[2]
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What the command prints, without the line end; None if it fails, or Git is not there."""
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.removesuffix("\n") if done.returncode == 0 else None
