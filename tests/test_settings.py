@@ -32,7 +32,6 @@ def workspace(tmp_path):
                 "optimizer": "adamw",
                 "learning_rate": 1e-3,
             },
-            "detect": {},
             "export": {},
             "evaluate": {},
             "promote": {},

@@ -9,7 +9,6 @@ from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.settings import RunSettings, parse_model
 from components.families.noisy_classifier.recipe import EvaluateSettings, NoisyClassifier, NoSettings, TrainSettings
 from components.serving.loading import load_served
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.loop import LoopSettings
@@ -31,7 +30,6 @@ def settings(**train):
         view="v",
         model=parse_model(UNET, "model"),
         train=Train(**block | train),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=EvaluateSettings(levels=5),
     )

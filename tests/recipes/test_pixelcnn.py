@@ -14,7 +14,6 @@ from components.core.settings import RunSettings, parse_model
 from components.families.pixelcnn.recipe import EvaluateSettings, NoSettings, PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -37,7 +36,6 @@ def settings(model, **train):
         view="v",
         model=parse_model(model, "model"),
         train=Train(**block | train),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=EvaluateSettings(samples=5, completions=2),
     )
