@@ -40,6 +40,8 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
         publish_run(workspace, name, strict=True)
         return
     module = importlib.import_module(MODULES.get(stage, "components.stages.code.stage"))
+    if stage == "ood_table":
+        module.clear(workspace, name)  # in its inputs: before it starts
     if stage == "train":
         from components.registry.tracking import live_curves
 
@@ -49,7 +51,8 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
     if stage == "evaluate" or (stage == "ood_table" and workspace.ood(name)):
         from components.registry.publishing import publish_run
 
-        publish_run(workspace, name, strict=False, detection=stage == "ood_table")
+        run = workspace.detection(name).run if stage == "ood_table" else name
+        publish_run(workspace, run, strict=False, detection=stage == "ood_table")
 
 
 def check() -> None:

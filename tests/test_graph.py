@@ -20,7 +20,7 @@ def test_one_command_and_one_digest_of_code_each():
         block = stage.get("do", stage)
         argument = "" if name == "code" else ' "$DVC_STAGE"'
         assert block["cmd"] == f"exec env PYTHONPATH='${{root}}' python -m components {name}{argument}"
-        code = [dep for dep in block["deps"] if "components" in dep or "code" in dep]
+        code = [dep for dep in block["deps"] if ("components" in dep or "code" in dep) and "/links/" not in dep]
         assert code == (["${root}/components"] if name == "code" else [f"outputs/code/{name}/${{key}}.json"])
 
 
@@ -28,6 +28,23 @@ def test_no_value_of_params_stands_in_a_command_but_root():
     """A shell reads the command before anybody can check it; root's form is checked (``Params.root``)."""
     commands = re.findall(r"^ *cmd: (.*)$", TEXT, re.MULTILINE)
     assert {found for command in commands for found in re.findall(r"\$\{([^}]*)\}", command)} == {"root"}
+
+
+def test_detectors_are_not_fitted_again_for_another_view_nor_scored_again_for_another_served_one():
+    """A view and a served detector are named by stages that come after the fits alone."""
+    fits = STAGES["detect"]["do"]
+    assert fits["params"] == ["detect.${key}"]
+    assert not [dep for dep in fits["deps"] if "ood" in dep.removeprefix("outputs/code/")]
+    readers = {kind for kind, stage in STAGES.items() if "/served" in str(stage.get("do", stage)["deps"])}
+    assert readers == set(), "a link brings it"
+    assert {kind for kind, stage in STAGES.items() if "/fitted" in str(stage.get("do", stage)["deps"])} == {"ood"}
+
+
+def test_runs_without_a_block_of_detect_have_no_stage_of_detection():
+    stages = {kind: stage["foreach"] for kind, stage in STAGES.items() if "foreach" in stage}
+    found = {kind for kind, blocks in stages.items() if blocks in ("${detect}", "${ood}")}
+    assert found == {"detect", "ood", "ood_table"}
+    assert not [dep for kind in set(stages) - found for dep in STAGES[kind]["do"]["deps"] if "detect" in dep or "ood" in dep]
 
 
 def test_it_can_be_read_on_one_page():

@@ -9,7 +9,7 @@ from workbench import ROOT, run, toy_params, write_params
 from components.core.references import Link, Ood
 from components.core.settings import ModelSettings, Workspace
 from components.core.strict import SettingsError, read_yaml
-from components.stages.checks import build_without_memory, check_run
+from components.stages.checks import build_without_memory, check_detection, check_ood, check_run
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def workspace(tmp_path):
                 "optimizer": "adamw",
                 "learning_rate": 1e-3,
             },
-            "detect": {},
             "export": {},
             "evaluate": {},
             "promote": {},
         }
     }
+    base["detect"] = {"strange": {"run": "net", "view": "plain"}}
     base["pipeline"] = {"runs": ["net"]}
 
     def changed(path, value):
@@ -54,38 +54,105 @@ def workspace(tmp_path):
     return changed
 
 
+DETECT = {"strange": {"run": "net", "view": "plain"}}
+
+
+def with_detection(**keys):
+    return {"strange": DETECT["strange"] | keys}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"serve": "odin"}, r"detect\.strange\.serve: 'odin' is not allowed: it needs a gradient"),
+        ({"serve": "vin"}, r"detect\.strange\.serve: unknown name 'vin'.*did you mean 'vim'"),
+        ({"serve": "vim", "detectors": ["msp"]}, r"detect\.strange\.serve: 'vim' is not among detect\.strange\.detectors"),
+        ({"detectors": ["msp", "vin"]}, r"detect\.strange\.detectors: unknown name 'vin'"),
+        ({"options": {"knn": {"k": 5}}}, r"detect\.strange\.options\.knn\.k: unknown key \(value 5\)"),
+        ({"options": {"knn": {"neighbours": 0}}}, r"detect\.strange\.options\.knn\.neighbours: 0 is not"),
+        ({"tpr": 1.5}, r"detect\.strange\.tpr: 1\.5 is not allowed"),
+    ],
+)
+def test_what_a_detector_cannot_do_is_said_before_anything_starts(workspace, keys, message):
+    check_detection(workspace("detect", with_detection(serve="vim")), "strange")
+    with pytest.raises(SettingsError, match=message):
+        check_detection(workspace("detect", with_detection(**keys)), "strange")
+
+
+def test_another_view_has_the_shape_of_the_runs_own(workspace):
+    changed = workspace("views.turned.image_size", 16)
+    changed.params.ood["odd"] = Ood(detect="strange", view="turned", kind="far")
+    message = r"ood\.odd\.view: its images are 16 x 16 x 1, the run's view has 8 x 8 x 1; give the view the same shape"
+    with pytest.raises(SettingsError, match=message):
+        check_ood(changed, "odd")
+
+
+def test_detection_needs_a_classifier(workspace):
+    changed = workspace("detect", DETECT)
+    changed.params.runs["net"] = changed.params.runs["net"].model_copy(update={"recipe": "pixelcnn"})
+    with pytest.raises(SettingsError, match=r"detect\.strange\.run: detection needs a classifier, and a pixelcnn run is none"):
+        check_detection(changed, "strange")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ({"strange": {"run": "nett", "view": "plain"}}, r"detect\.strange\.run: unknown name 'nett'.*did you mean 'net'"),
+        (with_detection(view="turned"), r"detect\.strange\.view: 'turned' is not allowed: .*; of 'net' it is 'plain'"),
+        (DETECT | {"b": DETECT["strange"]}, r"detect\.b\.run: run 'net' has a block already, detect\.strange; .* one at most"),
+    ],
+)
+def test_a_block_of_detect_is_the_only_one_of_its_run_and_of_the_runs_view(workspace, blocks, message):
+    with pytest.raises(SettingsError, match=message):
+        _ = workspace("detect", blocks).params
+
+
+@pytest.mark.parametrize(
+    ("link", "fault"),
+    [
+        ({}, None),
+        (
+            {"from": "outputs/detect/strange"},
+            "'outputs/detect/strange' is not allowed: a detector is outputs/detect/<name>/served",
+        ),
+        ({"from": "outputs/detect/odd/served"}, "unknown name 'odd'; allowed: mute, strange"),
+        ({"from": "outputs/detect/mute/served", "run": "other"}, r"'.*' holds no detector; name one in detect\.mute\.serve"),
+        ({"run": "other"}, "'.*' is not allowed: its detectors are fitted to run 'net' and say nothing of 'other'"),
+        ({"stage": "evaluate"}, "'.*' is not allowed: it is for the role 'detector' at stage export alone"),
+        ({"role": "judge"}, "'.*' is not allowed: it is for the role 'detector' at stage export alone"),
+    ],
+)
+def test_a_served_detector_reaches_the_export_of_its_own_run_as_a_link(workspace, link, fault):
+    folder = workspace("", None).folder
+    raw = read_yaml(folder / "params.yaml")
+    raw["runs"]["other"] = raw["runs"]["net"]
+    raw["detect"] = with_detection(serve="vim") | {"mute": {"run": "other", "view": "plain"}}
+    served = {"run": "net", "stage": "export", "role": "detector", "from": "outputs/detect/strange/served"}
+    raw["links"] = {"served": served | link}
+    write_params(folder, raw)
+    found = Workspace(folder)
+    if fault is None:
+        check_run(found, "net")
+        return
+    with pytest.raises(SettingsError, match=rf"links\.served\.from: {fault}"):
+        _ = found.params
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        ("runs.net.detect", {}, r"^runs\.net\.detect: moved; it is a block of its own now, `detect: "),
+        ("runs.net.export.detector", "vim", r"^runs\.net\.export\.detector: moved; name it in `detect\.<name>\.serve`"),
         (
-            "runs.net.export",
-            {"detector": "odin"},
-            r"runs\.net\.export\.detector: 'odin' is not allowed: it needs a gradient",
-        ),
-        ("runs.net.export", {"detector": "vin"}, r"runs\.net\.export\.detector: unknown name 'vin'.*did you mean 'vim'"),
-        ("runs.net.detect", {"detectors": ["msp", "vin"]}, r"runs\.net\.detect\.detectors: unknown name 'vin'"),
-        ("runs.net.detect", {"options": {"knn": {"k": 5}}}, r"runs\.net\.detect\.options\.knn\.k: unknown key \(value 5\)"),
-        ("runs.net.detect", {"options": {"knn": {"neighbours": 0}}}, r"runs\.net\.detect\.options\.knn\.neighbours: 0 is not"),
-        (
-            "views.turned.image_size",
-            16,
-            r"ood\.odd\.view: its images are 16 x 16 x 1, the run's view has 8 x 8 x 1; give the view the same shape",
+            "ood",
+            {"a": {"run": "net", "view": "turned", "kind": "far", "detect": "x"}},
+            r"^ood\.a\.run: moved; .* `detect: <name>`",
         ),
     ],
 )
-def test_what_a_detector_cannot_do_is_said_before_anything_starts(workspace, path, value, message):
-    changed = workspace(path, value)
-    changed.params.ood["odd"] = Ood(run="net", view="turned", kind="far")
+def test_a_setting_that_has_moved_says_where_to(workspace, path, value, message):
     with pytest.raises(SettingsError, match=message):
-        check_run(changed, "net")
-
-
-def test_a_served_detector_is_one_of_the_fitted(workspace):
-    changed = workspace("runs.net", workspace("", None).params.runs["net"].model_dump() | {"export": {"detector": "vim"}})
-    check_run(changed, "net")
-    changed.params.runs["net"].detect["detectors"] = ["msp"]
-    with pytest.raises(SettingsError, match=r"runs\.net\.export\.detector: 'vim' is not among runs\.net\.detect\.detectors"):
-        check_run(changed, "net")
+        check_run(workspace(path, value), "net")
 
 
 def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspace):
@@ -115,6 +182,8 @@ def everything(workspace):
     for name in workspace.params.runs:
         workspace.run(name).parsed()
         workspace.gates(name)
+    for name in workspace.params.detect:
+        workspace.detection(name)
 
 
 @pytest.mark.parametrize(
@@ -159,20 +228,24 @@ def everything(workspace):
         ),
         (
             "ood",
-            {"a": {"run": "net", "view": "turnd", "kind": "far"}},
+            {"a": {"detect": "strange", "view": "turnd", "kind": "far"}},
             r"ood\.a\.view: unknown name 'turnd'.*'turned'",
         ),
         (
             "ood",
-            {"a": {"run": "net", "view": "turned", "kind": "far"}, "b": {"run": "net", "view": "turned", "kind": "near"}},
-            r"ood\.b: the view 'turned' of run 'net' is taken by ood\.a",
+            {name: {"detect": "strange", "view": "turned", "kind": "far"} for name in ("a", "b")},
+            r"ood\.b: the view 'turned' of detect\.strange is taken by ood\.a",
         ),
         (
             "ood",
-            {"a": {"run": "net", "view": "plain", "kind": "near"}},
+            {"a": {"detect": "strange", "view": "plain", "kind": "near"}},
             r"ood\.a\.view: 'plain' is what run 'net' is trained on",
         ),
-        ("runs.net.detect", {"tpr": 1.5}, r"runs\.net\.detect\.tpr: 1\.5 is not allowed"),
+        (
+            "ood",
+            {"a": {"detect": "strang", "view": "turned", "kind": "far"}},
+            r"ood\.a\.detect: unknown name 'strang'.*'strange'",
+        ),
         ("sed", 1, r"sed: unknown key.*did you mean 'seed'"),
     ],
 )
@@ -221,7 +294,7 @@ def test_a_judge_is_a_classifier_of_images_of_the_same_shape(workspace, artifact
     changed = workspace("", None)
     raw = read_yaml(changed.folder / "params.yaml")
     raw["views"]["large"] = raw["views"]["plain"] | {"image_size": 16, "domain": "label"}
-    raw["runs"]["net"]["view"] = judged_view
+    raw["runs"]["net"]["view"] = raw["detect"]["strange"]["view"] = judged_view
     train = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 5, "batch_size": 10, "learning_rate": 1e-3}
     model = {"name": "stargan", "width": 4, "blocks": 1, "discriminator_width": 4}
     raw["runs"]["translator"] = raw["runs"]["net"] | {"recipe": "stargan", "view": "large", "model": model, "train": train}

@@ -98,13 +98,13 @@ def toy_params(**train: object) -> dict:
                 "view": "turned",
                 "model": {"name": "toy_coder", "width": 4},
                 "train": block | train,
-                "detect": {},
                 "export": {},
                 "evaluate": {},
                 "promote": {},
             }
         },
         "links": {"toy_other": {"run": "toy", "stage": "train", "role": "other", "from": "outputs/views/plain"}},
+        "detect": {},
         "ood": {},
     }
 
@@ -121,7 +121,7 @@ def add_own(params: dict, **promote: object) -> dict:
         "optimizer": "sgd",
         "learning_rate": 0.1,
     }
-    blocks = {"train": train, "detect": {}, "export": {}, "evaluate": {}, "promote": promote}
+    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": promote}
     params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
     params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
     params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 8}, **blocks}
@@ -133,7 +133,6 @@ def run_settings(model: str, options: dict, **train: object):
     from components.core.settings import ModelSettings, RunSettings
     from components.families.classification.evaluation import Settings as EvaluateSettings
     from components.families.classification.recipe import ExportSettings, TrainSettings
-    from components.stages.detect.settings import DetectSettings
     from components.stages.train.loop import LoopSettings
 
     class Train(TrainSettings, LoopSettings):
@@ -146,7 +145,6 @@ def run_settings(model: str, options: dict, **train: object):
         view="view",
         model=ModelSettings(model, options),
         train=Train(**block | {"learning_rate": 1e-3} | train),
-        detect=DetectSettings(),
         export=ExportSettings(),
         evaluate=EvaluateSettings(),
     )

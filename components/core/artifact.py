@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.files import write_atomically
 from components.core.settings import Workspace
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ _LOADERS = {
     ".safetensors": _load_safetensors,
     ".npz": _load_npz,
 }
+
+
+def write_pointer(pointer: Path, workspace: Path, path: str) -> str:
+    """Make the file ``pointer`` lead to ``path`` in the workspace as it is now; returns the MD5 of its content."""
+    md5 = content_md5(workspace / path)
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(pointer, (json.dumps({"path": path, "md5": md5}, sort_keys=True) + "\n").encode())
+    return md5
 
 
 def follow_links(workspace: Workspace, run: str, stage: str) -> dict[str, Artifact]:

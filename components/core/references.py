@@ -1,11 +1,11 @@
-"""Blocks of params.yaml that point at other blocks: links and out-of-distribution views. Every name must exist."""
+"""Blocks of params.yaml that point at other blocks: links, detectors, out-of-distribution views. Every name must exist."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from components.core.settings import Params
 
 TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
-TAKEN_VIEWS = ("inside", "run", "near", "far")  # in outputs/ood/<run>: the own view's scores, the folder's file; rows of means
+TAKEN_VIEWS = ("inside", "near", "far")  # in outputs/ood/<name>: the own view's scores; rows of means
+DETECTOR = "detector"  # the role, at stage export, of what a ``detect`` block serves
 
 
 class Link(Strict):
     """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``.
 
-    At stage "export" the artifact travels with the export, in its ``linked/<role>``.
+    At stage "export" the artifact travels with the export, in its ``linked/<role>``; a detector becomes a part of its graph.
     """
 
     run: Name
@@ -31,12 +32,15 @@ class Link(Strict):
 
 
 class Ood(Strict):
-    """A view that a classifier was not made for. ``kind``: "near" to its training data or "far" from it, for the averages.
+    """A view that a classifier was not made for, to be scored by the detectors of the block ``detect.<detect>``.
 
-    ``split``: the images that are scored, of one split or all.
+    ``kind``: "near" to its training data or "far" from it, for the averages; ``split``: the images that are scored, of one
+    split or all.
     """
 
-    run: Name
+    moved: ClassVar[dict[str, str]] = {"run": "an entry names a block of `detect` now: `detect: <name>`, which names the run"}
+
+    detect: Name
     view: Name
     kind: Literal["near", "far"]
     split: Literal["train", "validation", "test", "all"] = "all"
@@ -50,14 +54,32 @@ def check_references(params: Params) -> None:
         must_exist(str(view.get("dataset")), params.datasets, f"views.{name}.dataset")
     for name, block in params.runs.items():
         must_exist(block.view, params.views, f"runs.{name}.view")
+    _check_detect(params)
     _check_links(params)
     _check_ood(params)
+
+
+def _check_detect(params: Params) -> None:
+    """A detect block is of a run and its view, the only one of the run; its other settings: ``stages.detect.settings``."""
+    seen: dict[str, str] = {}
+    for name, block in params.detect.items():
+        run, view = str(block.get("run")), str(block.get("view"))
+        must_exist(run, params.runs, f"detect.{name}.run")
+        if run in seen:
+            raise SettingsError(
+                f"detect.{name}.run: run {run!r} has a block already, detect.{seen[run]}; a run has one at most"
+            )
+        seen[run] = name
+        if view != params.runs[run].view:
+            fault = f"detect.{name}.view: {view!r} is not allowed: detectors are fitted on the view of the run"
+            raise SettingsError(f"{fault}; of {run!r} it is {params.runs[run].view!r}")
 
 
 def _check_links(params: Params) -> None:
     seen: dict[tuple[str, str, str], str] = {}
     for name, link in params.links.items():
         must_exist(link.run, params.runs, f"links.{name}.run")
+        _check_detector(name, link, params)
         _exists_artifact(link.artifact, params, f"links.{name}.from")
         if link.role in TAKEN_ROLES:
             raise SettingsError(f"links.{name}.role: {link.role!r} is not allowed: the pipeline uses this name itself")
@@ -70,20 +92,40 @@ def _check_links(params: Params) -> None:
 def _check_ood(params: Params) -> None:
     seen: dict[tuple[str, str], str] = {}
     for name, entry in params.ood.items():
-        must_exist(entry.run, params.runs, f"ood.{name}.run")
+        must_exist(entry.detect, params.detect, f"ood.{name}.detect")
         must_exist(entry.view, params.views, f"ood.{name}.view")
         if entry.view in TAKEN_VIEWS:
             raise SettingsError(f"ood.{name}.view: {entry.view!r} is not allowed: the pipeline uses this name itself")
-        target = (entry.run, entry.view)
+        target = (entry.detect, entry.view)
         if target in seen:
-            raise SettingsError(f"ood.{name}: the view {entry.view!r} of run {entry.run!r} is taken by ood.{seen[target]}")
+            raise SettingsError(f"ood.{name}: the view {entry.view!r} of detect.{entry.detect} is taken by ood.{seen[target]}")
         seen[target] = name
-        if entry.view == params.runs[entry.run].view and entry.split in ("train", "all"):
-            raise SettingsError(f"ood.{name}.view: {entry.view!r} is what run {entry.run!r} is trained on")
+        own = params.detect[entry.detect]
+        if entry.view == own["view"] and entry.split in ("train", "all"):
+            raise SettingsError(f"ood.{name}.view: {entry.view!r} is what run {own['run']!r} is trained on")
+
+
+def _check_detector(name: str, link: Link, params: Params) -> None:
+    """The role ``detector`` at stage export, and no other, leads to what the run's own detect block serves."""
+    key, found = f"links.{name}.from", re.fullmatch(r"outputs/detect/([^/]+)/served", link.artifact)
+    wanted = (link.stage, link.role) == ("export", DETECTOR)
+    if not wanted and link.artifact.startswith("outputs/detect/"):
+        raise SettingsError(f"{key}: {link.artifact!r} is not allowed: it is for the role {DETECTOR!r} at stage export alone")
+    if not wanted:
+        return
+    if found is None:
+        raise SettingsError(f"{key}: {link.artifact!r} is not allowed: a detector is outputs/detect/<name>/served")
+    must_exist(found[1], params.detect, key)
+    block = params.detect[found[1]]
+    if block["run"] != link.run:
+        fault = f"{key}: {link.artifact!r} is not allowed: its detectors are fitted to run {block['run']!r}"
+        raise SettingsError(f"{fault} and say nothing of {link.run!r}")
+    if block.get("serve") is None:
+        raise SettingsError(f"{key}: {link.artifact!r} holds no detector; name one in detect.{found[1]}.serve")
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:
-    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file: ``check_links``."""
+    """``outputs/<kind>/<name>`` must name a block; a detector: ``_check_detector``; other paths are user's files: ``check_links``."""
     match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
     if match is None:
         return

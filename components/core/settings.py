@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
@@ -73,11 +73,14 @@ class Pipeline(Strict):
 class Run(Strict):
     """A run as it stands in params.yaml; blocks are still plain mappings."""
 
+    moved: ClassVar[dict[str, str]] = {
+        "detect": "it is a block of its own now, `detect: {<name>: {run: ..., view: ...}}`; leave it out of a run without detection"
+    }
+
     recipe: str
     view: Name
     model: dict[str, Any]
     train: dict[str, Any]
-    detect: dict[str, Any]
     export: dict[str, Any]
     evaluate: dict[str, Any]
     promote: dict[str, Any]
@@ -93,6 +96,7 @@ class Params(Strict):
     views: dict[Name, dict[str, Any]]
     runs: dict[Name, Run]
     links: dict[Name, Link]
+    detect: dict[Name, dict[str, Any]]
     ood: dict[Name, Ood]
     schedules: dict[str, Any] = Field(default_factory=dict)
     servers: dict[str, Any] = Field(default_factory=dict)
@@ -121,7 +125,6 @@ class RunSettings:
     view: str
     model: ModelSettings
     train: Any
-    detect: DetectSettings
     export: Any
     evaluate: Any
 
@@ -230,7 +233,6 @@ class Workspace:
         blocks = {
             "model": lambda: parse_model(run.model, f"{key}.model"),
             "train": train,
-            "detect": lambda: self._parsed(DETECT, run.detect, f"{key}.detect"),
             "export": lambda: parse(recipe().Export, run.export, f"{key}.export"),
             "evaluate": lambda: parse(
                 catalogue.evaluation(run.recipe, f"{key}.recipe").Settings, run.evaluate, f"{key}.evaluate"
@@ -243,7 +245,7 @@ class Workspace:
         return parse(_imported(place), block, key)
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
-        """role -> pointer file of the run's links at ``stage`` ("train" or "evaluate"), by the names in params.yaml."""
+        """role -> pointer file of the run's links at ``stage`` (train, export or evaluate), by the names in params.yaml."""
         found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
         return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
 
@@ -255,9 +257,18 @@ class Workspace:
             role: self.run(path[2]) for role, path in found.items() if path[0] == "outputs" and path[1] in ("train", "export")
         }
 
-    def ood(self, run: str) -> dict[str, Ood]:
-        """View -> entry of ``ood``, of the run."""
-        found = {entry.view: entry for entry in self.params.ood.values() if entry.run == run}
+    def detection(self, name: str) -> DetectSettings:
+        """The block ``detect.<name>``."""
+        settings: DetectSettings = self._parsed(DETECT, named(self.params.detect, name, "detect"), f"detect.{name}")
+        return settings
+
+    def detection_of(self, run: str) -> str | None:
+        """The name of the run's ``detect`` block; None for a run without detection."""
+        return next((name for name, block in self.params.detect.items() if block["run"] == run), None)
+
+    def ood(self, name: str) -> dict[str, Ood]:
+        """View -> entry of ``ood``, of the block ``detect.<name>``."""
+        found = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
         return {view: found[view] for view in sorted(found)}
 
 

@@ -32,10 +32,12 @@ def check_name(name: str) -> str:
 class Strict(BaseModel):
     """Base of every settings class: unknown keys, wrong types and later changes are errors.
 
-    ``renamed``: old name of a setting -> its name today; who still writes the old one is told the new one.
+    ``renamed``: old name of a setting -> its name today; who still writes the old one is told the new one. ``moved``: the same
+    for a setting that stands in another block now, in words.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
+    moved: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -75,6 +77,9 @@ def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
         renamed = {old: new for base in owner.__mro__ for old, new in vars(base).get("renamed", {}).items()}
         if location[-1] in renamed:
             return f"{path}: renamed; it is called {renamed[location[-1]]!r} now"
+        moved = getattr(owner, "moved", {})
+        if location[-1] in moved:
+            return f"{path}: moved; {moved[location[-1]]}"
         allowed = sorted(field.alias or name for name, field in owner.model_fields.items())
         return f"{path}: unknown key (value {fault['input']!r}); {_choices(location[-1], allowed)}"
     if fault["type"] == "missing":

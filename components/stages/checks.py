@@ -14,7 +14,7 @@ from components.core.references import check_links
 from components.core.settings import ModelSettings, RunSettings, Workspace
 from components.core.strict import SettingsError, Strict, resolve
 from components.stages.assemble import refuse_rectangle
-from components.stages.link.wire import STAGES
+from components.stages.code.stage import LINKED
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
 JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
@@ -36,7 +36,6 @@ def check_run(workspace: Workspace, name: str) -> None:
     run = workspace.run(name).parsed()
     recipe = resolve(RECIPES, run.recipe, f"runs.{name}.recipe")
     check_links(workspace.params, workspace.folder, name, recipe.Roles)
-    check_detection(workspace, run, recipe.detects)
     workspace.gates(name)
     if "init" not in workspace.links(name, "train"):
         check_average(run)
@@ -45,22 +44,27 @@ def check_run(workspace: Workspace, name: str) -> None:
     check_recipe(workspace, run, recipe)
 
 
-def check_detection(workspace: Workspace, run: RunSettings, detects: bool) -> None:
-    """The detectors can be made, and the one that is to be served is among them. Views of ``ood`` need a classifier."""
+def check_detection(workspace: Workspace, name: str) -> None:
+    """The block is of a classifier, its detectors can be made, and the one that is to be served is among them."""
+    from components.families import RECIPES
     from components.stages.detect.settings import check_servable, make_detectors
 
-    name, params, served = run.name, workspace.params, getattr(run.export, "detector", None)
-    entries = {entry: ood for entry, ood in params.ood.items() if ood.run == name}
-    if not detects and (params.runs[name].detect or entries):
-        key = f"runs.{name}.detect" if params.runs[name].detect else f"ood.{next(iter(entries))}.run"
-        raise SettingsError(f"{key}: detection needs a classifier, and a {run.recipe} run is none")
-    make_detectors(run.detect, f"runs.{name}.detect")
-    for entry, ood in entries.items():
-        check_fits(f"ood.{entry}.view", workspace.view(ood.view), workspace.view(run.view))
-    if served is not None:
-        check_servable(served, f"runs.{name}.export.detector")
-        if served not in run.detect.names():
-            raise SettingsError(f"runs.{name}.export.detector: {served!r} is not among runs.{name}.detect.detectors")
+    detection, key = workspace.detection(name), f"detect.{name}"
+    recipe = workspace.params.runs[detection.run].recipe
+    if not resolve(RECIPES, recipe, f"runs.{detection.run}.recipe").detects:
+        raise SettingsError(f"{key}.run: detection needs a classifier, and a {recipe} run is none")
+    make_detectors(detection, key)
+    if detection.serve is not None:
+        check_servable(detection.serve, f"{key}.serve")
+        if detection.serve not in detection.names():
+            raise SettingsError(f"{key}.serve: {detection.serve!r} is not among {key}.detectors")
+
+
+def check_ood(workspace: Workspace, name: str) -> None:
+    """The network behind the entry's detectors takes images of its view."""
+    entry = workspace.params.ood[name]
+    own = workspace.params.detect[entry.detect]["view"]
+    check_fits(f"ood.{name}.view", workspace.view(entry.view), workspace.view(own))
 
 
 def check_fits(key: str, view: Any, own: Any) -> None:
@@ -114,7 +118,7 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
     """What the recipe and its evaluation have to say of their settings and of linked runs, and the network's options."""
     view, key = workspace.view(run.view), f"runs.{run.name}"
-    linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
+    linked = {stage: workspace.linked_runs(run.name, stage) for stage in LINKED}
     for part in (recipe, catalogue.evaluation(run.recipe, f"{key}.recipe")):
         try:
             if hasattr(part, "check"):
@@ -179,13 +183,17 @@ def describe(workspace: Workspace) -> str:
         lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
         blocks = {
             "train": run.train,
-            "detect": run.detect,
             "export": run.export,
             "evaluate": run.evaluate,
             "promote": workspace.gates(name),
         }
         lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
-    lines += [f"ood.{name}: {_flat(entry)}" for name, entry in params.ood.items()]
+    for name in params.detect:
+        check_detection(workspace, name)
+        lines.append(f"detect.{name}: {_flat(workspace.detection(name))}")
+    for name, entry in params.ood.items():
+        check_ood(workspace, name)
+        lines.append(f"ood.{name}: {_flat(entry)}")
     return "\n".join(lines)
 
 

@@ -69,6 +69,8 @@ def _without_code(entry: Any) -> Any:
 
 def _edited(path: Path, text: str) -> str:
     """The files of code that differ from those of the digests at ``path``, if these can be read."""
+    if path.parent.name == "links":
+        return "links changed"
     new = json.loads(text)
     try:
         old = json.loads(path.read_text(encoding="utf-8"))

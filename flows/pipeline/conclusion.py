@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.pipeline.plan import Plan, ends
+from flows.pipeline.plan import Plan
 from flows.pipeline.report import Row, metrics_rows, ood_tables, table, where_to_look
 from flows.pipeline.stages import StageOutcome
 from flows.processes import StageFailed
@@ -25,13 +25,13 @@ from flows.services.prefect_server import IS_TEMPORARY
 
 def conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> State[Any]:
     """The flow run's final state from the ``states`` of its tasks, by name. Prints tables, logs and notifies of failures."""
-    after: dict[str, tuple[str, ...]] = {f"publish@{run}": ends(run) for run in plan.unpublished}
+    after: dict[str, tuple[str, ...]] = {f"publish@{run}": plan.ends[run] for run in plan.unpublished}
     after |= {stage.name: stage.after for stage in plan.stages}
     after |= {name: () for name in states if name.startswith("share@")}
     bad = [name for name, state in states.items() if not state.is_completed()]
     rows = [_row(name, state, [needed for needed in after[name] if needed in bad]) for name, state in states.items()]
     write_artifacts(project, rows, plan.runs)
-    done = [run for run in plan.runs if not {*ends(run), f"publish@{run}"} & set(bad)]
+    done = [run for run in plan.runs if not {*plan.ends[run], f"publish@{run}"} & set(bad)]
     tables = (table(rows), table(metrics_rows(project, done)), ood_tables(project, done))
     print("", "\n\n".join(filter(None, tables)), where_to_look(project), sep="\n", flush=True)
     for name in bad:
@@ -98,8 +98,9 @@ def pictures(project: Project, run: str) -> Iterator[Path]:
     """The view's contact sheet and the report's pictures, if they are small."""
     outputs = project.folder / "outputs"
     sheet = outputs / "views" / project.workspace.params.runs[run].view / "contact.png"
-    reports = [sorted((outputs / kind / run / "report").glob("*.png")) for kind in ("evaluate", "ood_table")]
-    for path in (sheet, *reports[0], *reports[1]):
+    detection = project.workspace.detection_of(run)
+    folders = [outputs / "evaluate" / run, *([outputs / "ood_table" / detection] if detection else [])]
+    for path in (sheet, *(path for folder in folders for path in sorted((folder / "report").glob("*.png")))):
         if path.is_file() and path.stat().st_size <= MAX_PICTURE:
             yield path
 

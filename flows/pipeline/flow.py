@@ -19,7 +19,7 @@ from flows.dvc import merge_driver
 from flows.dvc.index import sort_lock
 from flows.dvc.sharing import Share
 from flows.pipeline.conclusion import conclude, notify_broken_off
-from flows.pipeline.plan import Plan, ends, make_plan
+from flows.pipeline.plan import Plan, make_plan
 from flows.pipeline.preflight import check_settings, check_versions
 from flows.pipeline.report import describe
 from flows.pipeline.stages import RunContext, StageOutcome, publish_task, run_task, share_task, with_retries
@@ -80,7 +80,7 @@ def execute(project: Project, plan: Plan) -> State[Any]:
                 stage=stage, context=context, wait_for=needed, return_state=False
             )
         for run in plan.unpublished:
-            needed = [futures[name] for name in ends(run) if name in futures]
+            needed = [futures[name] for name in plan.ends[run] if name in futures]
             publishing = with_retries(publish_task, context).submit(
                 run=run, context=context, wait_for=needed, return_state=False
             )

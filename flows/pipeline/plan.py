@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from components.core.settings import Workspace
@@ -14,9 +14,6 @@ from flows.pipeline.preflight import check_user_folders
 from flows.project import Project
 
 IsPublished = Callable[[Workspace, str], object]
-
-FORCED = ("train", "detect", "export", "evaluate", "ood_table")  # a run's own chain: what --force runs again
-LAST = ("evaluate", "ood_table")  # what a run ends with, and is published after
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,14 @@ class Planned:
 class Plan:
     """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish.
 
-    ``address``: of the remote that clones share, or None; ``unshared``: stages up to date whose results it lacks.
+    ``ends``: run -> the stages that it ends with, after which it is published; ``address``: of the remote that clones share, or
+    None; ``unshared``: stages up to date whose results it lacks.
     """
 
     runs: tuple[str, ...]
     stages: tuple[Planned, ...]
     up_to_date: int
+    ends: Mapping[str, tuple[str, ...]]
     unpublished: tuple[str, ...] = ()
     address: str | None = None
     unshared: tuple[str, ...] = ()
@@ -68,8 +67,10 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     """
     graph_files.check(project)
     check_user_folders(project.workspace)
-    graph, reasons, address = read_graph(project, [stage for run in runs for stage in ends(run)])
-    forced = {f"{kind}@{run}" for kind in FORCED for run in runs} if force else set()
+    last = {run: ends(project.workspace, run) for run in runs}
+    graph, reasons, address = read_graph(project, [stage for stages in last.values() for stage in stages])
+    own = {run: own_stages(project.workspace, run) for run in runs}
+    forced = {stage for names in own.values() for stage in names} if force else set()
     stages: list[Planned] = []
     names = order(graph)
     for name in names:
@@ -79,14 +80,21 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
             stages.append(Planned(name, tuple(why), tuple(planned), name in forced))
-    stale = {stage.block for stage in stages if stage.kind in FORCED}
-    unpublished = tuple(run for run in runs if run in stale or not published(project.workspace, run))
     chosen = {stage.name for stage in stages}
+    unpublished = tuple(run for run in runs if chosen & own[run] or not published(project.workspace, run))
     rest = [name for name in names if name not in chosen]
     not_sent = unshared(project, address, rest) if address else ()
-    return Plan(runs, tuple(stages), len(rest), unpublished, address, not_sent)
+    return Plan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
 
 
-def ends(run: str) -> tuple[str, ...]:
+def ends(workspace: Workspace, run: str) -> tuple[str, ...]:
     """The stages that a run ends with: it is published after them."""
-    return tuple(f"{kind}@{run}" for kind in LAST)
+    detection = workspace.detection_of(run)
+    return (f"evaluate@{run}", *([f"ood_table@{detection}"] if detection else []))
+
+
+def own_stages(workspace: Workspace, run: str) -> set[str]:
+    """The run's own chain: what --force runs again."""
+    detection = workspace.detection_of(run)
+    own = {f"{kind}@{run}" for kind in ("train", "export", "evaluate")}
+    return own | ({f"{kind}@{detection}" for kind in ("detect", "ood_table")} if detection else set())

@@ -64,11 +64,11 @@ def _public(pin: str) -> str:
 
 def check_settings(project: Project, plan: Plan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
-    from components.stages.checks import check_run, check_view
+    from components.stages.checks import check_detection, check_ood, check_run, check_view
 
     place = project.workspace
     checks: dict[str, Callable[[Workspace, str], object]] = {"fetch": Workspace.dataset, "augment": check_view}
-    checks |= dict.fromkeys(("train", "detect", "export", "evaluate"), check_run)
+    checks |= dict.fromkeys(("train", "export", "evaluate"), check_run) | {"detect": check_detection, "ood": check_ood}
     for stage in plan.stages:
         if stage.kind in checks:
             checks[stage.kind](place, stage.block)

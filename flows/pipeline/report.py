@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
-from flows.pipeline.plan import Plan, ends
+from flows.pipeline.plan import Plan
 from flows.project import Project
 
 MAIN = 4  # metrics per line
@@ -36,7 +36,8 @@ def describe(plan: Plan) -> str:
     rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
     names = {stage.name for stage in plan.stages}
     for run in plan.unpublished:
-        rows.append({"stage": f"publish@{run}", "why": "new results" if names.intersection(ends(run)) else "not published yet"})
+        why = "new results" if names.intersection(plan.ends[run]) else "not published yet"
+        rows.append({"stage": f"publish@{run}", "why": why})
     rows += [{"stage": f"share@{name}", "why": "not on the remote yet"} for name in plan.unshared]
     return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
 
@@ -65,8 +66,9 @@ def ood_tables(project: Project, runs: Iterable[str]) -> str:
     """AUROC of each detector against each view that a run was not made for, one table per run; "" if there is none."""
     texts = []
     for run in runs:
-        path = project.folder / "outputs" / "ood_table" / run / "report" / "auroc.csv"
-        if project.workspace.ood(run) and path.is_file():
+        name = project.workspace.detection_of(run)
+        path = project.folder / "outputs" / "ood_table" / str(name) / "report" / "auroc.csv"
+        if name and project.workspace.ood(name) and path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 rows = [{name: _short(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
             texts.append(

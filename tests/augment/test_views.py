@@ -255,7 +255,7 @@ def test_the_command_says_one_line(noise_out, tmp_path, capsys):
     (workspace / "outputs" / "datasets").mkdir(parents=True)
     noise_out().rename(workspace / "outputs" / "datasets" / "noise")
     view = {"dataset": "noise", "image_size": 12, "channels": 1, "split": {"test": 0.2}}
-    params = {"pipeline": {"runs": []}, "runs": {}, "links": {}, "ood": {}, "root": ".", "seed": 0}
+    params = {"pipeline": {"runs": []}, "runs": {}, "links": {}, "detect": {}, "ood": {}, "root": ".", "seed": 0}
     params |= {"datasets": {"noise": {}, "absent": {}}, "views": {"good": view, "early": {**view, "dataset": "absent"}}}
     (workspace / "params.yaml").write_text(json.dumps(params))
     stage.run(Workspace(workspace), "good")

@@ -12,7 +12,6 @@ from components.core.settings import Workspace
 from components.stages.augment.views import open_view
 from components.stages.detect import outside, table
 from components.stages.detect import stage as detect
-from components.stages.link import wire
 
 PIXELS, IMAGES = 8, 60
 KNOWN = ("rows", "columns", "chequers")
@@ -25,11 +24,12 @@ TRAIN = {
     "optimizer": "adamw",
     "learning_rate": 1e-2,
 }
-BLOCKS = {"detect": {"options": {"knn": {"neighbours": 5}}}, "export": {"detector": "vim"}, "evaluate": {}, "promote": {}}
+BLOCKS = {"export": {}, "evaluate": {}, "promote": {}}
+DETECT = {"run": "known", "view": "known", "serve": "vim", "options": {"knn": {"neighbours": 5}}}
 MODEL = {"name": "vit", "patch": 4, "width": 16, "depth": 1, "heads": 2, "mlp_ratio": 1.0}
 OOD = {
-    "known_turned": {"run": "known", "view": "turned", "kind": "near", "split": "test"},
-    "known_noise": {"run": "known", "view": "noise", "kind": "far"},
+    "known_turned": {"detect": "strange", "view": "turned", "kind": "near", "split": "test"},
+    "known_noise": {"detect": "strange", "view": "noise", "kind": "far"},
 }
 
 
@@ -60,27 +60,24 @@ class Project:
         return self.folder / "outputs"
 
     def edit(self, **blocks):
-        """Change blocks of params.yaml: ``ood`` as a whole, others those of the run."""
+        """Change params.yaml: ``ood`` as a whole, others are keys of the block ``detect.strange``."""
         params = json.loads((self.folder / "params.yaml").read_text())
         params["ood"] = blocks.pop("ood", params["ood"])
-        params["runs"]["known"] |= blocks
+        params["detect"]["strange"] |= blocks
         write_params(self.folder, params)
-        self.wire()
-
-    def wire(self):
-        wire.run(self.workspace, "known")
 
     def call(self, command, name):
         command.run(self.workspace, name)
 
     def detect(self):
-        self.call(detect, "known")
+        self.call(detect, "strange")
 
     def outside(self, entry):
         self.call(outside, entry)
 
     def table(self):
-        self.call(table, "known")
+        table.clear(self.workspace, "strange")
+        self.call(table, "strange")
 
     def everything(self):
         self.detect()
@@ -110,7 +107,11 @@ def trained(tmp_path_factory):
     view = {"dataset": "drawn", "image_size": PIXELS, "channels": 1}
     run = {"recipe": "classification", "view": "known", "model": MODEL, "train": TRAIN, **BLOCKS}
     params = {"root": ".", "seed": 0, "pipeline": {"runs": []}, "datasets": {"drawn": {}}, "links": {}, "ood": OOD}
-    params |= {"views": dict.fromkeys(("known", "turned", "noise"), view), "runs": {"known": run}}
+    params |= {
+        "detect": {"strange": DETECT},
+        "views": dict.fromkeys(("known", "turned", "noise"), view),
+        "runs": {"known": run},
+    }
     write_params(folder, params)
     train(folder)
     return folder
@@ -133,6 +134,4 @@ def train(folder):
 def project(trained, tmp_path, monkeypatch):
     """A copy of it that a test may change; nothing is published."""
     shutil.copytree(trained, tmp_path / "project")
-    made = Project(tmp_path / "project", monkeypatch)
-    made.wire()
-    return made
+    return Project(tmp_path / "project", monkeypatch)

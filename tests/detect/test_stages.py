@@ -12,20 +12,21 @@ from detect.conftest import OOD
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_info
 
+from components.core.artifact import content_md5
 from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures, threshold_at_tpr
 from components.stages.augment.views import open_view
 from components.stages.detect import features
 from components.stages.detect.fitting import load_fitted
-from components.stages.detect.network import exact_arithmetic, load_network
+from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
 
 
 def answer(project, view, split):
     """(features, logits, labels, images) of a split, straight from the network."""
     workspace = project.workspace
     own = open_view(project.view("known"))
-    network = load_network(workspace, workspace.run("known"), own, torch.device("cpu"))
+    network = load_network(workspace, workspace.run("known"), own, trained_weights(workspace, "known"), torch.device("cpu"))
     batch = next(open_view(project.view(view)).batches(split, 1000, ("label",)))
     values, logits = network.answer(batch["image"])
     return network, values, logits, batch
@@ -44,8 +45,8 @@ def test_scores_are_those_of_detectors_that_are_fitted_by_hand(project, monkeypa
     monkeypatch.setattr(features, "CELLS", 200)  # so that the fits read several batches
     project.detect()
     project.outside("known_turned")
-    found = npz(project.outputs / "ood/known/turned/scores.npz")
-    inside = npz(project.outputs / "ood/known/inside/inside.npz")
+    found = npz(project.outputs / "ood/strange/turned/scores.npz")
+    inside = npz(project.outputs / "ood/strange/inside/inside.npz")
     assert list(found) == list(inside) == list(DETECTORS)
     network, *sample, _ = answer(project, "known", "train")
     for view, scores in (("turned", found), ("known", inside)):
@@ -62,7 +63,7 @@ def test_scores_are_those_of_detectors_that_are_fitted_by_hand(project, monkeypa
 
 def test_what_is_saved_comes_back(project):
     project.detect()
-    folder = project.outputs / "detect/known/fitted"
+    folder = project.outputs / "detect/strange/fitted"
     detectors, batch_size = load_fitted(folder)
     assert (list(detectors), batch_size) == (list(DETECTORS), 256)
     assert detectors["knn"].neighbours == 5
@@ -75,9 +76,9 @@ def test_what_is_saved_comes_back(project):
 
 def test_the_served_detector_with_its_threshold_and_its_reference(project):
     project.detect()
-    served = project.outputs / "detect/known/served"
+    served = project.outputs / "detect/strange/served"
     facts = json.loads((served / "served.json").read_text())
-    validation = npz(project.outputs / "ood/known/inside/validation.npz")["vim"]
+    validation = npz(project.outputs / "ood/strange/inside/validation.npz")["vim"]
     assert facts == {
         "detector": "vim",
         "options": {},
@@ -97,16 +98,16 @@ def test_another_view_leaves_the_others_alone_and_needs_no_image_of_the_runs_own
     project.outside("known_noise")
     after = project.files()
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {"ood/known/noise/scores.npz", "ood/known/noise/facts.json"}
-    facts = json.loads(after["ood/known/noise/facts.json"])
+    assert set(after) - set(before) == {"ood/strange/noise/scores.npz", "ood/strange/noise/facts.json"}
+    facts = json.loads(after["ood/strange/noise/facts.json"])
     assert facts == {"view": "noise", "kind": "far", "split": "all", "images": 180}  # three splits of 60
 
 
 def test_the_table_says_what_the_metrics_say(project, capsys):
     chosen = ("msp", "vim", "gradnorm", "relative_mahalanobis", "energy")
-    project.edit(detect={"detectors": chosen})
+    project.edit(detectors=chosen)
     project.everything()
-    out, ood = project.outputs / "ood_table/known", project.outputs / "ood/known"
+    out, ood = project.outputs / "ood_table/strange", project.outputs / "ood/strange"
     found, facts = rows(out / "report/ood.csv"), json.loads((ood / "inside/facts.json").read_text())
     assert [(row["detector"], row["view"]) for row in found] == [
         (name, view) for name in DETECTORS if name in chosen for view in ("turned", "noise", "near", "far")
@@ -131,22 +132,22 @@ def test_the_table_says_what_the_metrics_say(project, capsys):
 
 def test_two_views_of_a_kind_are_averaged_and_a_view_that_is_no_longer_meant_is_not_read(project):
     both = {name: entry | {"kind": "far"} for name, entry in OOD.items()}
-    project.edit(detect={"detectors": ["msp"]}, export={}, ood=both)
+    project.edit(detectors=["msp"], serve=None, ood=both)
     project.everything()
-    (project.outputs / "ood/known/left").mkdir()  # of an entry that was removed while nobody looked
+    (project.outputs / "ood/strange/left").mkdir()  # of an entry that was removed while nobody looked
     project.table()
-    found = [row for row in rows(project.outputs / "ood_table/known/report/ood.csv") if row["detector"] == "msp"]
+    found = [row for row in rows(project.outputs / "ood_table/strange/report/ood.csv") if row["detector"] == "msp"]
     assert [row["view"] for row in found] == ["noise", "turned", "far"]
     assert float(found[2]["auroc"]) == np.mean([float(row["auroc"]) for row in found[:2]])
     assert int(found[2]["images"]) == 180 + 60
-    assert set(json.loads((project.outputs / "ood_table/known/metrics.json").read_text())["msp"]) == {
+    assert set(json.loads((project.outputs / "ood_table/strange/metrics.json").read_text())["msp"]) == {
         "far_auroc",
         "far_fpr95_in_positive",
     }
 
 
 def test_two_folders_hold_the_same_bytes(project, tmp_path, monkeypatch):
-    project.edit(detect={"detectors": ["msp", "odin", "vim"]}, ood={"known_noise": OOD["known_noise"]})
+    project.edit(detectors=["msp", "odin", "vim"], ood={"known_noise": OOD["known_noise"]})
     shutil.copytree(project.folder, tmp_path / "elsewhere" / "other")
     first = project.everything().files()
     other = type(project)(tmp_path / "elsewhere" / "other", monkeypatch)
@@ -155,23 +156,61 @@ def test_two_folders_hold_the_same_bytes(project, tmp_path, monkeypatch):
     assert project.files() == first
 
 
-def test_a_run_without_other_views_is_fitted_for_what_it_serves_alone(project):
-    project.edit(ood={})
+def test_a_block_without_other_views_has_an_empty_table(project):
+    project.edit(ood={}, detectors=["vim"])
     project.everything()
-    facts = json.loads((project.outputs / "detect/known/fitted/detectors.json").read_text())
-    assert list(facts["detectors"]) == ["vim"]
-    assert json.loads((project.outputs / "ood_table/known/metrics.json").read_text()) == {}
-    assert (project.outputs / "ood_table/known/report/ood.csv").read_text().startswith("detector,view,kind,images,auroc")
-    project.edit(export={})
-    (project.outputs / "train/known/weights.pt").unlink()  # nothing is asked of the network
-    project.everything()
-    assert json.loads((project.outputs / "detect/known/served/served.json").read_text()) == {}
-    assert npz(project.outputs / "ood/known/inside/inside.npz") == {}
+    assert json.loads((project.outputs / "ood_table/strange/metrics.json").read_text()) == {}
+    assert (project.outputs / "ood_table/strange/report/ood.csv").read_text().startswith("detector,view,kind,images,auroc")
+
+
+def test_another_served_detector_changes_only_what_is_served(project):
+    before = project.everything().files()
+    project.edit(serve="energy")
+    after = project.everything().files()
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert changed == {f"detect/strange/served/{name}" for name in ("served.json", "reference.npz", "detector.safetensors")}
+    project.edit(serve=None)
+    project.detect()
+    assert json.loads((project.outputs / "detect/strange/served/served.json").read_text()) == {}
+
+
+def test_a_second_view_fits_no_detector_again_and_a_removed_one_leaves_the_table_and_the_folder(project):
+    project.edit(detectors=["msp"], serve=None, ood={"known_turned": OOD["known_turned"]})
+    one = project.everything().files()
+    project.edit(ood=OOD)
+    project.outside("known_noise")
+    project.table()
+    two = project.files()
+    fitted = {name: content for name, content in one.items() if not name.startswith("ood_table")}
+    assert {name: two[name] for name in fitted} == fitted
+    assert any(row["view"] == "noise" for row in rows(project.outputs / "ood_table/strange/report/ood.csv"))
+    project.edit(ood={"known_turned": OOD["known_turned"]})
+    project.table()
+    assert project.files() == one
+
+
+def test_the_fitted_detectors_point_at_the_weights_that_they_were_fitted_to(project):
+    project.edit(detectors=["msp", "vim"])
+    project.detect()
+    one = project.files()["detect/strange/fitted/network"]
+    weights = project.outputs / "train/known/weights.pt"
+    assert json.loads(one) == {"path": "outputs/train/known/weights.pt", "md5": content_md5(weights)}
+    state = torch.load(weights)
+    torch.save({name: tensor + 0.01 if tensor.is_floating_point() else tensor for name, tensor in state.items()}, weights)
+    with pytest.raises(
+        ValueError, match=r"weights\.pt: not the weights that the detectors were fitted to; `dvc repro detect@strange`"
+    ):
+        project.outside("known_noise")
+    project.detect()
+    assert project.files()["detect/strange/fitted/network"] != one, "new weights make the views of `ood` stale"
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=r"`dvc pull outputs/train/known/weights\.pt` brings it"):
+        project.outside("known_noise")
 
 
 def test_a_recipe_that_is_no_classifier_cannot_be_asked(project, monkeypatch):
     monkeypatch.setattr("components.families.classification.recipe.Classification.detects", False)
-    with pytest.raises(ValueError, match=r"runs\.known: detection needs a classifier"):
+    with pytest.raises(ValueError, match=r"detect\.strange\.run: detection needs a classifier"):
         project.detect()
 
 
@@ -188,22 +227,22 @@ def keep(project, view, split, count):
 
 def test_detectors_that_cannot_be_fitted_are_listed_and_the_others_go_on(project, capsys):
     keep(project, "known", "train", 12)
-    project.edit(export={"detector": "knn"}, ood={"known_noise": OOD["known_noise"]})
+    project.edit(serve="knn", ood={"known_noise": OOD["known_noise"]})
     project.everything()
     assert "relative_mahalanobis: 12 images are fewer than the 16 dimensions" in capsys.readouterr().out
-    left_out = {row["detector"] for row in rows(project.outputs / "ood_table/known/report/unfitted.csv")}
+    left_out = {row["detector"] for row in rows(project.outputs / "ood_table/strange/report/unfitted.csv")}
     assert left_out == {"mahalanobis", "residual", "vim", "relative_mahalanobis"}
-    in_table = {row["detector"] for row in rows(project.outputs / "ood_table/known/report/ood.csv")}
+    in_table = {row["detector"] for row in rows(project.outputs / "ood_table/strange/report/ood.csv")}
     assert in_table == set(DETECTORS) - left_out
-    project.edit(export={"detector": "vim"})
-    with pytest.raises(ValueError, match=r"runs\.known\.export\.detector: 'vim' cannot be fitted: vim: 12 images are fewer"):
+    project.edit(serve="vim")
+    with pytest.raises(ValueError, match=r"detect\.strange\.serve: 'vim' cannot be fitted: vim: 12 images are fewer"):
         project.detect()
 
 
 def test_thresholds_without_validation_images_come_from_the_test_images(project):
     keep(project, "known", "validation", 0)
     project.detect()
-    facts = json.loads((project.outputs / "ood/known/inside/facts.json").read_text())
+    facts = json.loads((project.outputs / "ood/strange/inside/facts.json").read_text())
     assert facts["validation_split"] == facts["inside_split"] == "test"
 
 
@@ -225,7 +264,7 @@ def test_another_view_that_does_not_fit_is_named(project, change, message):
     change(project)
     with pytest.raises(ValueError, match=message):
         project.outside("known_turned")
-    assert not (project.outputs / "ood/known/turned").exists()
+    assert not (project.outputs / "ood/strange/turned").exists()
 
 
 def shrink(project, pixels):
@@ -240,7 +279,7 @@ def test_an_empty_view_and_an_own_view_without_the_split_are_named(project):
     with pytest.raises(ValueError, match=r"ood\.known_noise\.split: view 'noise' has no images"):
         project.outside("known_noise")
     keep(project, "known", "test", 0)
-    with pytest.raises(ValueError, match=r"runs\.known\.detect\.split: the split 'test' of view 'known' is empty"):
+    with pytest.raises(ValueError, match=r"detect\.strange\.split: the split 'test' of view 'known' is empty"):
         project.detect()
 
 
@@ -266,4 +305,4 @@ def test_a_network_that_has_diverged_is_no_network_to_detect_with(project, layer
     torch.save(state, path)
     with pytest.raises(ValueError, match=message):
         project.detect()
-    assert not (project.outputs / "detect/known/fitted").exists()
+    assert not (project.outputs / "detect/strange/fitted").exists()

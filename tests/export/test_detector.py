@@ -167,11 +167,11 @@ def test_the_same_bytes_from_another_folder(exports):
     assert {name for name in names if (first / name).read_bytes() != (second / name).read_bytes()} == set()
 
 
-def test_without_a_detector_nothing_changes(tmp_path, plain):
+def test_a_block_that_serves_no_detector_is_refused(tmp_path, plain):
     (tmp_path / "served.json").write_text("{}\n")
-    assert with_detector(plain, tmp_path) is plain
-    with pytest.raises(ValueError, match=r"served\.json: no such file; .*dvc repro detect"):
-        with_detector(plain, tmp_path / "nowhere")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ValueError, match=r"served\.json: no detector is served; name one in `serve`.*dvc repro detect"):
+            with_detector(plain, folder)
 
 
 def test_a_score_over_its_bound_is_refused_and_does_not_loosen_the_others(plain):
@@ -199,7 +199,7 @@ def test_scores_that_bound_nothing_and_odin_are_refused(tmp_path, plain):
         with_detector(plain, tmp_path / "served")
     facts = json.loads((tmp_path / "served/served.json").read_text())
     (tmp_path / "served/served.json").write_text(json.dumps(facts | {"detector": "odin"}))
-    with pytest.raises(ValueError, match=r"export\.detector: odin needs a gradient"):
+    with pytest.raises(ValueError, match=r"served\.json: odin needs a gradient"):
         with_detector(plain, tmp_path / "served")
 
 

@@ -13,7 +13,6 @@ from components.families.munit import recipe as munit
 from components.families.unit import recipe as unit
 from components.serving.loading import load_served
 from components.stages.augment.views import open_view
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train import loop
@@ -48,7 +47,6 @@ def settings(kind, model=None, **train):
         view="v",
         model=parse_model({"name": kind, **(model or MODELS[kind])}, "model"),
         train=parse(KINDS[kind][1], block | train, "train"),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=Settings(),
     )

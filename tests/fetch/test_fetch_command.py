@@ -24,6 +24,7 @@ datasets:
 views: {}
 runs: {}
 links: {}
+detect: {}
 ood: {}
 """
 

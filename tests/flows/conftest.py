@@ -71,10 +71,10 @@ stages:
       params: ["runs.${key}.evaluate"]
       outs: ["outputs/evaluate/${key}"]
   ood_table:
-    foreach: ${runs}
+    foreach: ${detect}
     do:
-      cmd: mkdir -p outputs/ood_table/${key} && cp outputs/evaluate/${key}/metrics.json outputs/ood_table/${key}
-      deps: ["outputs/evaluate/${key}/metrics.json"]
+      cmd: mkdir -p outputs/ood_table/${key} && cp outputs/evaluate/${item.run}/metrics.json outputs/ood_table/${key}
+      deps: ["outputs/evaluate/${item.run}/metrics.json"]
       outs: ["outputs/ood_table/${key}"]
 """
 
@@ -118,12 +118,12 @@ with open(".work/published", "a") as file:
 def run_block(**train: Any) -> dict[str, Any]:
     """A run of the fake project."""
     train = {"threads": 1, **train}
-    blocks: dict[str, Any] = {"model": {"name": "m"}, "train": train, "detect": {}, "export": {}, "evaluate": {}, "promote": {}}
+    blocks: dict[str, Any] = {"model": {"name": "m"}, "train": train, "export": {}, "evaluate": {}, "promote": {}}
     return {"recipe": "fake", "view": "v", **blocks}
 
 
 def params(root: str = ".") -> dict[str, Any]:
-    """Three runs: "c" learns from the export of "a", "b" stands alone."""
+    """Three runs: "c" learns from the export of "a", which has detectors; "b" stands alone."""
     return {
         "root": root,
         "seed": 1,
@@ -132,6 +132,7 @@ def params(root: str = ".") -> dict[str, Any]:
         "views": {"v": {"dataset": "d"}},
         "runs": {"a": run_block(), "b": run_block(), "c": run_block()},
         "links": {"teacher": {"run": "c", "stage": "train", "role": "teacher", "from": "outputs/export/a"}},
+        "detect": {"odd": {"run": "a", "view": "v"}},
         "ood": {},
     }
 

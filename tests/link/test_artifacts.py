@@ -1,6 +1,5 @@
 """Links: weights of every published container, and pointers that do not depend on the past."""
 
-import json
 import os
 import pickle
 
@@ -56,13 +55,18 @@ def known_params():
     return params
 
 
+def wire(stage):
+    run("python", "-m", "components", "code", **stage)
+    run("python", "-m", "components", "wire", "toy", **stage)
+
+
 def test_pointers_follow_params_and_leave_with_them(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"weights")
     params = known_params()
     params["links"] = {"first": {"run": "toy", "stage": "train", "role": "init", "from": "weights.pt"}}
     write_params(tmp_path, params)
     stage = {"cwd": tmp_path, "PYTHONPATH": str(ROOT)}
-    run("python", "-m", "components", "wire", "toy", **stage)
+    wire(stage)
     run("python", "-m", "components", "link", "first", **stage)
     folder = tmp_path / "outputs/links/toy/train"
     assert sorted(path.name for path in folder.iterdir()) == ["init", "run"]
@@ -78,26 +82,5 @@ def test_pointers_follow_params_and_leave_with_them(tmp_path):
     assert "links.first.from: weights.pt does not exist" in failed.stderr
 
     write_params(tmp_path, params | {"links": {}})
-    run("python", "-m", "components", "wire", "toy", **stage)
+    wire(stage)
     assert [path.name for path in folder.iterdir()] == ["run"]
-
-
-def test_scores_of_other_views_leave_with_their_entry(tmp_path):
-    params = known_params()
-    entry = {"run": "toy", "view": "plain", "kind": "far"}
-    folder = tmp_path / "outputs/ood/toy"
-
-    def wire(**entries):
-        write_params(tmp_path, params | {"ood": entries})
-        run("python", "-m", "components", "wire", "toy", cwd=tmp_path, PYTHONPATH=str(ROOT))
-        return (folder / "run").read_text(), json.loads((folder / "views.json").read_text())
-
-    assert wire() == ("toy\n", [])
-    one, (view,) = wire(a=entry)
-    for name in ("plain", "inside"):
-        (folder / name).mkdir()
-    assert (one, view) == ("toy against other views\n", "plain")
-    two, views = wire(a=entry, b=entry | {"view": "turned", "split": "test"})
-    assert (two, views) == (one, ["plain", "turned"]), "a second view makes no detector stale"
-    assert wire(b=entry | {"view": "turned", "split": "test"})[1] == ["turned"]
-    assert sorted(path.name for path in folder.iterdir()) == ["inside", "run", "views.json"]

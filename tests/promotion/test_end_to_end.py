@@ -30,7 +30,6 @@ def params_of(steps: int, seed: int = 0, bins: int = 15, **promote: object) -> d
             "view": "plain",
             "model": {"name": "resnet18", "width": 8},
             "train": blocks | {"optimizer": "sgd"},
-            "detect": {},
             "export": {},
             "evaluate": {"calibration_bins": bins},
             "promote": {

@@ -24,6 +24,7 @@ pipeline: {runs: [small]}
 datasets: {digits: {source: digits, path: x}}
 views: {digits: {dataset: digits}}
 links: {}
+detect: {}
 ood: {}
 runs:
   small:
@@ -31,7 +32,6 @@ runs:
     view: digits
     model: {name: resnet18, width: 8}
     train: {steps: 20, learning_rate: 1e-3, augment: {flip: [0.5, 1]}}
-    detect: {}
     export: {}
     evaluate: {split: test}
     promote: {}
@@ -98,9 +98,12 @@ class Home:
 
     def other_view(self, auroc: float) -> None:
         """The run has an out-of-distribution view and its table."""
-        self.write("params.yaml", PARAMS.replace("ood: {}", "ood: {odd: {run: small, view: digits, kind: far, split: test}}"))
+        blocks = (
+            "detect: {strange: {run: small, view: digits}}\nood: {odd: {detect: strange, view: digits, kind: far, split: test}}"
+        )
+        self.write("params.yaml", PARAMS.replace("detect: {}\nood: {}", blocks))
         self.workspace = Workspace(self.folder)
-        folder = "outputs/ood_table/small"
+        folder = "outputs/ood_table/strange"
         self.write(f"{folder}/metrics.json", json.dumps({"vim": {"far_auroc": auroc}}))
         self.write(f"{folder}/report/ood.csv", f"detector,view,auroc\nvim,digits,{auroc}\n")
 

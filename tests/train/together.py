@@ -47,7 +47,6 @@ def toy(view, **train):
         view="view",
         model=ModelSettings("toy_coder", {"width": 4}),
         train=ToySettings(**block | {"ema_decay": 0.9, "log_every": 7} | train),
-        detect=None,
         export=None,
         evaluate=None,
     )

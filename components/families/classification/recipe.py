@@ -41,9 +41,11 @@ class TrainSettings(Strict):
 
 
 class ExportSettings(Strict):
-    """One graph, ``model``; ``detector``: the out-of-distribution score that becomes a part of it, null for none."""
+    """One graph, ``model``, which a link of role ``detector`` gives an out-of-distribution score."""
 
-    detector: str | None = None
+    moved: ClassVar[dict[str, str]] = {
+        "detector": "name it in `detect.<name>.serve`, and link outputs/detect/<name>/served at stage export as role detector"
+    }
 
 
 class Classifier(nn.Module):
@@ -66,7 +68,7 @@ class Classifier(nn.Module):
 class Classification(nn.Module):
     """The recipe."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "export": ("detector",)}
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = True

@@ -64,7 +64,8 @@ def find_champion(workspace: Workspace, run: str) -> Champion:
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
     detector = facts.get("detector")
     if not detector:
-        how = f"`export: {{detector: vim}}` in runs.{run}, `python -m flows run --runs {run}`, `python -m flows promote {run}`"
+        steps = f"`python -m flows run --runs {run}`, `python -m flows promote {run}`"
+        how = f"give the run a block of `detect` with `serve: vim` and link what it serves to the export, then {steps}"
         raise ValueError(f"{name}: its champion, version {version.version}, ships no detector of strange images; {how}")
     view, prepared_by = preparation(workspace, run, entries)
     _check_pixels(name, version, facts, view, prepared_by)

@@ -24,7 +24,7 @@ FACTS = {
     "study": "darkroom.study",
     "training (fingerprint)": "darkroom.fingerprint",
 }
-ORDER = ("fetch", "augment", "wire", "link", "train", "export")
+ORDER = ("fetch", "augment", "wire", "link", "train", "detect", "export")
 
 
 @dataclass(frozen=True)

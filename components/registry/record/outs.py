@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.references import DETECTOR
 from components.core.settings import ROOT, Run, Workspace
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import export_key, lock_digest
@@ -65,8 +66,14 @@ class Outs:
         return self.workspace.folder / "outputs" / "evaluate" / self.run
 
     @property
+    def detection(self) -> dict[str, Any]:
+        """The run's ``detect`` block; {} for a run without."""
+        return self.workspace.params.detect.get(self.workspace.detection_of(self.run) or "", {})
+
+    @property
     def ood_table(self) -> Path:
-        return self.workspace.folder / "outputs" / "ood_table" / self.run
+        """Of its ``detect`` block."""
+        return self.workspace.folder / "outputs" / "ood_table" / str(self.workspace.detection_of(self.run))
 
 
 def parameters(outs: Outs) -> dict[str, str]:
@@ -75,6 +82,8 @@ def parameters(outs: Outs) -> dict[str, str]:
     trained = read_json(outs.train / "settings.json", default={}).get("train", {})  # with what "auto" became
     resolved = {name: trained[name] for name in ("precision", "device") if name in trained}
     content = {"model": block.model, "train": block.train, "export": block.export, "resolved": resolved}
+    if DETECTOR in outs.workspace.links(outs.run, "export"):
+        content["detect"] = outs.detection
     return {"recipe": block.recipe, "view": block.view, **flatten(content)}
 
 

@@ -63,11 +63,12 @@ def evaluation_key(workspace: Workspace, run: str) -> str:
 
 def detection_key(workspace: Workspace, run: str) -> str:
     """What identifies the table of out-of-distribution views: the hash of its rows; "" for a run without such views."""
-    if not workspace.ood(run):
+    name = workspace.detection_of(run)
+    if name is None or not workspace.ood(name):
         return ""
-    path = workspace.folder / "outputs" / "ood_table" / run / "report" / "ood.csv"
+    path = workspace.folder / "outputs" / "ood_table" / name / "report" / "ood.csv"
     if not path.is_file():
-        raise SettingsError(f"{path.relative_to(workspace.folder)}: no such file; `dvc repro ood_table@{run}` makes it")
+        raise SettingsError(f"{path.relative_to(workspace.folder)}: no such file; `dvc repro ood_table@{name}` makes it")
     return content_key({"table": path.read_text(encoding="utf-8")})
 
 

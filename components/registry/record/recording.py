@@ -160,7 +160,7 @@ def record_detection(server: Server, outs: Outs, parent: str, key: str) -> None:
         return
     run_id, figures = child.info.run_id, read_json(outs.ood_table / "metrics.json")
     server.add_tags(run_id, {PROCESS: this_process()})
-    server.add_params(child, flatten({"detect": outs.block.detect}))
+    server.add_params(child, flatten({"detect": outs.detection}))
     points = {(f"{detector}.{name}", 0): float(value) for detector, row in figures.items() for name, value in row.items()}
     server.add_points(run_id, points, child.info.start_time)
     server.client.log_artifacts(run_id, str(outs.ood_table / "report"), "report")

@@ -2,6 +2,8 @@
 
 Each other stage depends on its own file, and on no file of code: an edit makes just those stages stale that run through it, and
 an edit of a comment or of the layout none.
+
+``outputs/code/links/<run>.json`` holds the roles of a run's links by stage: which they are, no stage of dvc.yaml can name.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import shutil
 from pathlib import Path
 
 from components.core import catalogue
+from components.core.references import DETECTOR
 from components.core.settings import Workspace
 from components.stages.code.closure import COMPONENTS, closure, file_of
 from components.stages.code.digest import code_digest
@@ -28,6 +31,7 @@ MODULES = {
     "ood": "components.stages.detect.outside",
     "ood_table": "components.stages.detect.table",
 }
+LINKED = ("train", "export", "evaluate")  # stages that take links
 LOOP = "components.stages.train.loop"  # its settings are a part of every run's block ``train``
 
 
@@ -48,18 +52,20 @@ def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, s
 
     ``components``: the folder of the code.
     """
-    return {
-        f"{stage}/{name}.json": json.dumps(digests, indent=1, sort_keys=True) + "\n"
+    found: dict[str, object] = {
+        f"{stage}/{name}.json": digests_of(workspace, stage, name, components)
         for stage, names in blocks(workspace).items()
         for name in names
-        for digests in [digests_of(workspace, stage, name, components)]
     }
+    found |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
+    return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in found.items()}
 
 
 def blocks(workspace: Workspace) -> dict[str, list[str]]:
     """Stage -> the names of the blocks that it runs for."""
     params = workspace.params
-    found = {stage: list(params.runs) for stage in ("wire", "train", "detect", "export", "evaluate", "ood_table")}
+    found = {stage: list(params.runs) for stage in ("wire", "train", "export", "evaluate")}
+    found |= {stage: list(params.detect) for stage in ("detect", "ood_table")}
     return found | {
         "fetch": list(params.datasets),
         "augment": list(params.views),
@@ -84,16 +90,31 @@ def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
     if stage == "fetch":
         key = f"datasets.{name}.source"
         return [*own, catalogue.module_of("source", str(params.datasets[name].get("source")), key)]
-    run = params.ood[name].run if stage == "ood" else name
     if stage == "evaluate":
-        return [*own, _evaluation(workspace, run)]
+        return [*own, _evaluation(workspace, name)]
     if stage not in ("train", "detect", "ood", "export"):
         return own
+    detection = params.ood[name].detect if stage == "ood" else name
+    run = str(params.detect[detection]["run"]) if stage in ("detect", "ood") else name
     block, key = params.runs[run], f"runs.{run}"
     recipe = catalogue.module_of("recipe", block.recipe, f"{key}.recipe")
     network = catalogue.module_of("network", str(block.model.get("name")), f"{key}.model.name")
-    detectors = [target.partition(":")[0] for target in catalogue.names("detector").values()]
-    return [*own, LOOP, recipe, network, *(detectors if stage != "train" else [])]
+    return [*own, LOOP, recipe, network, *_detectors(workspace, stage, run)]
+
+
+def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:
+    """All that there are for the stages that fit and score; for an export the one that it is linked to."""
+    if stage in ("detect", "ood"):
+        return [target.partition(":")[0] for target in catalogue.names("detector").values()]
+    if stage == "export" and DETECTOR in workspace.links(run, "export"):
+        name = workspace.detection_of(run)
+        return [catalogue.module_of("detector", str(workspace.params.detect[str(name)]["serve"]), f"detect.{name}.serve")]
+    return []
+
+
+def roles(workspace: Workspace, run: str) -> dict[str, list[str]]:
+    """Stage -> the roles of the run's links."""
+    return {stage: list(workspace.links(run, stage)) for stage in LINKED}
 
 
 def _evaluation(workspace: Workspace, run: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of a run. ``inside``: detector -> float64 [n]; ``views``: by name; ``unfitted``: detector -> reason."""
+    """All scores of a block of ``detect``. ``inside``: detector -> float64 [n]; ``views``: by name; ``unfitted``: detector -> reason."""
 
     inside: dict[str, np.ndarray]
     thresholds: dict[str, float]
@@ -42,11 +43,11 @@ class Scores:
         return [name for name in DETECTORS if name in self.inside]
 
 
-def read_scores(folder: Path) -> Scores:
-    """From ``outputs/ood/<run>``; its other views are those that ``views.json`` names, near ones first."""
+def read_scores(folder: Path, views: Iterable[str]) -> Scores:
+    """From ``outputs/ood/<name>``; ``views``: the other views that are meant, near ones come first."""
     facts = read_json(folder / "inside" / "facts.json")
-    views = {name: _read_view(folder / name) for name in read_json(folder / "views.json")}
-    ordered = {name: views[name] for kind in KINDS for name in views if views[name].kind == kind}
+    found = {name: _read_view(folder / name) for name in views}
+    ordered = {name: found[name] for kind in KINDS for name in found if found[name].kind == kind}
     inside = read_arrays(folder / "inside" / "inside.npz")
     return Scores(inside, facts["thresholds"], ordered, facts["unfitted"], facts["tpr"])
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from components.core.settings import RunSettings
 from components.metrics.detection import threshold_at_tpr
 from components.stages.augment.views import View
 from components.stages.detect.network import Network
 from components.stages.detect.scoring import score_view
+from components.stages.detect.settings import DetectSettings
 from components.stages.detect.splits import demand, validation_split
 
 
@@ -26,10 +26,10 @@ class Inside:
     thresholds: dict[str, float]
 
 
-def score_inside(network: Network, settings: RunSettings, view: View, detectors: dict[str, Any]) -> Inside:
-    """One pass a split; a threshold lets a share ``detect.tpr`` of the validation images pass."""
-    size, validation = settings.detect.batch_size, validation_split(view.facts)
-    inside = demand(view.facts, settings.detect.split, f"runs.{settings.name}.detect.split")
+def score_inside(network: Network, name: str, detection: DetectSettings, view: View, detectors: dict[str, Any]) -> Inside:
+    """One pass a split; a threshold lets a share ``tpr`` of the validation images pass. ``name``: of the block, for errors."""
+    size, validation = detection.batch_size, validation_split(view.facts)
+    inside = demand(view.facts, detection.split, f"detect.{name}.split")
     scores = {split: score_view(network, detectors, view, (split,), size) for split in dict.fromkeys((validation, inside))}
-    thresholds = {name: threshold_at_tpr(values, settings.detect.tpr) for name, values in scores[validation].items()}
+    thresholds = {name: threshold_at_tpr(values, detection.tpr) for name, values in scores[validation].items()}
     return Inside(scores[validation], scores[inside], validation, inside, thresholds)

@@ -10,13 +10,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from components.core.artifact import Artifact, follow_links
+from components.core.artifact import Artifact, content_md5, follow_links
 from components.core.recipe import Detecting
 from components.core.runtime import set_threads
 from components.core.settings import RunSettings, Workspace
 from components.detectors.protocol import Head
 from components.stages.assemble import build_recipe, is_start
 from components.stages.augment.views import View, open_view
+
+NETWORK = "network"  # the pointer to the weights, beside the fitted detectors
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,37 @@ class Network:
         return features.float(), logits.float()
 
 
-def load_network(workspace: Workspace, settings: RunSettings, view: View, device: torch.device) -> Network:
-    """The run's network with its final weights. ``view``: the run's own, of which the facts alone are read.
+def weights_path(run: str) -> str:
+    """Where the run's training leaves its weights, in the workspace."""
+    return f"outputs/train/{run}/weights.pt"
+
+
+def trained_weights(workspace: Workspace, run: str) -> Artifact:
+    """The weights as they lie there now."""
+    path = workspace.folder / weights_path(run)
+    return Artifact(path, content_md5(path))
+
+
+def fitted_weights(workspace: Workspace, name: str) -> Artifact:
+    """The weights that the detectors of the block were fitted to. ValueError if others lie there now."""
+    weights = Artifact.follow(workspace.folder / "outputs" / "detect" / name / "fitted" / NETWORK, workspace.folder)
+    if content_md5(weights.path) != weights.md5:
+        place = weights.path.relative_to(workspace.folder)
+        raise ValueError(
+            f"{place}: not the weights that the detectors were fitted to; `dvc repro detect@{name}` fits them anew"
+        )
+    return weights
+
+
+def load_network(workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device) -> Network:
+    """The run's network with its final ``weights``. ``view``: the run's own, of which the facts alone are read.
 
     ValueError where the weights of the last layer are not finite.
     """
     links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
     views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
     recipe = build_recipe(settings, views, links)
-    recipe.load_state_dict(Artifact(workspace.folder / "outputs" / "train" / settings.name / "weights.pt", md5="").state_dict())
+    recipe.load_state_dict(weights.state_dict())
     recipe.to(device).eval().requires_grad_(False)
     try:
         detection = cast("Detecting", recipe).detection()

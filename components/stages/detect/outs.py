@@ -1,4 +1,4 @@
-"""What ``detect@<run>`` leaves in its three outs."""
+"""What ``detect@<name>`` leaves in its three outs."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from components.core.settings import RunSettings
+from components.core.artifact import write_pointer
+from components.core.settings import Workspace
 from components.stages.augment.views import View
 from components.stages.detect.files import write_arrays, write_json
 from components.stages.detect.fitting import save_fitted
 from components.stages.detect.inside import Inside
+from components.stages.detect.network import NETWORK, weights_path
 from components.stages.detect.places import Outs
+from components.stages.detect.settings import DetectSettings
 
 
-def write_fitted(folder: Path, settings: RunSettings, view: View, detectors: dict[str, Any], unfitted: dict[str, str]) -> None:
-    """The detectors, and the facts of the run's view, which DVC's stage of a pair cannot name."""
-    save_fitted(folder, detectors, settings.detect.options, unfitted, settings.detect.batch_size)
+def write_fitted(
+    workspace: Workspace,
+    folder: Path,
+    detection: DetectSettings,
+    view: View,
+    detectors: dict[str, Any],
+    unfitted: dict[str, str],
+) -> None:
+    """The detectors, the facts of the run's view, and a pointer to its weights: the stage ``ood`` depends on nothing else."""
+    save_fitted(folder, detectors, detection.options, unfitted, detection.batch_size)
     shutil.copyfile(view.folder / "view.json", folder / "view.json")
+    write_pointer(folder / NETWORK, workspace.folder, weights_path(detection.run))
 
 
-def write_inside(folder: Path, settings: RunSettings, found: Inside, unfitted: dict[str, str]) -> None:
+def write_inside(folder: Path, detection: DetectSettings, found: Inside, unfitted: dict[str, str]) -> None:
     """Scores, thresholds, and where they come from."""
     write_arrays(folder / "validation.npz", found.validation)
     write_arrays(folder / "inside.npz", found.inside)
     images = {"validation": _count(found.validation), "inside": _count(found.inside)}
-    facts = {"tpr": settings.detect.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
+    facts = {"tpr": detection.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
     splits = {"validation_split": found.validation_split, "inside_split": found.inside_split}
     write_json(folder / "facts.json", facts | splits)
 
@@ -36,12 +47,12 @@ def _count(scores: dict[str, np.ndarray]) -> int:
     return len(next(iter(scores.values()), ()))
 
 
-def write_served(outs: Outs, settings: RunSettings, found: Inside) -> None:
+def write_served(outs: Outs, detection: DetectSettings, found: Inside) -> None:
     """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
 
     A detector that keeps nothing of the training images has no file here either.
     """
-    name, folder = served_detector(settings), outs.served
+    name, folder = detection.serve, outs.served
     if name is None:
         write_json(folder / "served.json", {})
         return
@@ -49,12 +60,6 @@ def write_served(outs: Outs, settings: RunSettings, found: Inside) -> None:
     if state.is_file():
         shutil.copyfile(state, folder / "detector.safetensors")
     write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
-    facts = {"detector": name, "options": settings.detect.options.get(name, {}), "threshold": found.thresholds[name]}
-    more = {"tpr": settings.detect.tpr, "split": found.validation_split}
+    facts = {"detector": name, "options": detection.options.get(name, {}), "threshold": found.thresholds[name]}
+    more = {"tpr": detection.tpr, "split": found.validation_split}
     write_json(folder / "served.json", facts | more)
-
-
-def served_detector(settings: RunSettings) -> str | None:
-    """``export.detector``; None for recipes whose exports have none."""
-    name: str | None = getattr(settings.export, "detector", None)
-    return name

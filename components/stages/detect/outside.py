@@ -5,38 +5,38 @@ import numpy as np
 from components.core.batch import ViewFacts
 from components.core.files import fresh_folder
 from components.core.runtime import exclusive_device, pick_device
-from components.core.settings import RunSettings, Workspace
+from components.core.settings import Workspace
 from components.core.strict import named
 from components.stages.augment.views import View, open_view
 from components.stages.detect.files import write_arrays, write_json
 from components.stages.detect.fitting import load_fitted
-from components.stages.detect.network import exact_arithmetic, load_network
+from components.stages.detect.network import exact_arithmetic, fitted_weights, load_network
 from components.stages.detect.scoring import score_view, to_score
 from components.stages.detect.splits import chosen_splits
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Score the view's images by the detectors that the run has fitted."""
+    """Score the view's images by the detectors that the block ``detect.<detect>`` has fitted."""
     entry, ood = name, named(workspace.params.ood, name, "ood")
-    settings = workspace.run(ood.run)
     view = open_view(workspace.folder / "outputs" / "views" / ood.view)
     splits = chosen_splits(view.facts, ood.split, f"ood.{entry}.split")
-    scores = score(workspace, settings, view, splits, f"ood.{entry}.view")
+    scores = score(workspace, ood.detect, view, splits, f"ood.{entry}.view")
     images = sum(view.facts.counts[split] for split in splits)
-    with fresh_folder(workspace.folder / "outputs" / "ood" / ood.run / ood.view) as folder:
+    with fresh_folder(workspace.folder / "outputs" / "ood" / ood.detect / ood.view) as folder:
         write_arrays(folder / "scores.npz", scores)
         write_json(folder / "facts.json", {"view": ood.view, "kind": ood.kind, "split": ood.split, "images": images})
-    print(f"{ood.run}: {images} images of {ood.view} ({ood.kind}) scored by {len(scores)} detectors")
+    print(f"{ood.detect}: {images} images of {ood.view} ({ood.kind}) scored by {len(scores)} detectors")
 
 
-def score(workspace: Workspace, settings: RunSettings, view: View, splits: tuple[str, ...], key: str) -> dict[str, np.ndarray]:
-    """Detector -> float64 [n], by what ``detect@<run>`` has fitted."""
-    fitted = workspace.folder / "outputs" / "detect" / settings.name / "fitted"
+def score(workspace: Workspace, name: str, view: View, splits: tuple[str, ...], key: str) -> dict[str, np.ndarray]:
+    """Detector -> float64 [n], by what ``detect@<name>`` has fitted."""
+    settings, weights = workspace.run(workspace.detection(name).run), fitted_weights(workspace, name)
+    fitted = workspace.folder / "outputs" / "detect" / name / "fitted"
     own, device = open_view(fitted), pick_device()  # the facts of the run's own view; its images may lie on another machine
     check_fits(view.facts, own.facts, key)
     detectors, batch_size = load_fitted(fitted)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
-        network = load_network(workspace, settings, own, device)
+        network = load_network(workspace, settings, own, weights, device)
         return score_view(network, to_score(detectors, device), view, splits, batch_size)
 
 

@@ -1,4 +1,4 @@
-"""Where ``detect@<run>`` writes."""
+"""Where ``detect@<name>`` writes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Outs:
 
 
 @contextmanager
-def fresh_outs(workspace: Workspace, run: str) -> Iterator[Outs]:
+def fresh_outs(workspace: Workspace, name: str) -> Iterator[Outs]:
     """New folders, which take the places of the old ones when the block ends well."""
     outputs = workspace.folder / "outputs"
-    places = outputs / "detect" / run / "fitted", outputs / "ood" / run / "inside", outputs / "detect" / run / "served"
+    places = outputs / "detect" / name / "fitted", outputs / "ood" / name / "inside", outputs / "detect" / name / "served"
     with ExitStack() as stack:
         yield Outs(*[stack.enter_context(fresh_folder(place)) for place in places])

@@ -1,4 +1,4 @@
-"""The ``detect`` block of a run, and the detectors that it names."""
+"""A block of ``detect``, and the detectors that it names."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from components.core.strict import SettingsError, Strict, parse, resolve
+from components.core.strict import Name, SettingsError, Strict, parse, resolve
 from components.detectors import DETECTORS
 
 
 class DetectSettings(Strict):
-    """Which detectors are fitted on the run's training images, and how they are judged.
+    """Which detectors are fitted on the training images of a run, how they are judged, and which one is served.
 
-    ``detectors``: by name, null for all; ``options``: detector -> options of its constructor; ``tpr``: the share of the
-    validation images that a threshold lets pass; ``split``: the images of the run's own view in the table.
+    ``view``: the run's own, by which DVC knows the dependency; ``serve``: the detector that a link of role ``detector`` brings
+    into the export, null for none; ``detectors``: by name, null for all; ``options``: detector -> options of its constructor;
+    ``tpr``: the share of the validation images that a threshold lets pass; ``split``: the images of the run's own view in the
+    table.
     """
 
+    run: Name
+    view: Name
+    serve: str | None = None
     detectors: tuple[str, ...] | None = None
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tpr: float = Field(default=0.95, gt=0, le=1)

@@ -1,14 +1,60 @@
-"""Stage ``detect``: fit the detectors of a run and score the run's own view."""
+"""Stage ``detect``: fit the detectors of a block on the training images of its run, save them, and score the run's own view."""
 
-from components.core.settings import Workspace
-from components.stages.detect.nothing import is_asked, write_nothing
+from __future__ import annotations
+
+from typing import Any
+
+from components.core.runtime import exclusive_device, pick_device
+from components.core.settings import RunSettings, Workspace
+from components.core.strict import resolve
+from components.families import RECIPES
+from components.stages.augment.views import View, open_view
+from components.stages.detect.features import kept_samples
+from components.stages.detect.fitting import fit_all
+from components.stages.detect.inside import score_inside
+from components.stages.detect.network import Network, exact_arithmetic, load_network, trained_weights
+from components.stages.detect.outs import write_fitted, write_inside, write_served
+from components.stages.detect.places import Outs, fresh_outs
+from components.stages.detect.scoring import to_score
+from components.stages.detect.settings import DetectSettings, make_detectors
+from components.stages.detect.splits import demand
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Fit, save and score; nothing of the kind for a run of which no detector is asked."""
-    if not is_asked(workspace, name):
-        write_nothing(workspace, name)
-        return
-    from components.stages.detect.run import detect  # torch comes with it
+    """Fit, save and score, on the device that the machine has. ValueError for a run that is no classifier."""
+    detection = workspace.detection(name)
+    settings = workspace.run(detection.run)
+    if not resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe").detects:
+        raise ValueError(f"detect.{name}.run: detection needs a classifier, and a {settings.recipe} run is none")
+    detectors = make_detectors(detection, f"detect.{name}")
+    with fresh_outs(workspace, name) as outs:
+        fit_and_score(workspace, name, settings, detectors, outs)
 
-    detect(workspace, name)
+
+def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detectors: dict[str, Any], outs: Outs) -> None:
+    """Into the three folders."""
+    detection, device = workspace.detection(name), pick_device()
+    view = open_view(workspace.folder / "outputs" / "views" / detection.view)
+    weights = trained_weights(workspace, detection.run)
+    with exclusive_device(device), exact_arithmetic(settings.train.threads):
+        network = load_network(workspace, settings, view, weights, device)
+        fitted, unfitted = fit(network, name, detection, view, detectors, outs)
+        write_fitted(workspace, outs.fitted, detection, view, fitted, unfitted)  # in float64, which `to_score` leaves
+        found = score_inside(network, name, detection, view, to_score(fitted, device))
+    write_inside(outs.inside, detection, found, unfitted)
+    write_served(outs, detection, found)
+
+
+def fit(
+    network: Network, name: str, detection: DetectSettings, view: View, detectors: dict[str, Any], outs: Outs
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(fitted detectors, name -> why one is not). ValueError where the one that is to be served is not."""
+    split = demand(view.facts, "train", f"detect.{name}.view")
+    with kept_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
+        fitted, unfitted = fit_all(detectors, samples, network.head)
+        print(f"{name}: {len(fitted)} of {len(detectors)} detectors fitted on {len(samples)} images")
+    for detector, reason in unfitted.items():
+        print(f"{name}: not fitted: {reason}")
+        if detector == detection.serve:
+            raise ValueError(f"detect.{name}.serve: {detector!r} cannot be fitted: {reason}")
+    return fitted, unfitted

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.core import catalogue
 from components.core.recipe import Exportable, Graph
-from components.core.strict import resolve
-from components.detectors import DETECTORS
 from components.stages.export.onnx_graph import Answers
 
 SCORE, REJECTION = "ood_score", "is_ood"  # outputs of the graph, and keys of what is served
@@ -41,19 +40,19 @@ class Detecting(nn.Module):
 
 
 def served_detector(folder: Path) -> dict[str, Any]:
-    """``served.json`` of the detect stage: {}, or detector, options, threshold, tpr and split."""
+    """``served.json`` of the detect stage: detector, options, threshold, tpr and split. ValueError if no detector is served."""
     path = folder / "served.json"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; the stage detect writes it, `dvc repro detect@<run>`")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not found:
+        raise ValueError(
+            f"{path}: no detector is served; name one in `serve` of its block of `detect`, `dvc repro detect@<name>`"
+        )
     return found
 
 
 def with_detector(exportable: Exportable, folder: Path) -> Exportable:
-    """``exportable`` with the detector that the detect stage left in ``folder``; itself where that is none."""
+    """``exportable`` with the detector that the detect stage left in ``folder``."""
     served = served_detector(folder)
-    if not served:
-        return exportable
     graph = exportable.graphs["model"]
     assert graph.outputs == ("logits", "features"), "a detector scores the logits and features of a classifier"
     module = Detecting(graph.module, load_detector(served, folder), served["threshold"]).eval()
@@ -74,9 +73,9 @@ def load_detector(served: dict[str, Any], folder: Path) -> nn.Module:
     """The fitted detector in float32, from its name, its options and ``detector.safetensors``."""
     from safetensors.torch import load_file
 
-    cls = resolve(DETECTORS, served["detector"], "export.detector")
+    cls = catalogue.load("detector", served["detector"], "served.json: detector")
     if cls.needs_gradient:
-        raise ValueError(f"export.detector: {cls.name} needs a gradient by the input image, which an exported graph has not")
+        raise ValueError(f"served.json: {cls.name} needs a gradient by the input image, which an exported graph has not")
     state = folder / "detector.safetensors"
     detector: Any = cls(**served["options"])
     detector.load(load_file(state) if state.is_file() else {})  # a detector that fits nothing has no state

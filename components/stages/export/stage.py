@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.core.artifact import follow_links
+from components.core.artifact import Artifact, follow_links
 from components.core.batch import Batch
 from components.core.files import fresh_folder
 from components.core.recipe import Exportable, Graph
+from components.core.references import DETECTOR
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
@@ -28,17 +29,18 @@ def run(workspace: Workspace, name: str) -> None:
     set_threads(threads)
     torch.manual_seed(settings.train.seed)
     recipe, views = trained_recipe(workspace, settings)
-    detect = workspace.folder / "outputs" / "detect" / settings.name / "served"
-    exportable: Exportable = with_detector(recipe.exportable(), detect)
+    links = follow_links(workspace, name, "export")
+    detector = links.pop(DETECTOR, None)  # it becomes a part of the graph
+    exportable: Exportable = with_detector(recipe.exportable(), detector.path) if detector else recipe.exportable()
     batches = validation_batches(views["main"])
     out = workspace.folder / "outputs" / "export" / settings.name
     with fresh_folder(out) as folder:
         parity = write_graphs(exportable, batches, folder, threads)
         write_rest(exportable, batches[0], folder)
         write_code(settings.recipe, folder)
-        copy_linked(workspace, settings.name, folder)
-        if "detector" in exportable.facts:
-            shutil.copyfile(detect / REFERENCE, folder / REFERENCE)
+        copy_linked(links, folder)
+        if detector:
+            shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
         _write_json(folder / "parity.json", parity)
     # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
@@ -101,9 +103,9 @@ def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
         save_file({name: tensor.contiguous() for name, tensor in exportable.weights.items()}, out / "weights.safetensors")
 
 
-def copy_linked(workspace: Workspace, run: str, out: Path) -> None:
+def copy_linked(links: dict[str, Artifact], out: Path) -> None:
     """``linked/<role>``: what another run exported and this one's served code uses."""
-    for role, link in follow_links(workspace, run, "export").items():
+    for role, link in links.items():
         shutil.copytree(link.path, out / "linked" / role)
 
 

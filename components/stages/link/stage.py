@@ -1,9 +1,6 @@
 """Stage ``link``: write the pointer file (path, MD5) of one entry of ``links:``."""
 
-import json
-
-from components.core.artifact import content_md5
-from components.core.files import write_atomically
+from components.core.artifact import write_pointer
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 
@@ -11,11 +8,8 @@ from components.core.strict import SettingsError
 def run(workspace: Workspace, name: str) -> None:
     """Point at the artifact as it is now."""
     link = workspace.params.links[name]
-    target = workspace.folder / link.artifact
-    if not target.exists():
+    if not (workspace.folder / link.artifact).exists():
         raise SettingsError(f"links.{name}.from: {link.artifact} does not exist")
     pointer = workspace.links(link.run, link.stage)[link.role]
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    fields = {"path": link.artifact, "md5": content_md5(target)}
-    write_atomically(pointer, (json.dumps(fields, sort_keys=True) + "\n").encode())
-    print(f"{link.run} {link.stage}: {link.role} -> {link.artifact} {fields['md5']}")
+    md5 = write_pointer(pointer, workspace.folder, link.artifact)
+    print(f"{link.run} {link.stage}: {link.role} -> {link.artifact} {md5}")

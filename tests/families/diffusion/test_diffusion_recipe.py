@@ -25,7 +25,6 @@ from components.families.diffusion.recipe import Diffusion
 from components.families.diffusion.settings import TrainSettings
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -51,7 +50,6 @@ def settings(conditions=None, evaluate=None, model=UNET, **train):
         view="v",
         model=parse_model(model, "model"),
         train=parse(Train, block | train, "train"),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=parse(Settings, {"rows": 2, "samples": 12, "steps": 3} | (evaluate or {}), "evaluate"),
     )

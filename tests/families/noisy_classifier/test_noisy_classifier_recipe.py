@@ -11,7 +11,6 @@ from components.core.strict import NoSettings
 from components.families.noisy_classifier.evaluation import Settings, evaluate
 from components.families.noisy_classifier.recipe import NoisyClassifier, TrainSettings
 from components.serving.loading import load_served
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.loop import LoopSettings
@@ -33,7 +32,6 @@ def settings(**train):
         view="v",
         model=parse_model(UNET, "model"),
         train=Train(**block | train),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=Settings(levels=5),
     )

@@ -16,7 +16,6 @@ from components.families.pixelcnn.evaluation import Settings, evaluate
 from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -39,7 +38,6 @@ def settings(model, **train):
         view="v",
         model=parse_model(model, "model"),
         train=Train(**block | train),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=Settings(samples=5, completions=2),
     )

@@ -44,7 +44,6 @@ def settings(model=None, **train):
         view="v",
         model=parse_model(MODEL | (model or {}), "model"),
         train=parse(Train, block | {"critic_steps": 2} | train, "train"),
-        detect=None,
         export=None,
         evaluate=Settings(),
     )

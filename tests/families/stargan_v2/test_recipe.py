@@ -21,7 +21,6 @@ from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
 from components.stages.augment.order import Balanced
-from components.stages.detect.settings import DetectSettings
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -54,7 +53,6 @@ def settings(model=MODEL, **train):
         view="v",
         model=parse_model(model, "model"),
         train=parse(Train, block | train, "train"),
-        detect=DetectSettings(),
         export=NoSettings(),
         evaluate=parse(Settings, {}, "evaluate"),
     )

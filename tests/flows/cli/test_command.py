@@ -38,7 +38,7 @@ def test_plan_starts_nothing(done: Any) -> None:
         assert output.splitlines() == [
             "stage        why",
             "evaluate@a   modified param runs.a.evaluate",
-            "ood_table@a  downstream of evaluate@a",
+            "ood_table@odd  downstream of evaluate@a",
             "publish@a    new results",
             "2 stages to run, 10 up to date",
             "imported: set()",

@@ -46,7 +46,7 @@ def test_what_one_clone_pushes_another_restores(done: Any, tmp_path: Path, monke
     shutil.copytree(done.folder, other.folder, ignore=ignore, symlinks=True)
 
     found = plan(done, "a")
-    assert found.unshared == ("fetch@d", "augment@v", "wire@a", "train@a", "export@a", "evaluate@a", "ood_table@a")
+    assert found.unshared == ("fetch@d", "augment@v", "wire@a", "train@a", "export@a", "evaluate@a", "ood_table@odd")
     assert "share@train@a      not on the remote yet" in describe(found)
 
     lines: list[str] = []

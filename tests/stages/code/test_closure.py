@@ -59,7 +59,27 @@ def test_an_edited_network_makes_only_its_runs_stale(workspace, copy):
     runs = {name for name, block in workspace.params.runs.items() if block.model["name"] == "vit"}
     edited = stale(workspace, copy)
     assert {name.partition("@")[2] for name in edited} == runs
-    assert {name.partition("@")[0] for name in edited} == {"train", "detect", "export"}
+    assert {name.partition("@")[0] for name in edited} == {"train", "export"}
+
+
+def test_an_edited_network_with_detectors_is_fitted_and_scored_again(workspace, copy):
+    (copy / "networks" / "pp_lcnet.py").open("a").write("\nEDITED = 1\n")
+    views = {f"ood@{name}" for name, entry in workspace.params.ood.items() if entry.detect == "lcnet_glyphs"}
+    assert stale(workspace, copy) == views | {f"{stage}@lcnet_glyphs" for stage in ("train", "export", "detect")}
+
+
+def test_an_edited_detector_counts_for_the_exports_that_hold_it(workspace, copy):
+    served = workspace.params.detect["lcnet_glyphs"]["serve"]
+    for name in ("knn", served):
+        (copy / "detectors" / f"{name}.py").open("a").write("\nEDITED = 1\n")
+        exports = {stage for stage in stale(workspace, copy) if stage.startswith("export@")}
+        assert exports == ({"export@lcnet_glyphs"} if name == served else set())
+
+
+def test_wire_reads_the_links_of_its_own_run_alone(workspace, copy):
+    texts = contents(workspace)
+    assert json.loads(texts["links/lcnet_glyphs.json"]) == {"train": [], "export": ["detector"], "evaluate": ["fonts"]}
+    assert json.loads(texts["links/vit_digits.json"]) == {"train": [], "export": [], "evaluate": []}
 
 
 def test_an_edited_source_makes_only_its_datasets_stale(workspace, copy):
@@ -114,9 +134,11 @@ def project(tmp_path_factory):
     from PIL import Image
 
     params = add_own(toy_params(steps=2))
-    params["runs"]["own"]["export"] = {"detector": "msp"}
+    params["detect"] = {"strange": {"run": "own", "view": "mine", "serve": "msp"}}
+    served = {"run": "own", "stage": "export", "role": "detector", "from": "outputs/detect/strange/served"}
+    params["links"]["own_detector"] = served
     params["views"]["other"] = params["views"]["mine"] | {"image_size": 16}
-    params["ood"] = {"own_other": {"run": "own", "view": "other", "kind": "far", "split": "test"}}
+    params["ood"] = {"own_other": {"detect": "strange", "view": "other", "kind": "far", "split": "test"}}
     folder = make_project(tmp_path_factory.mktemp("closure") / "project", params)
     for name, level in (("light", 200), ("dark", 40)):
         (folder / "pictures" / name).mkdir(parents=True)
@@ -130,8 +152,8 @@ def project(tmp_path_factory):
 def test_every_module_that_a_stage_imports_is_in_its_digest(project):
     """Run for real, one after the other, each in a process of its own."""
     stages = ["fetch@digits", "fetch@mine", "augment@plain", "augment@turned", "augment@mine", "augment@other", "wire@toy"]
-    stages += ["wire@own", "link@toy_other", "train@toy", "train@own", "detect@own", "ood@own_other", "ood_table@own"]
-    stages += ["detect@toy", "export@toy", "export@own", "evaluate@toy", "evaluate@own"]
+    stages += ["wire@own", "link@toy_other", "train@toy", "train@own", "detect@strange", "ood@own_other", "ood_table@strange"]
+    stages += ["link@own_detector", "export@toy", "export@own", "evaluate@toy", "evaluate@own"]
     assert {stage.partition("@")[0] for stage in stages} == set(MODULES)
     components = project / "components"
     for stage in stages:
