@@ -1,4 +1,4 @@
-# make run · run-all · plan · up · down · promote · rollback · monitor · status · lineage · doctor · gc · test · test-all · check · bench
+# make run · demos · plan · up · down · promote · rollback · monitor · status · lineage · doctor · gc · test · test-all · check · bench
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -9,6 +9,7 @@ FLOWS := $(BIN)/python -m flows
 help:
 	@echo "make run        the pipeline over the default runs; finds nothing to do when all is done"
 	@echo "make run-all    the pipeline over every run of params.yaml"
+	@echo "make demos      the offline studies: ResNet, PixelCNN, diffusion, MUNIT, StarGAN and StarGAN v2 (half an hour on two cores)"
 	@echo "make plan       what make run would do, and why"
 	@echo "make up         servers, schedules and scoring servers, in the background; make down ends them"
 	@echo "make doctor     what killed processes left behind; FIX=1 mends it"
@@ -28,12 +29,16 @@ $(INSTALLED): requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.PHONY: run run-all plan test test-slow test-all check bench
+.PHONY: run run-all demos plan test test-slow test-all check bench
 run: $(INSTALLED)
 	@$(FLOWS) run
 
 run-all: $(INSTALLED)
 	@$(FLOWS) run --all
+
+DEMOS := resnet-glyphs pixelcnn-digits diffusion-letters translate-letters
+demos: $(INSTALLED)
+	@for study in $(DEMOS); do $(FLOWS) run --study $$study || exit $$?; done
 
 plan: $(INSTALLED)
 	@$(FLOWS) plan
