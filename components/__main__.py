@@ -12,10 +12,15 @@ import importlib
 import sys
 
 from components.command import block_name, run_command
+from components.core.inputs.code import Code
+from components.core.inputs.recording import recorded_inputs
 from components.core.settings import PARAMS, Workspace
 from components.core.strict import SettingsError
+from components.stages.code.closure import COMPONENTS
+from components.stages.code.current import edited_files
 from components.stages.code.stage import MODULES
 
+CODE = "components.stages.code.stage"
 USAGE = f"python -m components STAGE NAME; stages: code, {', '.join(MODULES)}; or: publish RUN, check"
 
 
@@ -33,26 +38,32 @@ def main() -> None:
 
 
 def run_stage(workspace: Workspace, stage: str, name: str) -> None:
-    """Run the stage, and let the tracking server know of it."""
+    """Run the stage with the inputs that are recorded, and let the tracking server know of it."""
     if stage == "publish":
         from components.registry.publishing import publish_run
 
         publish_run(workspace, name, strict=True)
         return
-    module = importlib.import_module(MODULES.get(stage, "components.stages.code.stage"))
-    if stage == "ood_table":
-        module.clear(workspace, name)  # in its inputs: before it starts
-    if stage == "train":
-        from components.registry.tracking import live_curves
-
-        module.run(workspace, name, observe=live_curves)
+    if not (workspace.folder / "dvc.yaml").is_file():  # by hand, in a folder that DVC knows nothing of
+        importlib.import_module(MODULES.get(stage, CODE)).run(workspace, name)
         return
-    module.run(workspace, name)
-    if stage == "evaluate" or (stage == "ood_table" and workspace.ood(name)):
-        from components.registry.publishing import publish_run
+    if stage == "ood_table":
+        importlib.import_module(MODULES[stage]).clear(workspace, name)  # in its inputs: before they are recorded
+    code = Code(COMPONENTS, lambda texts: edited_files(workspace, stage, name, texts)) if name else None
+    with recorded_inputs(workspace, f"{stage}@{name}" if name else stage, code) as inputs:
+        module = importlib.import_module(MODULES.get(stage, CODE))
+        if stage == "train":
+            from components.registry.tracking import live_curves
 
-        run = workspace.detection(name).run if stage == "ood_table" else name
-        publish_run(workspace, run, strict=False, detection=stage == "ood_table")
+            module.run(workspace, name, observe=live_curves, inputs=inputs.digest)
+            return
+        module.run(workspace, name)
+        if stage in ("evaluate", "ood_table"):
+            from components.registry.publishing import publish_run
+
+            inputs.require_unchanged()
+            run = workspace.detection(name).run if stage == "ood_table" else name
+            publish_run(workspace, run, strict=False, detection=stage == "ood_table")
 
 
 def check() -> None:

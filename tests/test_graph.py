@@ -4,6 +4,7 @@ import re
 
 from ruamel.yaml import YAML
 
+from components.core.inputs.record import record_path
 from components.core.settings import ROOT
 from components.stages.code.stage import MODULES
 
@@ -22,6 +23,13 @@ def test_one_command_and_one_digest_of_code_each():
         assert block["cmd"] == f"exec env PYTHONPATH='${{root}}' python -m components {name}{argument}"
         code = [dep for dep in block["deps"] if ("components" in dep or "code" in dep) and "/links/" not in dep]
         assert code == (["${root}/components"] if name == "code" else [f"outputs/code/{name}/${{key}}.json"])
+
+
+def test_every_stage_records_its_inputs():
+    """An entry of dvc.lock is compared with this out: a stage without it could be recorded with inputs it did not run with."""
+    for name, stage in STAGES.items():
+        stage_name = name if "do" not in stage else f"{name}@${{key}}"
+        assert record_path(stage_name) in stage.get("do", stage)["outs"]
 
 
 def test_no_value_of_params_stands_in_a_command_but_root():

@@ -53,6 +53,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def file_state(path: str | Path) -> tuple[int, int, int]:
+    """What changes when a file is written: time in nanoseconds, size, inode. Zeros for a file that is gone."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 @contextmanager
 def fresh_folder(out: Path) -> Iterator[Path]:
     """A new empty folder beside ``out``, which takes its place when the block ends well; a failure leaves ``out`` as it was."""

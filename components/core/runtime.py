@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from components.core.files import locked
-from components.core.settings import WORK
+from components.core.errors import Unavailable
+from components.core.files import file_state, locked
+from components.core.settings import WORK, read_started
 
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["fp32", "bf16"]
+
+
+def require_code_at_start() -> None:
+    """In a worker process: Unavailable if the stage's code was edited between its start and this process's imports."""
+    started = read_started() or {"code": {}}
+    mine = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    for path, state in started["code"].items():
+        if path in mine and list(file_state(path)) != state:
+            raise Unavailable(
+                f"{path} changed while {started['stage']} ran; it starts again with one code for all its processes"
+            )
 
 
 def mix(*parts: int | str) -> int:

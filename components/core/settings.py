@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]  # where the code lies
 WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
+STARTED = "DARKROOM_INPUTS"  # environment of what a stage starts: the file in which ``core.inputs`` noted what it started with
 UNHASHED = ("size", "nfiles")
 BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
 # Classes that stand with the code that reads their blocks.
@@ -157,8 +159,11 @@ class Workspace:
 
     @cached_property
     def params(self) -> Params:
-        """params.yaml, its shape and its cross references checked; blocks are parsed by the methods below."""
-        raw = read_yaml(self.folder / PARAMS)
+        """params.yaml, its shape and its cross references checked; blocks are parsed by the methods below.
+
+        In a stage it is the text with which the stage started, whose values are recorded as its inputs.
+        """
+        raw = read_yaml(self.folder / PARAMS, held_params(self.folder))
         if not isinstance(raw, dict):
             raise SettingsError(f"{self.folder / PARAMS}: a mapping is expected, found {type(raw).__name__}")
         _refuse_unhashed(raw, "")
@@ -270,6 +275,24 @@ class Workspace:
         """View -> entry of ``ood``, of the block ``detect.<name>``."""
         found = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
         return {view: found[view] for view in sorted(found)}
+
+
+def held_params(folder: Path) -> str | None:
+    """The text of params.yaml with which the stage of this process, or of the one that started it, began; None outside of one.
+
+    Its values are recorded as the stage's inputs, whatever is written into the file meanwhile.
+    """
+    started = read_started()
+    return str(started["text"]) if started and started["folder"] == str(folder) else None
+
+
+def read_started() -> dict[str, Any] | None:
+    """What the stage of this process, or of the one that started it, noted when it started; None outside of a stage."""
+    try:
+        found: dict[str, Any] = json.loads(Path(os.environ[STARTED]).read_text(encoding="utf-8"))
+    except (KeyError, FileNotFoundError):
+        return None
+    return found
 
 
 def _check_shares(train: Any, key: str) -> None:

@@ -116,10 +116,10 @@ def _choices(name: str, allowed: Any) -> str:
     return f"allowed: {listed}" + (f" (did you mean {near[0]!r}?)" if near else "")
 
 
-def read_yaml(path: Path) -> Any:
-    """The file as plain Python values, by YAML 1.2 as in DVC."""
+def read_yaml(path: Path, text: str | None = None) -> Any:
+    """The file, or its ``text`` if it was read before, as plain Python values, by YAML 1.2 as in DVC."""
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8") if text is None else text)
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such file") from None
     except (YAMLError, UnicodeDecodeError) as error:

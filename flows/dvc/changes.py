@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 CODE, CODE_FOLDER = "code", "outputs/code"
 
 
-def reasons(workspace: Workspace, stages: Sequence[PipelineStage]) -> dict[str, list[str]]:
-    """Stage -> why DVC would run it, empty if it is up to date."""
+def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[str] = frozenset()) -> dict[str, list[str]]:
+    """Stage -> why DVC would run it, empty if it is up to date.
+
+    ``wrong``: those that dvc.lock has with inputs that they did not run with (``flows.dvc.inputs``).
+    """
     recorded = {stage.name: any(out.hash_info for out in stage.outs) for stage in stages}
     status = {stage.name: _status(stage) for stage in stages}
     if CODE in status:
         status = code_changes(workspace, stages, status)
-    return {name: _in_words(entries, recorded[name]) if entries else [] for name, entries in status.items()}
+    why = {name: _in_words(entries, recorded[name]) if entries else [] for name, entries in status.items()}
+    return why | {name: ["recorded with inputs that changed while it ran"] for name in wrong}
 
 
 def _status(stage: PipelineStage) -> list[Any]:

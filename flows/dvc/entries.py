@@ -105,6 +105,9 @@ def install() -> None:
     from dvc.dependency import param
     from dvc.dvcfile import Lockfile
 
+    from flows.dvc import inputs
+
+    inputs.install()
     param.load_path = _load_parameters
     _originals.setdefault("dump_stages", Lockfile.dump_stages)
     Lockfile._load_yaml, Lockfile.dump_stages = _load, _dump

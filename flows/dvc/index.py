@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.inputs.record import contradicts
 from components.core.strict import SettingsError
 from flows.dvc import entries, lock_merge
 from flows.dvc.changes import reasons
@@ -43,7 +44,8 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
             for stage in stages:
                 _fill(stage, lock.get(stage.name))
             address = remote_address(repo, project.params.pipeline.remote)
-            return graph, reasons(project.workspace, stages), address
+            wrong = {stage.name for stage in stages if contradicts(stage.name, lock.get(stage.name) or {})}
+            return graph, reasons(project.workspace, stages, wrong), address
     except (DvcException, OSError) as error:
         conflict = lock_merge.conflict(project.folder / "dvc.lock")
         if conflict:

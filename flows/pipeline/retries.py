@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import EXIT
+from components.core.inputs.record import CHANGED
 from flows.processes import Ended, StageFailed, TransientFailure
 
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1
@@ -40,8 +41,9 @@ def failure(ended: Ended, limit: Limit, memory_kills: int) -> StageFailed | None
         return None
     if _reports(ended, *BUSY, HELD):
         return TransientFailure("another DVC process holds its files", ended.tail)
-    if code == EXIT:
-        return TransientFailure(f"a transient failure (exit code {EXIT}), after {ended.seconds:.1f} s", ended.tail)
+    if code == EXIT or _reports(ended, CHANGED):
+        reason = f"a transient failure (exit code {EXIT})" if code == EXIT else f"its {CHANGED}"
+        return TransientFailure(f"{reason}, after {ended.seconds:.1f} s", ended.tail)
     number = _signal(code)
     if number in LOST:
         return KilledByOthers(f"killed by {number.name} after {ended.seconds:.1f} s; {_reason(memory_kills)}", ended.tail)

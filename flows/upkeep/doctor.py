@@ -23,6 +23,7 @@ CHECKS = {
     "checkpoints": "flows.upkeep.state:broken_checkpoints",
     "outputs": "flows.upkeep.results:half_written",
     "lock file": "flows.upkeep.results:cut_off",
+    "recorded inputs": "flows.upkeep.results:wrong_inputs",
     "results": "flows.upkeep.results:differing_results",
 }
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from components.core import settings
 from components.core.dvc_lock import LOCK, join
+from components.core.inputs import lock
 from components.registry.record.dvc_lock import nobody_writes
 from flows.dvc.entries import loads, readable, write_lock
 from flows.dvc.lock_merge import NEITHER, conflicts
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 
 
 PART = re.compile(r"\..+?(?:\.(\d+))?\.part")
+
+
+def wrong_inputs(project: Project) -> Iterator[Finding]:
+    """Entries with inputs that their stage did not run with: something was edited while a bare ``dvc repro`` ran it."""
+    for name in lock.wrong_entries(project.folder):
+        remedy = "removes the entry; the next run makes the stage again"
+        mend = partial(lock.forget, project.folder, [name])
+        yield Finding(f"{LOCK} has inputs that the stage did not run with", name, remedy, mend)
 
 
 def differing_results(project: Project) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
 from components.core.files import share_lock
+from components.core.inputs.record import contradicts
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 
@@ -36,9 +37,12 @@ def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
     if lines is None:
         raise SettingsError(f"{LOCK}: no entry {stage} in {workspace.folder}; `dvc repro {stage}` makes it")
     try:
-        return parse_entry(lines)
+        entry = parse_entry(lines)
     except YAMLError as error:
         raise SettingsError(f"{LOCK}: {stage} is not readable: {' '.join(str(error).split())}") from None
+    if contradicts(stage, entry):
+        raise SettingsError(f"{LOCK}: {stage} is recorded with inputs that changed while it ran; `dvc repro -f -s {stage}`")
+    return entry
 
 
 def lock_entries(workspace: Workspace) -> dict[str, str]:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from components.core.batch import KEYS, Batch, Stream
-from components.core.runtime import pick_device
+from components.core.runtime import pick_device, require_code_at_start
 from components.stages.augment.draws import Augmenter, Draws, generator, load_augmenter
 from components.stages.augment.order import Balanced, Shuffle
 
@@ -83,10 +83,11 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
 
 
 def _obey_trainer(_: int) -> None:
-    """End with the trainer and not before: a signal to the whole group must let it finish its step and write a checkpoint.
+    """Run the trainer's code, and end with it and not before: a signal to the group must let it finish and write a checkpoint.
 
     The fork server is this worker's parent, and outlives a killed trainer as long as a worker lives: watch the trainer itself.
     """
+    require_code_at_start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     trainer = multiprocessing.parent_process()

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from components.core.files import write_atomically
-from components.core.settings import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +26,9 @@ def serialise(state: Any) -> bytes:
     return buffer.getvalue()
 
 
-def fingerprint(workspace: Workspace, stage: str, **conditions: Any) -> str:
-    """A hash of all that the stage's result depends on: DVC's own hashes of its deps and params, and ``conditions``.
-
-    In process, since the stage is just running under DVC: its recorded hashes are those of the run before.
-    """
-    from dvc.repo import Repo
-
-    with Repo(str(workspace.folder)) as repo:
-        loaded = repo.stage.load_one(path="dvc.yaml", name=stage)
-        for dep in loaded.deps:
-            dep.save()
-        found = [dep.dumpd() for dep in loaded.deps]
-    content = {"cmd": loaded.cmd, "deps": found, "torch": torch.__version__, **conditions}
+def fingerprint(inputs: str, **conditions: Any) -> str:
+    """A hash of all that the stage's result depends on: ``inputs``, a hash of what it started with, and ``conditions``."""
+    content = {"inputs": inputs, "torch": torch.__version__, **conditions}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 

@@ -38,8 +38,10 @@ Observer = Callable[..., AbstractContextManager[Log]]
 WATCHING = ("workers", "checkpoint_every", "log_every")
 
 
-def run(workspace: Workspace, name: str, observe: Observer | None = None) -> None:
+def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
     """Train; ``observe`` is told every point of the curves as it comes.
+
+    ``inputs``: a hash of all that the training depends on, by which its checkpoints are found again; without it none are kept.
 
     After SIGTERM a checkpoint is written and SystemExit 143 raised.
     """
@@ -51,7 +53,7 @@ def run(workspace: Workspace, name: str, observe: Observer | None = None) -> Non
         device = pick_device(place.local_rank)
         with joined(place, device):
             try:
-                take_part(workspace, settings, place, device, observe or unobserved)
+                take_part(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
             except Stopped as stop:
                 print(stop, file=sys.stderr)
                 sys.exit(143)
@@ -70,7 +72,9 @@ def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
     return [pick_device(rank) for rank in range(place.local_world)] if mine else []
 
 
-def take_part(workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, observe: Observer) -> None:
+def take_part(
+    workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, *, observe: Observer, inputs: str
+) -> None:
     """Train as one of the processes; rank 0 writes what comes of it."""
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
@@ -85,8 +89,8 @@ def take_part(workspace: Workspace, settings: RunSettings, place: Place, device:
     observed: AbstractContextManager[Log] = nullcontext(lambda step, point: None)
     if place.rank == 0:
         conditions = {"device": device.type, "precision": precision, "processes": place.world}
-        key = fingerprint(workspace, f"train@{settings.name}", **conditions)
-        checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key)
+        key = fingerprint(inputs, **conditions)
+        checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key) if inputs else None
         observed = observe(workspace, settings.name, key, killed=(Stopped,))
         among = f", {place.world} processes" if place.world > 1 else ""
         for note in notes:

@@ -1,0 +1,133 @@
+"""The inputs that dvc.yaml declares for one stage, without loading DVC.
+
+DVC's own loader needs over half a second for one stage (its imports, its repository, two YAML files). The templates of our
+dvc.yaml are plain: ``foreach`` over a mapping of params.yaml, ``${key}``, ``${item.x}`` and ``${root}`` in deps and params.
+Anything else is ``Unusual``, and DVC itself is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PARAMS = "params.yaml"
+PLAIN = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta"}
+
+
+class Unusual(Exception):
+    """A form that only DVC reads."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """``deps``: path as in dvc.lock -> absolute path; ``keys``: file -> dotted keys of its parameters."""
+
+    deps: dict[str, Path]
+    keys: dict[str, list[str]]
+
+
+def repository(folder: Path) -> Path:
+    """The root of the DVC repository that holds the workspace."""
+    return next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), folder)
+
+
+def parse_yaml(text: str) -> Any:
+    """A YAML text as DVC parses it (dvc/utils/serialize/_yaml.py)."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(text)
+
+
+def declared(folder: Path, stage: str, params: Any) -> Declared:
+    """The inputs of the stage; ``params``: the content of the workspace's params.yaml."""
+    content = parse_yaml((folder / "dvc.yaml").read_text(encoding="utf-8"))
+    kind, _, key = stage.partition("@")
+    block = content["stages"].get(kind)
+    if "vars" in content or not isinstance(block, dict):
+        raise Unusual(stage)
+    values = dict(params)
+    if key:
+        if set(block) != {"foreach", "do"}:
+            raise Unusual(stage)
+        items = _value(_only_name(block["foreach"]), values)
+        if not isinstance(items, dict) or key not in items:
+            raise Unusual(stage)
+        values |= {"key": key, "item": items[key]}
+        block = block["do"]
+    if set(block) - PLAIN:
+        raise Unusual(stage)
+    keys: dict[str, list[str]] = {}
+    for entry in block.get("params", []):
+        files = entry if isinstance(entry, dict) else {PARAMS: [entry]}
+        for file, names in files.items():
+            if not names:
+                raise Unusual(stage)
+            keys.setdefault(_filled(file, values), []).extend(_filled(name, values) for name in names)
+    return Declared(dict(_dep(folder, _filled(dep, values)) for dep in block.get("deps", [])), keys)
+
+
+def declared_by_dvc(folder: Path, stage: str) -> Declared:
+    """The same from DVC itself."""
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+
+    with Repo(str(repository(folder))) as repo:
+        loaded = repo.stage.load_one(path=str(folder / "dvc.yaml"), name=stage)
+        keys = {dep.def_path: list(dep.params) for dep in loaded.deps if isinstance(dep, ParamsDependency)}
+        deps = {dep.def_path: Path(dep.fs_path) for dep in loaded.deps if not isinstance(dep, ParamsDependency)}
+    return Declared(deps, keys)
+
+
+def chosen(content: Any, keys: list[str]) -> dict[str, Any]:
+    """key -> value of the parameters that are there; ``content``: a parsed file of parameters."""
+    found = {}
+    for key in keys or list(content):
+        try:
+            found[key] = _value(key, content)
+        except Unusual:
+            continue  # DVC fails on a missing parameter by itself
+    return found
+
+
+def _dep(folder: Path, path: str) -> tuple[str, Path]:
+    """A dep's path as dvc.lock has it, and where it is. DVC makes an absolute path relative if it leads into the repository."""
+    place = Path(os.path.normpath(folder / path))
+    shortened = os.path.isabs(path) and place.is_relative_to(repository(folder))
+    return (os.path.relpath(place, folder) if shortened else path), place
+
+
+def _only_name(text: Any) -> str:
+    found = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
+    if found is None:
+        raise Unusual(text)
+    return found[1]
+
+
+def _filled(text: Any, values: Mapping[str, Any]) -> str:
+    """A template with its values in place."""
+    if not isinstance(text, str):
+        raise Unusual(text)
+
+    def value(match: re.Match[str]) -> str:
+        found = _value(match[1], values)
+        if not isinstance(found, str) or "${" in found:
+            raise Unusual(text)
+        return found
+
+    filled = re.sub(r"\$\{([\w.]+)\}", value, text)
+    if "${" in filled:
+        raise Unusual(text)
+    return filled
+
+
+def _value(key: str, values: Any) -> Any:
+    """The value at a dotted key."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            raise Unusual(key)
+        values = values[part]
+    return values

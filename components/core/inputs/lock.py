@@ -1,0 +1,130 @@
+"""Entries of dvc.lock that contradict their record: find those of a stage's makers, and remove them.
+
+Between the last comparison of a stage and DVC's own hashing lie some milliseconds; and where DVC takes a result from its run
+cache, no command of ours runs at all. An edit there leaves an entry whose inputs are not those of its record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from components.core.dvc_lock import LOCK, find_entries, paths
+from components.core.files import POLL, write_text
+from components.core.inputs.declared import parse_yaml, repository
+from components.core.inputs.record import contradicts, record_path
+
+PATIENCE = 60.0  # seconds for DVC's lock, which is held while dvc.lock is written
+
+
+def entries(folder: Path) -> dict[str, str]:
+    """Stage -> the lines of its entry; empty if there is no dvc.lock."""
+    try:
+        return find_entries((folder / LOCK).read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return {}
+
+
+def wrong_entries(folder: Path) -> list[str]:
+    """Names of all stages whose entry contradicts its record."""
+    return [name for name, text in entries(folder).items() if _is_wrong(name, text)]
+
+
+def wrong_makers(folder: Path, deps: list[str]) -> list[str]:
+    """Names of the stages that made one of ``deps`` and whose entry contradicts its record. Only their lines are parsed."""
+    wanted = [PurePosixPath(dep) for dep in deps]
+    return [name for name, text in entries(folder).items() if _makes(text, wanted) and _is_wrong(name, text)]
+
+
+def parsed(name: str, text: str) -> Mapping[str, Any] | None:
+    """An entry from its lines; None if it is not whole: another DVC may be writing it."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        entry = parse_yaml(text)[name]
+    except (YAMLError, KeyError, TypeError):
+        return None
+    return entry if isinstance(entry, Mapping) else None
+
+
+def _is_wrong(name: str, text: str) -> bool:
+    if f"- path: {record_path(name)}\n" not in text:
+        return False
+    entry = parsed(name, text)
+    return entry is not None and contradicts(name, entry)
+
+
+def _makes(text: str, deps: list[PurePosixPath]) -> bool:
+    """Whether one of the deps is an out of the entry, in one, or a folder that holds one."""
+    return any(dep == out or out in dep.parents or dep in out.parents for dep in deps for out in paths(text, "outs"))
+
+
+def forget(folder: Path, names: list[str]) -> None:
+    """Remove entries that contradict their record from dvc.lock, and from DVC's run cache, which would give them back."""
+    with _nobody_else_writes(folder):
+        texts = entries(folder)
+        wrong = {name: texts[name] for name in names if name in texts and _is_wrong(name, texts[name])}
+        content = (folder / LOCK).read_text(encoding="utf-8") if wrong else ""
+        for text in wrong.values():
+            content = content.replace(text, "", 1)
+        if wrong:
+            _write(folder / LOCK, content)
+    for name, text in wrong.items():
+        entry = parsed(name, text)
+        if entry is not None:
+            _forget_run(folder, entry)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all; an empty list of stages is no dvc.lock."""
+    if find_entries(text):
+        write_text(path, text, repository(path.parent) / ".dvc" / "tmp" / f"{path.name}.part")
+    else:
+        path.unlink()
+
+
+def _forget_run(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Remove the runs that DVC's run cache has for these inputs and that contradict their record."""
+    from copy import deepcopy
+
+    from dvc.repo import Repo
+    from dvc.stage.cache import _get_cache_hash
+
+    from components.core.inputs.record import recorded_stage
+
+    with Repo(str(repository(folder))) as repo:
+        key = _get_cache_hash(deepcopy(dict(entry)), key=True)
+        for path in list(Path(repo.stage_cache._get_cache_dir(key)).glob("*")):
+            found = parse_yaml(path.read_text(encoding="utf-8"))
+            stage = recorded_stage(found)
+            if stage is not None and contradicts(stage, found):
+                remove_run(path)
+
+
+def remove_run(path: Path) -> None:
+    """Remove a run from the run cache, and the folder of its inputs with the last one: DVC 3.67.1 fails on an empty one."""
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # other runs of the same inputs
+        path.parent.rmdir()
+
+
+@contextmanager
+def _nobody_else_writes(folder: Path) -> Iterator[None]:
+    """Hold the lock that DVC holds while it writes dvc.lock, and releases while a command runs (zc.lockfile: flock)."""
+    path = repository(folder) / ".dvc" / "tmp" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + PATIENCE
+    with path.open("a+b") as file:
+        while True:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{path} is held by another DVC") from None
+                time.sleep(POLL)
+        yield

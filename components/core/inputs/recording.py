@@ -1,0 +1,235 @@
+"""Take a stage's inputs when it starts, compare them when it ends, and write the record.
+
+    code = Code(ROOT / "components", lambda texts: edited_files(workspace, "train", "digits", texts))
+    with recorded_inputs(workspace, "train@digits", code):
+        ...                      # import the stage and run it, the writing of its outs included
+
+As the last act of the process: what follows it is a moment in which an edit goes unseen here. Such an edit leaves an entry that
+contradicts its record, and is found by whatever reads the entry next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.core import settings
+from components.core.dvc_lock import LOCK
+from components.core.errors import Unavailable
+from components.core.files import start_time, write_atomically
+from components.core.inputs import files, lock
+from components.core.inputs.code import Code, Sources, frozen
+from components.core.inputs.declared import PARAMS, Declared, Unusual, chosen, declared, declared_by_dvc, parse_yaml, repository
+from components.core.inputs.record import CHANGED, changed_params, record_path, serialise
+from components.core.runtime import require_code_at_start
+from components.core.settings import Workspace
+
+NAMED = 4  # changed inputs in a message
+COPIES_CODE = ("export",)  # stages that read files of code otherwise than by importing them
+
+
+class InputsChanged(Unavailable):
+    """Inputs changed while a stage ran: it is not recorded, and another try is right."""
+
+
+class CodeChanged(ValueError):
+    """The code is no longer that of the stage's digest: stage ``code`` has to run first, which no retry of this stage does."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a stage started with. ``deps``: path -> DVC's hash, ``values``: file -> key -> parameter."""
+
+    folder: Path
+    stage: str
+    text: str
+    declared: Declared
+    deps: dict[str, str]
+    values: dict[str, dict[str, Any]]
+    listings: dict[str, files.Listing] | None = field(default=None, repr=False)  # None: DVC listed the files itself
+
+    @property
+    def record(self) -> bytes:
+        """The content of the record."""
+        return serialise(self.deps, self.values)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the record: one for all that the stage's result depends on, but for the machine."""
+        return hashlib.sha256(self.record).hexdigest()
+
+    def require_unchanged(self, others: Sequence[str] = ()) -> None:
+        """InputsChanged if the inputs, or ``others``, are no longer those that the stage started with."""
+        if changed := [*others, *self.changed()]:
+            more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+            raise InputsChanged(f"{self.stage} is not recorded, its {CHANGED}: {', '.join(changed[:NAMED])}{more}")
+
+    def changed(self) -> list[str]:
+        """Names of the inputs that are no longer those the stage started with."""
+        return [*self.changed_params(), *self.changed_deps()]
+
+    def changed_params(self) -> list[str]:
+        """Parameters with another value."""
+        try:
+            return changed_params(self.values, _read_params(self.folder, self.declared, None))
+        except (OSError, ValueError) as error:
+            return [f"{PARAMS} ({' '.join(str(error).split())[:100]})"]
+
+    def changed_deps(self) -> list[str]:
+        """Data that were written, added or removed."""
+        if self.listings is None:
+            now = _hashed_by_dvc(self.folder, self.stage)
+            return [name for name in self.deps if now.get(name) != self.deps[name]]
+        root = repository(self.folder)
+        found = {name: files.touched(self.listings[name], path, root) for name, path in self.declared.deps.items()}
+        return [os.path.join(name, file).rstrip("/") for name, names in found.items() for file in names]
+
+
+@contextmanager
+def recorded_inputs(workspace: Workspace, stage: str, code: Code | None = None) -> Iterator[Inputs]:
+    """Hold the inputs of a stage while the block runs it; write its record if they are then still the same.
+
+    Inside the block each Workspace of this folder reads the params.yaml that was hashed, and ``code.package`` is imported as it
+    was when its digest was compared, also in the processes that a training starts. CodeChanged (exit code 2) if the digest is
+    not that of the code; InputsChanged (exit code 75) if something changed meanwhile, even if the block failed. No record is
+    written then, nor after any other failure.
+    """
+    sources = Sources(code.package) if code else None
+    if started := _joined(workspace, stage):  # one of several processes: the launcher records
+        require_code_at_start()
+        with frozen(sources) if sources else nullcontext():
+            yield started
+        return
+    inputs = take_inputs(workspace.folder, stage)
+    vars(workspace).pop("params", None)  # read before, perhaps from another text
+    _refuse_wrong_entries(inputs)
+    with _held(workspace, inputs, sources), frozen(sources) if sources else nullcontext():
+        if code and sources and (edited := code.edited(sources.texts)):
+            raise CodeChanged(
+                f"the code of {stage} changed since its digest was written ({edited[0]}); start again with stage code"
+            )
+        try:
+            yield inputs
+        except SystemExit as end:
+            if end.code:
+                _require_unchanged(workspace, inputs, code, end)
+            else:
+                _record(workspace, inputs, code)
+            raise
+        except Exception as error:
+            _require_unchanged(workspace, inputs, code, error)
+            raise
+        _record(workspace, inputs, code)
+
+
+def take_inputs(folder: Path, stage: str) -> Inputs:
+    """The inputs of a stage as they are now: one reading of params.yaml, and files listed before they are hashed."""
+    text = (folder / PARAMS).read_text(encoding="utf-8")
+    try:
+        wanted = declared(folder, stage, parse_yaml(text))
+        root = repository(folder)
+        listings = {name: _list(stage, name, path, root) for name, path in wanted.deps.items()}
+        deps = files.hashes(wanted.deps, listings, root)
+        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text), listings)
+    except Unusual:
+        wanted = declared_by_dvc(folder, stage)
+        deps = _hashed_by_dvc(folder, stage)
+        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text))
+
+
+def _list(stage: str, name: str, path: Path, root: Path) -> files.Listing:
+    try:
+        return files.listing(path, root)
+    except FileNotFoundError:
+        raise ValueError(f"{name} does not exist; {stage} depends on it") from None
+
+
+def _read_params(folder: Path, wanted: Declared, text: str | None) -> dict[str, dict[str, Any]]:
+    """file -> key -> value; ``text``: of params.yaml, which is read if None."""
+    found = {}
+    for file, keys in wanted.keys.items():
+        source = text if text is not None and file == PARAMS else (folder / file).read_text(encoding="utf-8")
+        found[file] = chosen(_parse(file, source), keys)
+    return found
+
+
+def _parse(file: str, text: str) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return parse_yaml(text)
+    except YAMLError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def _hashed_by_dvc(folder: Path, stage: str) -> dict[str, str]:
+    """path -> hash, by DVC."""
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+
+    with Repo(str(repository(folder))) as repo:
+        loaded = repo.stage.load_one(path=str(folder / "dvc.yaml"), name=stage)
+        found = [dep for dep in loaded.deps if not isinstance(dep, ParamsDependency)]
+        return {dep.def_path: str(dep.get_hash().value) if dep.exists else "" for dep in found}
+
+
+def _refuse_wrong_entries(inputs: Inputs) -> None:
+    """InputsChanged if a stage that made one of the inputs is recorded with inputs that it did not run with."""
+    wrong = lock.wrong_makers(inputs.folder, list(inputs.deps))
+    if wrong:
+        lock.forget(inputs.folder, wrong)
+        names = ", ".join(wrong)
+        raise InputsChanged(f"{LOCK} had {names} with inputs that changed while it ran; the entry is removed, run it again")
+
+
+def _record(workspace: Workspace, inputs: Inputs, code: Code | None) -> None:
+    _require_unchanged(workspace, inputs, code)
+    path = inputs.folder / record_path(inputs.stage)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, inputs.record)
+
+
+def _require_unchanged(workspace: Workspace, inputs: Inputs, code: Code | None, cause: BaseException | None = None) -> None:
+    """InputsChanged, also if a stage that copies code has copied other code; what it may have mixed up is removed."""
+    kind, _, block = inputs.stage.partition("@")
+    if kind == "train" and inputs.changed_deps():  # its checkpoints are of no known data
+        shutil.rmtree(workspace.checkpoints(block), ignore_errors=True)
+    copied = code.edited(Sources(code.package).texts) if code and kind in COPIES_CODE else []
+    try:
+        inputs.require_unchanged(copied)
+    except InputsChanged as error:
+        raise error from cause
+
+
+@contextmanager
+def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
+    """Let this process and those that it starts read the params.yaml that was hashed."""
+    path = settings.WORK / "inputs" / f"{workspace.study or ''}.{inputs.stage}.{os.getpid()}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob("*.json"):  # of stages that were killed
+        if start_time(int(other.stem.rpartition(".")[2])) is None:
+            other.unlink(missing_ok=True)
+    content = {"folder": str(inputs.folder), "stage": inputs.stage, "text": inputs.text, "record": inputs.record.decode()}
+    write_atomically(path, json.dumps({**content, "code": sources.states if sources else {}}).encode())
+    os.environ[settings.STARTED] = str(path)
+    try:
+        yield
+    finally:
+        del os.environ[settings.STARTED]
+        path.unlink(missing_ok=True)
+
+
+def _joined(workspace: Workspace, stage: str) -> Inputs | None:
+    """The inputs of the launcher that started this process as one of a training, without what only the launcher compares."""
+    started = settings.read_started()
+    if started is None or (started["folder"], started["stage"]) != (str(workspace.folder), stage):
+        return None
+    record = json.loads(started["record"])
+    return Inputs(workspace.folder, stage, started["text"], Declared({}, {}), record["deps"], record["params"], {})
