@@ -112,11 +112,11 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
     """What the recipe and its evaluation have to say of their settings and of linked runs, and the network's options."""
-    from components.families import evaluation
+    from components.core import catalogue
 
     view, key = workspace.view(run.view), f"runs.{run.name}"
     linked = {stage: workspace.linked_runs(run.name, stage) for stage in STAGES}
-    for part in (recipe, evaluation(run.recipe)):
+    for part in (recipe, catalogue.evaluation(run.recipe, f"{key}.recipe")):
         try:
             if hasattr(part, "check"):
                 part.check(run, view, linked)
