@@ -107,7 +107,7 @@ class InceptionV3(nn.Module):
         return x.mean((2, 3))
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load ``pt_inception-2015-12-05``. ValueError lists what does not fit (as torchvision's file); no weight changes then.
+        """Load ``pt_inception-2015-12-05``. ValueError lists what does not fit, as for torchvision's file.
 
         Batch norm's step counters may be missing: they are unused.
         """

@@ -14,7 +14,7 @@ DDPM = {  # Ho et al. 2020, arXiv 2006.11239, for CIFAR-10
     "betas": (0.9, 0.999),  # appendix B: "standard values"
     "clip_norm": 1.0,  # its code, scripts/run_cifar.py: grad_clip=1.
     "schedule": "constant",  # its code: constant after warm-up
-    "average_decay": 0.9999,  # appendix B
+    "ema_decay": 0.9999,  # appendix B
     "target": "eps",  # eq. 14
     "weighting": "simple",  # eq. 14
     "min_snr_gamma": 5.0,  # Hang et al. 2023, arXiv 2303.09556
@@ -24,7 +24,7 @@ GUIDED_DIFFUSION = {  # Dhariwal & Nichol 2021, arXiv 2105.05233; README of guid
     "learning_rate": 3e-4,  # --lr 3e-4
     "weight_decay": 0.05,  # --weight_decay 0.05, AdamW
     "schedule": "linear",  # --anneal_lr True
-    "average_decay": None,  # classifier_train.py keeps none
+    "ema_decay": None,  # classifier_train.py keeps none
     "clip_norm": None,  # classifier_train.py clips nothing
 }
 PIXELCNN = {  # van den Oord et al. 2016, arXiv 1601.06759; pytorch-generative where the paper is silent
@@ -32,7 +32,7 @@ PIXELCNN = {  # van den Oord et al. 2016, arXiv 1601.06759; pytorch-generative w
     "learning_rate": 1e-3,  # pytorch-generative
     "betas": (0.9, 0.999),  # pytorch-generative: Adam's standard values
     "schedule": "constant",  # pytorch-generative: times 0.999977 per update, to which a constant is nearest
-    "average_decay": None,  # none
+    "ema_decay": None,  # none
     "clip_norm": None,  # none
 }
 

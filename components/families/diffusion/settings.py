@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import string
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from components.core.recipe import Schedule
 from components.core.strict import Strict
 from components.diffusion.conditions import NUM_TOKENS
 from components.diffusion.parametrisation import Target, Weighting
@@ -102,8 +103,8 @@ class TrainSettings(Strict):
     learning_rate: float = Field(default=2e-4, gt=0, description="of Adam, at the top of the schedule (DDPM, appendix B)")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of Adam (DDPM, appendix B: standard values)")
     clip_norm: float | None = Field(default=1.0, gt=0, description="bound on the global gradient norm (DDPM's code)")
-    schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="DDPM, appendix B")
-    average_decay: float | None = Field(default=0.9999, gt=0, lt=1, description="of the moving average (DDPM, appendix B)")
+    schedule: Schedule = Field(default="constant", description="DDPM, appendix B")
+    ema_decay: float | None = Field(default=0.9999, gt=0, lt=1, description="of the moving average (DDPM, appendix B)")
     noise: NoiseSettings = Field(
         default=NoiseSettings(schedule="linear", num_steps=1000), description="beta from 1e-4 to 0.02 (DDPM, section 4)"
     )

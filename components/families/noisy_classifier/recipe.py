@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph
+from components.core.recipe import Exportable, Graph, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -37,8 +37,8 @@ class TrainSettings(Strict):
     learning_rate: float = Field(default=3e-4, gt=0, description="of AdamW, at the top of the schedule (--lr 3e-4)")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW (--weight_decay 0.05)")
     clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm (none)")
-    schedule: Literal["constant", "linear", "cosine"] = Field(default="linear", description="to 0 (--anneal_lr True)")
-    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average (none)")
+    schedule: Schedule = Field(default="linear", description="to 0 (--anneal_lr True)")
+    ema_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average (none)")
     noise: NoiseSettings = Field(
         default=NoiseSettings(schedule="linear", num_steps=1000), description="--noise_schedule linear --diffusion_steps 1000"
     )

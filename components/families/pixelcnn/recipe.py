@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph
+from components.core.recipe import Exportable, Graph, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -44,8 +44,8 @@ class TrainSettings(Strict):
     clip_norm: float | None = Field(
         default=None, gt=0, description="bound on the gradient norm of the nats per dimension (pytorch-generative: none)"
     )
-    schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="nearest to pytorch-generative's")
-    average_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average (both papers: none)")
+    schedule: Schedule = Field(default="constant", description="nearest to pytorch-generative's")
+    ema_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average (both papers: none)")
     binarise: Literal["none", "static", "dynamic"] = Field(default="none", description="Bernoulli draws, for two levels")
 
     @field_validator("betas")

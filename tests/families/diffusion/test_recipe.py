@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from families.noisy_classifier.test_noisy_classifier_recipe import NoisyClassifier
-from families.noisy_classifier.test_noisy_classifier_recipe import settings as noisy_settings
+from families.noisy_classifier.test_recipe import NoisyClassifier
+from families.noisy_classifier.test_recipe import settings as noisy_settings
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
@@ -37,7 +37,7 @@ TEXT = {"template": "a {label} image", "context": 20, "width": 8, "depth": 1, "h
 COSINE = {"schedule": "cosine", "num_steps": None}
 
 
-class Train(LoopSettings, TrainSettings):
+class Train(TrainSettings, LoopSettings):
     pass
 
 

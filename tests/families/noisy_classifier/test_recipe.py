@@ -21,7 +21,7 @@ UNET = {"name": "unet_classifier", "width": 8, "multipliers": [1], "blocks": 1, 
 
 
 def settings(**train):
-    class Train(LoopSettings, TrainSettings):
+    class Train(TrainSettings, LoopSettings):
         pass
 
     noise = {"schedule": "cosine", "num_steps": None}

@@ -28,7 +28,7 @@ BINARY = {"name": "pixelcnn", "width": 8, "depth": 2, "levels": 2}
 
 
 def settings(model, **train):
-    class Train(LoopSettings, TrainSettings):
+    class Train(TrainSettings, LoopSettings):
         pass
 
     block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 10, "batch_size": 8, "learning_rate": 1e-2}
