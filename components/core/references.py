@@ -66,7 +66,9 @@ def _check_detect(params: Params) -> None:
         run, view = str(block.get("run")), str(block.get("view"))
         must_exist(run, params.runs, f"detect.{name}.run")
         if run in seen:
-            raise SettingsError(f"detect.{name}.run: run {run!r} has a block already, detect.{seen[run]}; a run has one at most")
+            raise SettingsError(
+                f"detect.{name}.run: run {run!r} has detect.{seen[run]} already; a run has one such block at most"
+            )
         seen[run] = name
         if view != params.runs[run].view:
             fault = f"detect.{name}.view: {view!r} is not allowed: detectors are fitted on the view of the run"
@@ -123,7 +125,7 @@ def _check_detector(name: str, link: Link, params: Params) -> None:
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:
-    """``outputs/<kind>/<name>`` must name a block; a detector: ``_check_detector``; other paths are user's files: ``check_links``."""
+    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file: ``check_links``."""
     match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
     if match is None:
         return

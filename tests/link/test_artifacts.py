@@ -1,6 +1,5 @@
 """Links: weights of every published container, and pointers that do not depend on the past."""
 
-import json
 import os
 import pickle
 

@@ -18,7 +18,6 @@ from components.detectors.protocol import Head
 from components.stages.assemble import build_recipe, is_start
 from components.stages.augment.views import View, open_view
 
-
 NETWORK = "network"  # the pointer to the weights, beside the fitted detectors
 
 
@@ -58,13 +57,11 @@ def fitted_weights(workspace: Workspace, name: str) -> Artifact:
     weights = Artifact.follow(workspace.folder / "outputs" / "detect" / name / "fitted" / NETWORK, workspace.folder)
     if content_md5(weights.path) != weights.md5:
         place = weights.path.relative_to(workspace.folder)
-        raise ValueError(f"{place}: not the weights that the detectors were fitted to; `dvc repro detect@{name}` fits them anew")
+        raise ValueError(f"{place}: not the weights that the detectors were fitted to; run `dvc repro detect@{name}`")
     return weights
 
 
-def load_network(
-    workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device
-) -> Network:
+def load_network(workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device) -> Network:
     """The run's network with its final ``weights``. ``view``: the run's own, of which the facts alone are read.
 
     ValueError where the weights of the last layer are not finite.
