@@ -67,7 +67,11 @@ def _check_detect(params: Params) -> None:
         must_exist(run, params.runs, f"detect.{name}.run")
         if run in seen:
             raise SettingsError(
+<<<<<<< HEAD
                 f"detect.{name}.run: run {run!r} has a block already, detect.{seen[run]}; a run has one at most"
+=======
+                f"detect.{name}.run: run {run!r} has detect.{seen[run]} already; a run has one such block at most"
+>>>>>>> detect
             )
         seen[run] = name
         if view != params.runs[run].view:
@@ -125,7 +129,7 @@ def _check_detector(name: str, link: Link, params: Params) -> None:
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:
-    """``outputs/<kind>/<name>`` must name a block; a detector: ``_check_detector``; other paths are user's files: ``check_links``."""
+    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file: ``check_links``."""
     match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
     if match is None:
         return

@@ -76,7 +76,7 @@ class Run(Strict):
     """A run as it stands in params.yaml; blocks are still plain mappings."""
 
     moved: ClassVar[dict[str, str]] = {
-        "detect": "it is a block of its own now, `detect: {<name>: {run: ..., view: ...}}`; leave it out of a run without detection"
+        "detect": "it is a block of its own now, `detect: {<name>: {run: ..., view: ...}}`, and left out without detection"
     }
 
     recipe: str

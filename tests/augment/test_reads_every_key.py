@@ -7,7 +7,6 @@ from components.core.batch import KEYS, ViewFacts
 from components.core.settings import ModelSettings, RunSettings
 from components.families import RECIPES
 from components.stages.assemble import build_recipe
-from components.stages.detect.settings import DetectSettings
 from components.stages.train import loop
 
 
@@ -24,7 +23,6 @@ def settings(**train):
         view="view",
         model=ModelSettings("none", {}),
         train=Train(**block | train),
-        detect=DetectSettings(),
         export=nothing,
         evaluate=nothing,
     )

@@ -170,7 +170,7 @@ def test_the_same_bytes_from_another_folder(exports):
 def test_a_block_that_serves_no_detector_is_refused(tmp_path, plain):
     (tmp_path / "served.json").write_text("{}\n")
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ValueError, match=r"served\.json: no detector is served; name one in `serve`.*dvc repro detect"):
+        with pytest.raises(ValueError, match=r"served\.json: no detector is served; name one in detect.*dvc repro detect"):
             with_detector(plain, folder)
 
 

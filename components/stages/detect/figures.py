@@ -30,7 +30,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of a block of ``detect``. ``inside``: detector -> float64 [n]; ``views``: by name; ``unfitted``: detector -> reason."""
+    """All scores of a block. ``inside``: detector -> float64 [n]; ``views``: by name; ``unfitted``: detector -> reason."""
 
     inside: dict[str, np.ndarray]
     thresholds: dict[str, float]

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.core.artifact import write_pointer
 from components.core.settings import Workspace
-from components.stages.augment.views import View
 from components.stages.detect.files import write_arrays, write_json
-from components.stages.detect.fitting import save_fitted
 from components.stages.detect.inside import Inside
 from components.stages.detect.network import NETWORK, weights_path
 from components.stages.detect.places import Outs
 from components.stages.detect.settings import DetectSettings
 
 
-def write_fitted(
-    workspace: Workspace,
-    folder: Path,
-    detection: DetectSettings,
-    view: View,
-    detectors: dict[str, Any],
-    unfitted: dict[str, str],
-) -> None:
-    """The detectors, the facts of the run's view, and a pointer to its weights: the stage ``ood`` depends on nothing else."""
-    save_fitted(folder, detectors, detection.options, unfitted, detection.batch_size)
-    shutil.copyfile(view.folder / "view.json", folder / "view.json")
+def write_network(workspace: Workspace, folder: Path, detection: DetectSettings) -> None:
+    """The facts of the run's view, and a pointer to its weights: the stage ``ood`` depends on ``folder`` and on no run."""
+    shutil.copyfile(workspace.folder / "outputs" / "views" / detection.view / "view.json", folder / "view.json")
     write_pointer(folder / NETWORK, workspace.folder, weights_path(detection.run))
 
 

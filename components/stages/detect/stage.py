@@ -7,16 +7,17 @@ from typing import Any
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import RunSettings, Workspace
 from components.core.strict import resolve
+from components.detectors.protocol import Head
 from components.families import RECIPES
-from components.stages.augment.views import View, open_view
-from components.stages.detect.features import kept_samples
-from components.stages.detect.fitting import fit_all
+from components.stages.augment.views import open_view
+from components.stages.detect.features import Kept, kept_samples
+from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
-from components.stages.detect.network import Network, exact_arithmetic, load_network, trained_weights
-from components.stages.detect.outs import write_fitted, write_inside, write_served
+from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
+from components.stages.detect.outs import write_inside, write_network, write_served
 from components.stages.detect.places import Outs, fresh_outs
 from components.stages.detect.scoring import to_score
-from components.stages.detect.settings import DetectSettings, make_detectors
+from components.stages.detect.settings import make_detectors
 from components.stages.detect.splits import demand
 
 
@@ -38,23 +39,25 @@ def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detect
     weights = trained_weights(workspace, detection.run)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
         network = load_network(workspace, settings, view, weights, device)
-        fitted, unfitted = fit(network, name, detection, view, detectors, outs)
-        write_fitted(workspace, outs.fitted, detection, view, fitted, unfitted)  # in float64, which `to_score` leaves
+        split = demand(view.facts, "train", f"detect.{name}.view")
+        with kept_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
+            fitted, unfitted = fit(name, detectors, samples, network.head, detection.serve)
+        # In float64, which `to_score` leaves.
+        save_fitted(outs.fitted, fitted, detection.options, unfitted, detection.batch_size)
+        write_network(workspace, outs.fitted, detection)
         found = score_inside(network, name, detection, view, to_score(fitted, device))
     write_inside(outs.inside, detection, found, unfitted)
     write_served(outs, detection, found)
 
 
 def fit(
-    network: Network, name: str, detection: DetectSettings, view: View, detectors: dict[str, Any], outs: Outs
+    name: str, detectors: dict[str, Any], samples: Kept, head: Head, serve: str | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """(fitted detectors, name -> why one is not). ValueError where the one that is to be served is not."""
-    split = demand(view.facts, "train", f"detect.{name}.view")
-    with kept_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
-        fitted, unfitted = fit_all(detectors, samples, network.head)
-        print(f"{name}: {len(fitted)} of {len(detectors)} detectors fitted on {len(samples)} images")
+    """(fitted detectors, name -> why one is not). ValueError if the one to ``serve`` is not; ``name``: of the block."""
+    fitted, unfitted = fit_all(detectors, samples, head)
+    print(f"{name}: {len(fitted)} of {len(detectors)} detectors fitted on {len(samples)} images")
     for detector, reason in unfitted.items():
         print(f"{name}: not fitted: {reason}")
-        if detector == detection.serve:
+        if detector == serve:
             raise ValueError(f"detect.{name}.serve: {detector!r} cannot be fitted: {reason}")
     return fitted, unfitted
