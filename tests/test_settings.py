@@ -114,14 +114,7 @@ def test_a_block_of_detect_is_the_only_one_of_its_run_and_of_the_runs_view(works
     ("link", "fault"),
     [
         ({}, None),
-<<<<<<< HEAD
-        (
-            {"from": "outputs/detect/strange"},
-            "'outputs/detect/strange' is not allowed: a detector is outputs/detect/<name>/served",
-        ),
-=======
         ({"from": "outputs/detect/strange"}, "'.*' is not allowed: a detector is outputs/detect/<name>/served"),
->>>>>>> detect
         ({"from": "outputs/detect/odd/served"}, "unknown name 'odd'; allowed: mute, strange"),
         ({"from": "outputs/detect/mute/served", "run": "other"}, r"'.*' holds no detector; name one in detect\.mute\.serve"),
         ({"run": "other"}, "'.*' is not allowed: its detectors are fitted to run 'net' and say nothing of 'other'"),
@@ -150,15 +143,7 @@ def test_a_served_detector_reaches_the_export_of_its_own_run_as_a_link(workspace
     [
         ("runs.net.detect", {}, r"^runs\.net\.detect: moved; it is a block of its own now, `detect: "),
         ("runs.net.export.detector", "vim", r"^runs\.net\.export\.detector: moved; name it in `detect\.<name>\.serve`"),
-<<<<<<< HEAD
-        (
-            "ood",
-            {"a": {"run": "net", "view": "turned", "kind": "far", "detect": "x"}},
-            r"^ood\.a\.run: moved; .* `detect: <name>`",
-        ),
-=======
         ("ood", {"a": {"run": "net", "view": "v", "kind": "far", "detect": "x"}}, r"^ood\.a\.run: moved; .* `detect: <name>`"),
->>>>>>> detect
     ],
 )
 def test_a_setting_that_has_moved_says_where_to(workspace, path, value, message):
@@ -252,15 +237,7 @@ def everything(workspace):
             {"a": {"detect": "strange", "view": "plain", "kind": "near"}},
             r"ood\.a\.view: 'plain' is what run 'net' is trained on",
         ),
-<<<<<<< HEAD
-        (
-            "ood",
-            {"a": {"detect": "strang", "view": "turned", "kind": "far"}},
-            r"ood\.a\.detect: unknown name 'strang'.*'strange'",
-        ),
-=======
         ("ood", {"a": {"detect": "odd", "view": "plain", "kind": "far"}}, r"ood\.a\.detect: unknown name 'odd'; .*strange"),
->>>>>>> detect
         ("sed", 1, r"sed: unknown key.*did you mean 'seed'"),
     ],
 )

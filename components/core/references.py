@@ -67,11 +67,7 @@ def _check_detect(params: Params) -> None:
         must_exist(run, params.runs, f"detect.{name}.run")
         if run in seen:
             raise SettingsError(
-<<<<<<< HEAD
-                f"detect.{name}.run: run {run!r} has a block already, detect.{seen[run]}; a run has one at most"
-=======
                 f"detect.{name}.run: run {run!r} has detect.{seen[run]} already; a run has one such block at most"
->>>>>>> detect
             )
         seen[run] = name
         if view != params.runs[run].view:

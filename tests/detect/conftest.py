@@ -107,16 +107,8 @@ def trained(tmp_path_factory):
     view = {"dataset": "drawn", "image_size": PIXELS, "channels": 1}
     run = {"recipe": "classification", "view": "known", "model": MODEL, "train": TRAIN, **BLOCKS}
     params = {"root": ".", "seed": 0, "pipeline": {"runs": []}, "datasets": {"drawn": {}}, "links": {}, "ood": OOD}
-<<<<<<< HEAD
-    params |= {
-        "detect": {"strange": DETECT},
-        "views": dict.fromkeys(("known", "turned", "noise"), view),
-        "runs": {"known": run},
-    }
-=======
     params["detect"] = {"strange": DETECT}
     params |= {"views": dict.fromkeys(("known", "turned", "noise"), view), "runs": {"known": run}}
->>>>>>> detect
     write_params(folder, params)
     train(folder)
     return folder

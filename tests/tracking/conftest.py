@@ -98,16 +98,9 @@ class Home:
 
     def other_view(self, auroc: float) -> None:
         """The run has an out-of-distribution view and its table."""
-<<<<<<< HEAD
-        blocks = (
-            "detect: {strange: {run: small, view: digits}}\nood: {odd: {detect: strange, view: digits, kind: far, split: test}}"
-        )
-        self.write("params.yaml", PARAMS.replace("detect: {}\nood: {}", blocks))
-=======
         ood = "ood: {odd: {detect: strange, view: digits, kind: far, split: test}}"
         text = PARAMS.replace("detect: {}", "detect: {strange: {run: small, view: digits}}").replace("ood: {}", ood)
         self.write("params.yaml", text)
->>>>>>> detect
         self.workspace = Workspace(self.folder)
         folder = "outputs/ood_table/strange"
         self.write(f"{folder}/metrics.json", json.dumps({"vim": {"far_auroc": auroc}}))

@@ -57,13 +57,7 @@ def fitted_weights(workspace: Workspace, name: str) -> Artifact:
     weights = Artifact.follow(workspace.folder / "outputs" / "detect" / name / "fitted" / NETWORK, workspace.folder)
     if content_md5(weights.path) != weights.md5:
         place = weights.path.relative_to(workspace.folder)
-<<<<<<< HEAD
-        raise ValueError(
-            f"{place}: not the weights that the detectors were fitted to; `dvc repro detect@{name}` fits them anew"
-        )
-=======
         raise ValueError(f"{place}: not the weights that the detectors were fitted to; run `dvc repro detect@{name}`")
->>>>>>> detect
     return weights
 
 

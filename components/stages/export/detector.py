@@ -44,13 +44,7 @@ def served_detector(folder: Path) -> dict[str, Any]:
     path = folder / "served.json"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not found:
-<<<<<<< HEAD
-        raise ValueError(
-            f"{path}: no detector is served; name one in `serve` of its block of `detect`, `dvc repro detect@<name>`"
-        )
-=======
         raise ValueError(f"{path}: no detector is served; name one in detect.<name>.serve, then run `dvc repro detect@<name>`")
->>>>>>> detect
     return found
 
 
