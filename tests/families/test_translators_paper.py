@@ -23,6 +23,8 @@ PAIR = {
     "betas": ((0.5, 0.999), MUNIT_PAPER),
     "weight_decay": (1e-4, MUNIT_CODE),
     "discriminator.width": (64, MUNIT_PAPER),
+    "schedule": ("step", MUNIT_PAPER),  # halved every 100,000 updates
+    "schedule_steps": (100_000, MUNIT_PAPER),
 }
 PAPERS = {
     MUNITRecipe: PAIR
@@ -43,6 +45,7 @@ PAPERS = {
         "learning_rate": (1e-4, STARGAN),
         "betas": ((0.5, 0.999), STARGAN),
         "critic_steps": (5, STARGAN),
+        "schedule": ("constant_linear", STARGAN),  # constant for half of the training, then linear to 0
         "gradient_penalty": (10.0, STARGAN_LOSS),
         "classification": (1.0, STARGAN_LOSS),
         "reconstruction": (10.0, STARGAN_LOSS),
@@ -54,6 +57,8 @@ PAPERS = {
         "weight_decay": (1e-4, STARGAN_V2),
         "style": (1.0, STARGAN_V2),
         "diversity": (1.0, STARGAN_V2),
+        "schedule": ("constant", STARGAN_V2),
+        "ema_decay": (0.999, STARGAN_V2),
         "diversity_steps": (None, STARGAN_V2),  # linearly to 0 over the whole training
         "cycle": (1.0, STARGAN_V2),
         "r1": (1.0, STARGAN_V2),

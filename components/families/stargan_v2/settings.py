@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from components.core.recipe import Schedule
 from components.core.settings import RunSettings
 from components.core.strict import Strict
 from components.translation.interface import Betas
@@ -18,6 +19,8 @@ class TrainSettings(Strict):
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of all networks but the mapping network")
     mapping_learning_rate: float = Field(default=1e-6, gt=0, description="of the mapping network")
     betas: Betas = (0.0, 0.99)
+    schedule: Schedule = "constant"
+    ema_decay: float | None = Field(default=0.999, gt=0, lt=1, description="of the moving average of all but the discriminator")
     weight_decay: float = Field(default=1e-4, ge=0, description="L2, added to the gradient")
     style: float = Field(default=1.0, ge=0, description="lambda_sty: weight of the style reconstruction")
     diversity: float = Field(
