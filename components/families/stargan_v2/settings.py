@@ -19,9 +19,9 @@ class TrainSettings(Strict):
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of all networks but the mapping network")
     mapping_learning_rate: float = Field(default=1e-6, gt=0, description="of the mapping network")
     betas: Betas = (0.0, 0.99)
-    weight_decay: float = Field(default=1e-4, ge=0, description="L2, added to the gradient")
     schedule: Schedule = "constant"
-    ema_decay: float | None = Field(default=0.999, gt=0, lt=1, description="of the moving average of weights; null: none")
+    ema_decay: float | None = Field(default=0.999, gt=0, lt=1, description="of the moving average of all but the discriminator")
+    weight_decay: float = Field(default=1e-4, ge=0, description="L2, added to the gradient")
     style: float = Field(default=1.0, ge=0, description="lambda_sty: weight of the style reconstruction")
     diversity: float = Field(
         default=1.0, ge=0, description="lambda_ds at step 0: weight of the diversity; the paper's for animals: 2"
