@@ -67,17 +67,6 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return within(a) + within(b) - 2 * kernel_sum(a, b) / (len(a) * len(b))
 
 
-def kernel_distance_of_subsets(a: np.ndarray, b: np.ndarray, subsets: int, images: int, seed: int) -> tuple[float, float]:
-    """(mean, standard deviation) of ``kernel_distance`` over ``subsets`` random pairs of ``images`` each, as in papers."""
-    a, b = as_pair(a, b, least=images)
-    if subsets < 1 or images < 2:
-        raise ValueError(f"{subsets} subset(s) of {images} image(s) are not allowed: at least 1 of at least 2")
-    rng = np.random.default_rng(seed)
-    pairs = [[rng.choice(one, images, replace=False) for one in (a, b)] for _ in range(subsets)]
-    found = [kernel_distance(one, other) for one, other in pairs]
-    return float(np.mean(found)), float(np.std(found))
-
-
 def kernel(dot: np.ndarray, dimensions: int) -> np.ndarray:
     """(x.y / F + 1)^3 of dot products x.y."""
     return (dot / dimensions + 1) ** 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.metrics import distances as module
-from components.metrics.distances import kernel_distance, kernel_distance_of_subsets
+from components.metrics.distances import kernel_distance
 
 
 @pytest.fixture
@@ -33,23 +33,3 @@ def test_it_is_0_on_average_for_one_distribution(rng):
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found)) < 3 * error
     assert error < 0.2  # with each image beside itself among the pairs the mean would be above 2
-
-
-def test_subsets_as_large_as_the_sets_are_the_sets(rng):
-    a, b = rng.normal(size=(20, 3)), rng.normal(size=(20, 3)) + 0.5
-    mean, spread = kernel_distance_of_subsets(a, b, subsets=4, images=20, seed=0)
-    assert mean == pytest.approx(kernel_distance(a, b))
-    assert spread < 1e-12
-
-
-def test_subsets_are_drawn_by_the_seed_and_agree_with_the_whole(rng):
-    a, b = rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 1
-    mean, spread = kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=1)
-    assert (mean, spread) == kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=1)
-    assert mean != kernel_distance_of_subsets(a, b, subsets=200, images=20, seed=2)[0]
-    assert abs(mean - kernel_distance(a, b)) < 4 * spread / np.sqrt(200)
-
-
-def test_subsets_larger_than_a_set_are_refused():
-    with pytest.raises(ValueError, match=r"made: 5 image\(s\) are too few: at least 6"):
-        kernel_distance_of_subsets(np.zeros((9, 2)), np.zeros((5, 2)), subsets=1, images=6, seed=0)
