@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ from torch.optim import Adam, Optimizer
 
 from components.adversarial.losses import least_squares_discriminator, least_squares_generator
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable, Graph, Schedule
+from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.strict import NoSettings, Strict
 from components.networks.published import load_fitting
@@ -81,6 +82,7 @@ class PairRecipe(nn.Module):
     network: ClassVar[type[nn.Module]]
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
 
     def __init__(self, settings: RunSettings, view: ViewFacts):
         super().__init__()
@@ -91,6 +93,7 @@ class PairRecipe(nn.Module):
         self.discriminators = nn.ModuleList(self.settings.discriminator.network(**facts) for _ in DOMAINS)
         self.optimizers = {name: adam(side, self.settings) for name, side in self.named_children()}
         self.averaged = {"autoencoders": self.autoencoders}
+        self.published = {role: Side(self, side) for role, side in ROLES.items()}
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
@@ -112,11 +115,9 @@ class PairRecipe(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Self:
-        """The networks, with the weights of a run or of published files if linked."""
+        """The networks of the view's two domains."""
         check_batch(settings.train.batch_size, settings.train.processes, len(two_domains(views["main"])))
-        recipe = cls(settings, views["main"])
-        start_from(recipe, links)
-        return recipe
+        return cls(settings, views["main"])
 
     def streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler="balanced", by="domain")}
@@ -195,35 +196,35 @@ def distance(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor
     return torch.stack([(wide(a) - wide(b)).abs().mean() for a, b in zip(predictions, targets, strict=True)]).sum()
 
 
-def start_from(recipe: nn.Module, links: dict[str, Artifact]) -> None:
-    """Load linked weights: another run's (both sides, by ``init``), or a published file (one side per link).
+@dataclass(frozen=True)
+class Side:
+    """The networks of one side of a recipe, ``name``: "autoencoders" or "discriminators"."""
 
-    A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}, or tensors named "a.<name>" and "b.<name>".
-    """
-    for role, side in ROLES.items():
-        if role in links:
-            try:
-                load_side(recipe, side, links[role].state_dict())
-            except ValueError as error:
-                raise ValueError(f"link {role} ({links[role].path}): {error}") from None
+    recipe: PairRecipe
+    name: str
 
+    def load_published(self, state: dict[str, Any]) -> list[str]:
+        """Load another run's weights (given to the auto-encoders: both sides'), or a published file of this side.
 
-def load_side(recipe: nn.Module, side: str, state: dict[str, Any]) -> None:
-    """Load one side; ValueError, without changing a weight, if ``state`` is neither this recipe's nor a published file's."""
-    if any(name.startswith(f"{side}.") for name in state):
-        chosen = {name: w for name, w in state.items() if side == "autoencoders" or name.startswith(f"{side}.")}
-        load_fitting(recipe, chosen if side == "autoencoders" else recipe.state_dict() | chosen)
-        return
-    networks: Any = getattr(recipe, side)
-    found = [published_domain(state, domain) for domain in PUBLISHED]
-    kept = [{name: w.clone() for name, w in network.state_dict().items()} for network in networks]
-    try:
-        for network, tensors in zip(networks, found, strict=True):
-            network.load_published(tensors)
-    except ValueError:
-        for network, tensors in zip(networks, kept, strict=True):
-            network.load_state_dict(tensors)
-        raise
+        A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}, or tensors named "a.<name>" and "b.<name>".
+        ValueError, without changing a weight, if ``state`` is neither this recipe's nor a published file's.
+        """
+        if any(name.startswith(f"{self.name}.") for name in state):
+            own = {name: w for name, w in state.items() if name.startswith(f"{self.name}.")}
+            load_fitting(self.recipe, state if self.name == "autoencoders" else self.recipe.state_dict() | own)
+            return []
+        networks: Any = getattr(self.recipe, self.name)
+        found = [published_domain(state, domain) for domain in PUBLISHED]
+        kept = [{name: w.clone() for name, w in network.state_dict().items()} for network in networks]
+        notes: list[str] = []
+        try:
+            for network, tensors in zip(networks, found, strict=True):
+                notes += network.load_published(tensors)
+        except ValueError:
+            for network, tensors in zip(networks, kept, strict=True):
+                network.load_state_dict(tensors)
+            raise
+        return notes
 
 
 def published_domain(state: dict[str, Any], domain: str) -> dict[str, Tensor]:

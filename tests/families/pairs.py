@@ -1,10 +1,7 @@
 """Small MUNIT and UNIT runs for their tests: squares at places (content) in two domains, dark on light and light on dark."""
 
-import json
-
 import numpy as np
 import torch
-from workbench import write_view
 
 from components.core.batch import ViewFacts, to_unit_range
 from components.core.settings import RunSettings, parse_model
@@ -12,10 +9,9 @@ from components.core.strict import NoSettings, parse
 from components.families.munit import recipe as munit
 from components.families.unit import recipe as unit
 from components.serving.loading import load_served
-from components.stages.augment.views import open_view
+from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
-from components.stages.train import loop
 from components.stages.train.loop import LoopSettings
 from components.translation.judges import Settings
 
@@ -54,7 +50,9 @@ def settings(kind, model=None, **train):
 
 def build(kind, facts=FACTS, links=None, **given):
     torch.manual_seed(given.get("seed", 0))
-    return KINDS[kind][0].build(settings(kind, **given), {"main": facts}, links or {})
+    recipe = KINDS[kind][0].build(settings(kind, **given), {"main": facts}, {})
+    recipe.notes = initialise(recipe, links or {})
+    return recipe
 
 
 def pixels(count, seed=0):
@@ -72,25 +70,6 @@ def pixels(count, seed=0):
 def batch(count=4, seed=0, dtype=torch.float32):
     images, domain = pixels(count, seed)
     return {"image": to_unit_range(torch.from_numpy(images)).to(dtype), "domain": torch.from_numpy(domain)}
-
-
-def view_in(folder):
-    """A view of 40 images on disk."""
-    images, domain = pixels(40)
-    write_view(folder, images=images, labels=np.zeros(40, np.int64), classes=("square",))
-    for split in ("train", "validation", "test"):
-        np.save(folder / f"{split}.domain.npy", domain)
-    facts = json.loads((folder / "view.json").read_text())
-    facts["classes"]["domain"] = list(DOMAINS)
-    (folder / "view.json").write_text(json.dumps(facts))
-    return open_view(folder)
-
-
-def trained(recipe, view, checkpoints=None):
-    """The recipe's final weights, by the loop."""
-    told = {"device": torch.device("cpu"), "precision": "fp32", "checkpoints": checkpoints, "log": lambda step, point: None}
-    loop.train(recipe, {"main": view}, recipe.settings, **told)
-    return {name: tensor.clone() for name, tensor in recipe.state_dict().items()}
 
 
 def export(recipe, kind, folder):

@@ -193,7 +193,10 @@ class StarGAN(nn.Module):
         )
 
     def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load one of the authors' two files; the other network keeps its weights, and a note says so."""
+        """Load another run's weights, or one of the authors' two files: the other network keeps its own, and a note says so."""
+        if any(name.startswith("generator.") for name in state):
+            load_fitting(self, state)
+            return []
         if "conv1.weight" in state:
             return [*self.discriminator.load_published(state), "generator: not in the file, starts fresh"]
         return [*self.generator.load_published(state), "discriminator: not in the file, starts fresh"]

@@ -6,6 +6,7 @@ view each step does so on both data sets in turn. Targets are the batch's own do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -23,13 +24,12 @@ from components.adversarial.losses import (
     wasserstein_generator,
 )
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable, Graph
+from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
 from components.core.strict import NoSettings
 from components.families.stargan.networks import StarGAN
 from components.families.stargan.settings import STREAMS, TrainSettings, check_run, check_views
-from components.networks.published import load_fitting
 from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class StarGANRecipe(nn.Module):
     prefers_fp32 = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
     labels: Tensor
 
     def __init__(self, settings: RunSettings, view: ViewFacts, domains: tuple[tuple[str, ...], ...], networks: StarGAN):
@@ -57,6 +58,7 @@ class StarGANRecipe(nn.Module):
             for name, network in (("discriminator", self.discriminator), ("generator", self.generator))
         }
         self.averaged = {"generator": self.generator}
+        self.published = {"init": networks}
         self.register_buffer("labels", label_table(self.num_labels), persistent=False)
 
     @classmethod
@@ -71,15 +73,13 @@ class StarGANRecipe(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StarGANRecipe:
-        """Networks for the domains of all views, with the weights behind a link ``init``."""
+        """Networks for the domains of all views."""
         check_views(views)
         main = views["main"]
         domains = tuple(domains_of(views[role]) for role in STREAMS.values() if role in views)
         for names in domains:
             check_batch(settings.train.batch_size, settings.train.processes, len(names))
         networks = make_networks(settings, main.image_size, main.channels, tuple(map(len, domains)))
-        if "init" in links:
-            start_from(networks, links["init"])
         return cls(settings, main, domains, networks)
 
     def streams(self) -> dict[str, Stream]:
@@ -185,16 +185,3 @@ def label_table(num_labels: tuple[int, ...]) -> Tensor:
 
 def make_networks(settings: RunSettings, image_size: int, channels: int, num_labels: tuple[int, ...]) -> StarGAN:
     return StarGAN(image_size=image_size, channels=channels, num_labels=num_labels, **settings.model.options)
-
-
-def start_from(networks: StarGAN, artifact: Artifact) -> None:
-    """Load the linked weights: another run of this recipe, or one of the authors' two files."""
-    state = artifact.state_dict()
-    own = {name: weight for name, weight in state.items() if name.startswith(("generator.", "discriminator."))}
-    try:
-        if own:
-            load_fitting(networks, own)
-        for note in [] if own else networks.load_published(state):
-            print(f"init: {note}")  # noqa: T201
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None

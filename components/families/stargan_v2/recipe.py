@@ -14,6 +14,7 @@ network for landmarks here: with ``high_pass`` above 0 edges pass everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +34,7 @@ from components.adversarial.losses import (
     style_reconstruction,
 )
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable, Graph
+from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings
@@ -63,6 +64,7 @@ class StarGANv2Recipe(nn.Module):
     detects = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
 
     def __init__(self, settings: RunSettings, view: ViewFacts, networks: StarGANv2):
         super().__init__()
@@ -76,6 +78,7 @@ class StarGANv2Recipe(nn.Module):
             for name, network in self.named_children()
         }
         self.averaged = {name: network for name, network in self.named_children() if name != "discriminator"}
+        self.published = {"init": networks}
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
@@ -89,12 +92,10 @@ class StarGANv2Recipe(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StarGANv2Recipe:
-        """The networks for the view's domains, with the weights behind a link ``init``."""
+        """The networks for the view's domains."""
         view, domains = views["main"], domains_of(views["main"])
         check_batch(settings.train.batch_size, settings.train.processes, len(domains))
         networks = cls.build_network(settings, view.image_size, view.channels, len(domains))
-        if "init" in links:
-            start_from(networks, links["init"])
         return cls(settings, view, networks)
 
     def streams(self) -> dict[str, Stream]:
@@ -221,13 +222,3 @@ class StarGANv2Recipe(nn.Module):
 def trained(network: nn.Module) -> list[nn.Parameter]:
     """All weights but those that exist for published files alone."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-def start_from(networks: Any, artifact: Artifact) -> None:
-    """Load the linked weights of another run or of a published file: both name the networks alike."""
-    try:
-        notes = networks.load_published(artifact.state_dict())
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None
-    for note in notes:
-        print(f"init: {note}")  # noqa: T201

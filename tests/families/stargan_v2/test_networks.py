@@ -2,18 +2,13 @@
 
 import math
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from components.core.recipe import Graph
 from components.families.stargan_v2.blocks import AdaIN
-from components.families.stargan_v2.domains import MappingNetwork
 from components.families.stargan_v2.networks import Generator, StarGANv2
-from components.stages.export.onnx_graph import write_graph
 
 SMALL = {"image_size": 16, "channels": 3, "num_domains": 3, "width": 4, "max_width": 8, "bottleneck": 8}
 NARROW = {**SMALL, "latent_dim": 4, "style_dim": 6, "mapping_width": 8}
@@ -310,30 +305,3 @@ def test_a_file_of_something_else_is_named() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ export
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "generator",
-        pytest.param("mapping_network", marks=pytest.mark.slow),
-        pytest.param("style_encoder", marks=pytest.mark.slow),
-    ],
-)
-def test_onnx_with_a_dynamic_batch(tmp_path, name) -> None:
-    network = small().get_submodule(name).eval()
-
-    def inputs(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        count = batch["image"].shape[0]
-        if isinstance(network, MappingNetwork):
-            return {"latent": noise(count, 4)}
-        return {"image": batch["image"], **({"style": noise(count, 6)} if isinstance(network, Generator) else {})}
-
-    write_graph(Graph(network, inputs, ("answer",)), {"image": noise(3, 3, 16, 16)}, tmp_path / "network.onnx")
-    session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), providers=["CPUExecutionProvider"])
-    for count in (1, 7):
-        given = inputs({"image": noise(count, 3, 16, 16, seed=count)})
-        with torch.no_grad():
-            expected = network(*given.values()).numpy()
-        (found,) = session.run(["answer"], {name: value.numpy() for name, value in given.items()})
-        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

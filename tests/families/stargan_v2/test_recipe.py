@@ -20,11 +20,12 @@ from components.families.stargan_v2.settings import TrainSettings, check_run
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
+from components.stages.assemble import initialise
 from components.stages.augment.order import Balanced
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
-from components.stages.train.loop import LoopSettings, TrainingState
+from components.stages.train.loop import LoopSettings
 from components.translation.judges import Settings
 
 SIZE, FONTS = 8, ("bold", "plain", "serif")
@@ -60,7 +61,9 @@ def settings(model=MODEL, **train):
 
 def build(facts=FACTS, links=None, model=MODEL, **train):
     torch.manual_seed(0)
-    return StarGANv2Recipe.build(settings(model, **train), {"main": facts}, links or {})
+    recipe = StarGANv2Recipe.build(settings(model, **train), {"main": facts}, {})
+    recipe.notes = initialise(recipe, links or {})
+    return recipe
 
 
 def balanced(count, seed, size=SIZE):
@@ -164,41 +167,6 @@ def test_every_trainable_weight_belongs_to_one_optimizer(high_pass):
     assert set(recipe.averaged) == set(PARTS) - {"discriminator"}
 
 
-def test_resumed_in_mid_schedule_it_ends_as_if_undisturbed():
-    options = {"ema_decay": 0.9, "schedule": "linear", "diversity_steps": 4, "r1_every": 3, "steps": 6}
-
-    def steps(state, from_, to):
-        for step in range(from_, to):
-            state.update(batches(step), step, "fp32")
-        return copy.deepcopy(state.state_dict())
-
-    cpu, train = torch.device("cpu"), settings(**options).train
-    whole = steps(TrainingState(build(**options), train, cpu), 0, 6)
-    half = steps(TrainingState(build(**options), train, cpu), 0, 3)
-    again = TrainingState(build(**options, seed=5), train, cpu)
-    again.recipe.seed = 0
-    again.restore(type("Latest", (), {"latest": lambda _: (3, half)})())
-    torch.testing.assert_close(steps(again, 3, 6), whole, rtol=0, atol=0)
-
-
-def test_two_processes_have_the_gradients_of_one(monkeypatch):
-    """Learning rates are 0, so that all four updates of a share are comparable with those of the whole batch."""
-
-    def gradients(rank, world):
-        recipe, found, given = build(), [], batches(0)
-        for optimizer in recipe.optimizers.values():
-            optimizer.param_groups[0]["lr"] = 0.0
-        share = {role: {name: t.chunk(world)[rank] for name, t in batch.items()} for role, batch in given.items()}
-        monkeypatch.setattr(updates, "processes", lambda: (rank, world))
-        monkeypatch.setattr(updates, "average", lambda parameters, terms: found.extend(p.grad for p in parameters) or terms)
-        recipe.training_step(share, 0)
-        return [None if gradient is None else gradient.clone() for gradient in found]
-
-    whole, one, two = gradients(0, 1), gradients(0, 2), gradients(1, 2)
-    for expected, a, b in zip(whole, one, two, strict=True):
-        torch.testing.assert_close((a + b) / 2, expected, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_pairs_of_references_share_their_domain_for_any_seed(seed):
     column = np.random.default_rng(seed).integers(0, 3, 50)
@@ -231,19 +199,19 @@ def test_lazy_r1_comes_every_third_update_of_the_discriminator_and_counts_three_
     assert "discriminator_latent_r1" not in build(r1=0).training_step(batches(0), 0)
 
 
-def test_it_starts_from_a_run_of_its_own_and_from_a_published_file_of_other_domains(tmp_path, capsys):
+def test_it_starts_from_a_run_of_its_own_and_from_a_published_file_of_other_domains(tmp_path):
     first = build(seed=3)
     first.training_step(batches(0), 0)
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
     second = build(links={"init": Artifact(tmp_path / "weights.pt", "")})
     torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
-    assert not capsys.readouterr().out
+    assert second.notes == []
     published = {name: dict(getattr(first, name).state_dict()) for name in PARTS[:3]}
     (tmp_path / "published.ckpt").write_bytes(serialise(published))
     two = replace(FACTS, classes={"domain": FONTS[:2]})
     third = build(two, {"init": Artifact(tmp_path / "published.ckpt", "")})
     torch.testing.assert_close(third.generator.state_dict(), first.generator.state_dict(), rtol=0, atol=0)
-    said = capsys.readouterr().out
+    said = "\n".join(third.notes)
     assert "init: discriminator: not in the file" in said
     assert "the file has 3 domains, here are 2" in said
     with pytest.raises(ValueError, match=r"link init \(.*published.ckpt\): "):
