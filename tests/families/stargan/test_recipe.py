@@ -214,9 +214,6 @@ def test_two_data_sets_are_two_streams_that_hold_each_domain_equally_often():
     assert list(build().streams()) == ["train"]
 
 
-# ------------------------------------------------------------------------------------------------ two processes
-
-
 # ------------------------------------------------------------------------------------------------ weights to start from
 
 
