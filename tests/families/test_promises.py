@@ -154,8 +154,6 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
 
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
     first, second = scattered(tiny.build()), tiny.build(seed=1)
-    if not hasattr(first, "published"):
-        pytest.skip("the family still reads its links itself")
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
     links = dict.fromkeys(first.published, Artifact(tmp_path / "weights.pt", ""))
     assert set(links) == {role for role in first.Roles["train"] if role.startswith("init")}
@@ -201,9 +199,8 @@ def together(tmp_path_factory):
     return [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("alone", "0", "1")]
 
 
+@pytest.mark.slow
 def test_two_processes_end_at_the_weights_of_one_with_noise_of_their_own(tiny, together):
-    if tiny.family not in together[0]:
-        pytest.skip(tiny.entry["not_in_float64"])
     alone, *both = (found[tiny.family] for found in together)
     for found in both:
         assert found["state"].keys() == alone["state"].keys()
