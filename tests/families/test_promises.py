@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from families.recipe_types import RECIPE_TYPES
 from families.tiny import STEPS, TINY, Tiny, copied, scattered
 from workbench import ROOT, environment
 
@@ -49,8 +50,10 @@ def trained(runs):
     return of
 
 
-def test_every_family_of_the_catalogue_is_here():
+def test_every_family_of_the_catalogue_is_here_and_among_those_that_mypy_checks():
     assert list(TINY) == list(RECIPES)
+    assert {name: catalogue.load("recipe", name, "recipe") for name in RECIPES} == RECIPE_TYPES
+    assert [name for name, recipe in RECIPE_TYPES.items() if recipe.detects] == ["classification"]
 
 
 def test_every_trainable_weight_belongs_to_exactly_one_optimizer(tiny):

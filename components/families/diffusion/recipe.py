@@ -18,7 +18,7 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, resolve
+from components.core.strict import NoSettings, Strict, resolve
 from components.diffusion.conditions import drop_conditions, lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound
@@ -40,8 +40,9 @@ class Diffusion(nn.Module):
         "export": ("classifier", "base"),
         "evaluate": ("classifier", "inception"),
     }
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]

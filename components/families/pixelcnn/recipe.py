@@ -107,8 +107,9 @@ class PixelCNNRecipe(nn.Module):
     """The recipe."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
