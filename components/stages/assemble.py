@@ -49,7 +49,7 @@ def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:
     A linked run of the same recipe holds tensors named as in this one; what the recipe's ``published`` names for the role takes
     those below its own name. Any other file is left to ``load_published``.
     """
-    published = getattr(recipe, "published", {})
+    published = recipe.published
     names = {id(module): name for name, module in recipe.named_modules()}
     notes = []
     for role in sorted(links.keys() & published.keys()):

@@ -74,8 +74,8 @@ class PairRecipe(nn.Module):
     """Two auto-encoders of class ``network`` and two discriminators, with one Adam per side."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": tuple(ROLES), "evaluate": EVALUATION_ROLES}
-    Export = NoSettings
-    detects = False
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     prefers_fp32 = True  # the balance of the two sides is unproven in bf16
     network: ClassVar[type[nn.Module]]
     optimizers: dict[str, Optimizer]

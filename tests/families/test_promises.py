@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from families.recipe_types import RECIPE_TYPES
 from families.tiny import STEPS, TINY, Tiny, copied, scattered
 from workbench import ROOT, environment
 
@@ -49,8 +50,10 @@ def trained(runs):
     return of
 
 
-def test_every_family_of_the_catalogue_is_here():
+def test_every_family_of_the_catalogue_is_here_and_among_those_that_mypy_checks():
     assert list(TINY) == list(RECIPES)
+    assert {name: catalogue.load("recipe", name, "recipe") for name in RECIPES} == RECIPE_TYPES
+    assert [name for name, recipe in RECIPE_TYPES.items() if recipe.detects] == ["classification"]
 
 
 def test_every_trainable_weight_belongs_to_exactly_one_optimizer(tiny):
@@ -154,8 +157,6 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
 
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
     first, second = scattered(tiny.build()), tiny.build(seed=1)
-    if not hasattr(first, "published"):
-        pytest.skip("the family still reads its links itself")
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
     links = dict.fromkeys(first.published, Artifact(tmp_path / "weights.pt", ""))
     assert set(links) == {role for role in first.Roles["train"] if role.startswith("init")}
@@ -201,9 +202,8 @@ def together(tmp_path_factory):
     return [torch.load(folder / f"{name}.pt", weights_only=True) for name in ("alone", "0", "1")]
 
 
+@pytest.mark.slow
 def test_two_processes_end_at_the_weights_of_one_with_noise_of_their_own(tiny, together):
-    if tiny.family not in together[0]:
-        pytest.skip(tiny.entry["not_in_float64"])
     alone, *both = (found[tiny.family] for found in together)
     for found in both:
         assert found["state"].keys() == alone["state"].keys()

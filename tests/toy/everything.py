@@ -60,6 +60,7 @@ class Everything(nn.Module):
         self.network = Reader(view, self.COLUMN)
         self.optimizers = {"network": torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate)}
         self.averaged = {}
+        self.published = {}
 
     @classmethod
     def build(cls, settings, views, links):

@@ -48,6 +48,7 @@ class Toy(nn.Module):
             "coder": torch.optim.Adam(self.coder.parameters(), lr=self.settings.learning_rate, betas=(0.5, 0.99)),
         }
         self.averaged = {"coder": self.coder}
+        self.published = {}
 
     @classmethod
     def build(cls, settings, views, links):

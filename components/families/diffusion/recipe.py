@@ -7,16 +7,18 @@ unconditional model of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable
+from components.core.recipe import Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, resolve
+from components.core.strict import NoSettings, Strict, resolve
 from components.diffusion.conditions import drop_conditions, lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound
@@ -38,10 +40,12 @@ class Diffusion(nn.Module):
         "export": ("classifier", "base"),
         "evaluate": ("classifier", "inception"),
     }
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
     captions: Tensor | None  # int64 [K, context]: the captions of the view's classes
 
     def __init__(self, settings: RunSettings, view: ViewFacts, model: ConditionalModel):
@@ -51,6 +55,7 @@ class Diffusion(nn.Module):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizers = {"model": Adam(trained, lr=self.settings.learning_rate, betas=self.settings.betas, fused=True)}
         self.averaged = {"model": model}
+        self.published = {"init": Start(model)}
         self.prefers_fp32 = bool(model.network.prefers_fp32)
         text = self.conditions.text
         tokens = tokens_of([text.of(name) for name in view.classes["label"]], text.context) if text else None
@@ -66,7 +71,7 @@ class Diffusion(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Diffusion:
-        """Build the model for the view; a link ``init`` gives published weights or those of another run."""
+        """Build the model for the view."""
         view, train = views["main"], settings.train
         classes = view.classes.get("label", ())
         if not classes and (train.conditions.label or train.conditions.text):
@@ -76,8 +81,6 @@ class Diffusion(nn.Module):
         captions = CaptionTransformer(**text.encoder_options()) if text else None
         noise = {"schedule": train.noise.schedule, "num_steps": train.noise.num_steps}
         model = ConditionalModel(network, captions, target=train.target, **noise)
-        if "init" in links:
-            start_from(model, links["init"])
         return cls(settings, view, model)
 
     def streams(self) -> dict[str, Stream]:
@@ -185,15 +188,18 @@ def check_base(settings: RunSettings, other: RunSettings) -> None:
         )
 
 
-def start_from(model: ConditionalModel, artifact: Artifact) -> None:
-    """Load the linked weights: another run of this recipe, or a published checkpoint of the network."""
-    state = artifact.state_dict()
-    own = {name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}
-    network: Any = model.network
-    try:
+@dataclass(frozen=True)
+class Start:
+    """The model, as starting weights reach it: those of another run of this recipe, or of a published network."""
+
+    model: ConditionalModel
+
+    def load_published(self, state: dict[str, Any]) -> list[str]:
+        """Load the whole model, or its network alone; see ``Published``."""
+        own = {name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}
         if own:
-            load_fitting(model, own)
-        for note in [] if own else network.load_published(state):
-            print(f"init: {note}")  # noqa: T201
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None
+            load_fitting(self.model, own)
+            return []
+        network: Any = self.model.network
+        notes: list[str] = network.load_published(state)
+        return notes

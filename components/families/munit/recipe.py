@@ -9,7 +9,7 @@ which saves memory in the first half; it is the default from 128 pixels on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -62,7 +62,8 @@ class Forward:
 class MUNITRecipe(PairRecipe):
     """The recipe: ``PairRecipe`` with MUNIT's auto-encoders and training step."""
 
-    Train, network = TrainSettings, MUNIT
+    Train: ClassVar[type[Strict]] = TrainSettings
+    network = MUNIT
 
     def __init__(self, settings: RunSettings, view: ViewFacts):
         super().__init__(settings, view)

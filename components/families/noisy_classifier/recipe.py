@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph, Schedule
+from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -65,10 +66,12 @@ class NoisyClassifier(nn.Module):
     """The recipe."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
 
     def __init__(self, settings: RunSettings, view: ViewFacts, network: Any):
         super().__init__()
@@ -78,6 +81,7 @@ class NoisyClassifier(nn.Module):
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
         self.optimizers = {"network": AdamW(network.parameters(), lr=rate, weight_decay=decay, fused=True)}
         self.averaged = {"classifier": self.classifier}
+        self.published = {"init": network}
         self.prefers_fp32 = bool(network.prefers_fp32)
 
     @classmethod
@@ -88,14 +92,12 @@ class NoisyClassifier(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> NoisyClassifier:
-        """Build the classifier of the view's classes; a link ``init`` gives published weights or those of another run."""
+        """Build the classifier of the view's classes."""
         view = views["main"]
         classes = view.classes.get("label", ())
         if len(classes) < 2:
             raise ValueError(f"view {view.name!r} has {len(classes)} class(es) {list(classes)}; a classifier needs at least 2")
         network = resolve(MODELS, settings.model.name, "model.name")(**network_facts(view), **settings.model.options)
-        if "init" in links:
-            start_from(network, links["init"])
         return cls(settings, view, network)
 
     def streams(self) -> dict[str, Stream]:
@@ -149,14 +151,3 @@ class NoisyClassifier(nn.Module):
 def network_facts(view: ViewFacts) -> dict[str, int]:
     """Arguments of the network that follow from the data."""
     return {"image_size": view.image_size, "channels": view.channels, "num_classes": len(view.classes["label"])}
-
-
-def start_from(network: Any, artifact: Artifact) -> None:
-    """Load the linked weights: a published checkpoint of this network, or another run of this recipe."""
-    state = artifact.state_dict()
-    own = {name.removeprefix("classifier.network."): w for name, w in state.items() if name.startswith("classifier.network.")}
-    try:
-        for note in network.load_published(own or state):
-            print(f"init: {note}")  # noqa: T201
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph, Schedule
+from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -106,10 +107,12 @@ class PixelCNNRecipe(nn.Module):
     """The recipe."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",)}
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
+    published: Mapping[str, Published]
 
     def __init__(self, settings: RunSettings, view: ViewFacts, network: Any):
         super().__init__()
@@ -119,16 +122,15 @@ class PixelCNNRecipe(nn.Module):
         rate, betas = settings.train.learning_rate, settings.train.betas
         self.optimizers = {"network": Adam(network.parameters(), lr=rate, betas=betas, fused=True)}
         self.averaged = {"density": self.density}
+        self.published = {"init": network}
         self.prefers_fp32 = bool(network.prefers_fp32)
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> PixelCNNRecipe:
-        """Build the network for the view; a link ``init`` gives published weights or those of another run."""
+        """Build the network for the view."""
         view = views["main"]
         network_class = resolve(MODELS, settings.model.name, "model.name")
         network = network_class(**network_facts(network_class, view), **settings.model.options)
-        if "init" in links:
-            start_from(network, links["init"])
         return cls(settings, view, network)
 
     @classmethod
@@ -203,13 +205,3 @@ def network_facts(network_class: Any, view: ViewFacts) -> dict[str, int]:
     """Arguments of the network that follow from the data."""
     facts = {"channels": view.channels, "num_classes": len(view.classes.get("label", ()))}
     return {name: value for name, value in facts.items() if name in inspect.signature(network_class).parameters}
-
-
-def start_from(network: Any, artifact: Artifact) -> None:
-    """Load the linked weights: a published checkpoint of this network, or another run of this recipe."""
-    state = artifact.state_dict()
-    own = {name.removeprefix("density.network."): w for name, w in state.items() if name.startswith("density.network.")}
-    try:
-        network.load_published(own or state)
-    except ValueError as error:
-        raise ValueError(f"link init ({artifact.path}): {error}") from None

@@ -27,7 +27,7 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
-from components.core.strict import NoSettings
+from components.core.strict import NoSettings, Strict
 from components.families.stargan.networks import StarGAN
 from components.families.stargan.settings import STREAMS, TrainSettings, check_run, check_views
 from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
@@ -40,8 +40,9 @@ class StarGANRecipe(nn.Module):
     """The recipe. ``domains``: the names of each data set's domains."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": EVALUATION_ROLES}
-    Train, Export = TrainSettings, NoSettings
-    detects = False
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
+    detects: ClassVar[bool] = False
     prefers_fp32 = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]

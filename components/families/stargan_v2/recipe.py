@@ -37,7 +37,7 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings
+from components.core.strict import NoSettings, Strict
 from components.families.stargan_v2.networks import Content, StarGANv2, Translator, edges_everywhere
 from components.families.stargan_v2.settings import TrainSettings, check_run
 from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
@@ -59,9 +59,10 @@ class StarGANv2Recipe(nn.Module):
     """The recipe. The networks are named as in the authors' files."""
 
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": EVALUATION_ROLES}
-    Train, Export = TrainSettings, NoSettings
+    Train: ClassVar[type[Strict]] = TrainSettings
+    Export: ClassVar[type[Strict]] = NoSettings
     prefers_fp32 = True
-    detects = False
+    detects: ClassVar[bool] = False
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]

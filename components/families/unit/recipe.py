@@ -9,7 +9,7 @@ saves memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -61,7 +61,8 @@ class Forward:
 class UNITRecipe(PairRecipe):
     """The recipe: ``PairRecipe`` with UNIT's auto-encoders and training step."""
 
-    Train, network = TrainSettings, UNIT
+    Train: ClassVar[type[Strict]] = TrainSettings
+    network = UNIT
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         images = by_domain(batches["train"])

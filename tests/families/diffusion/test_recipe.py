@@ -25,6 +25,7 @@ from components.families.diffusion.recipe import Diffusion
 from components.families.diffusion.settings import TrainSettings
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
+from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -58,7 +59,8 @@ def settings(conditions=None, evaluate=None, model=UNET, **train):
 def build(conditions=None, links=None, facts=FACTS, spread=0.0, **train):
     """The recipe; ``spread``: of numbers added to all weights, since a new network answers 0 whatever it is asked."""
     torch.manual_seed(0)
-    recipe = Diffusion.build(settings(conditions, **train), {"main": facts}, links or {})
+    recipe = Diffusion.build(settings(conditions, **train), {"main": facts}, {})
+    initialise(recipe, links or {})
     with torch.no_grad():
         for parameter in recipe.model.network.parameters():
             parameter.add_(spread * torch.randn(parameter.shape))

@@ -16,6 +16,7 @@ from components.families.pixelcnn.evaluation import Settings, evaluate
 from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
+from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
@@ -45,7 +46,9 @@ def settings(model, **train):
 
 def build(model, links=None, facts=FACTS, **train):
     torch.manual_seed(0)
-    return PixelCNNRecipe.build(settings(model, **train), {"main": facts}, links or {})
+    recipe = PixelCNNRecipe.build(settings(model, **train), {"main": facts}, {})
+    initialise(recipe, links or {})
+    return recipe
 
 
 def batch(count=9):

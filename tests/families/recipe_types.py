@@ -1,0 +1,23 @@
+"""The catalogue as mypy sees it: every family is a ``Recipe``."""
+
+from components.core.recipe import Detecting, Recipe
+from components.families.classification.recipe import Classification
+from components.families.diffusion.recipe import Diffusion
+from components.families.munit.recipe import MUNITRecipe
+from components.families.noisy_classifier.recipe import NoisyClassifier
+from components.families.pixelcnn.recipe import PixelCNNRecipe
+from components.families.stargan.recipe import StarGANRecipe
+from components.families.stargan_v2.recipe import StarGANv2Recipe
+from components.families.unit.recipe import UNITRecipe
+
+RECIPE_TYPES: dict[str, type[Recipe]] = {
+    "classification": Classification,
+    "pixelcnn": PixelCNNRecipe,
+    "diffusion": Diffusion,
+    "noisy_classifier": NoisyClassifier,
+    "munit": MUNITRecipe,
+    "unit": UNITRecipe,
+    "stargan": StarGANRecipe,
+    "stargan_v2": StarGANv2Recipe,
+}
+DETECTING: tuple[type[Detecting], ...] = (Classification,)
