@@ -35,7 +35,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Proof:
-    """That a training's result stands under new code. ``state``: digest of the state that both codes ended in after ``steps``."""
+    """A training's result stands under new code. ``state``: digest of what both codes ended in after ``steps``."""
 
     stage: str
     old_commit: str

@@ -1,7 +1,7 @@
-"""``python probe.py RUN STEPS OUT``: run the first steps of a training by the code on PYTHONPATH, and leave its state in OUT.
+"""``python probe.py RUN STEPS OUT``: run the first steps of a training by the code on PYTHONPATH, and write its state to OUT.
 
-Works on the code of any commit, also where its training loop has another place. Nothing of the code is replaced but what decides
-no bit: SIGTERM seems to come after the last of the steps, the checkpoint is written to OUT, and no curve is sent to a server.
+Works on the code of any commit, also if its training loop has another place. Nothing of the code is replaced but what decides
+no bit: SIGTERM seems to come after the last step, the checkpoint is written to OUT, and no curve is sent to a server.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def carry_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def carry(given: argparse.Namespace) -> int:
-    """Run the first steps of a training by the code of COMMIT and by today's, here; accept its results if the bits are the same.
+    """Run the first steps of a training by the code of COMMIT and by today's; accept its results if the bits are the same.
 
     Compared are weights, optimizer states and averages. The proof (commits, steps, digest of the states, machine) goes into
     carried.json beside dvc.lock, to be committed with it, and into the model's lineage. Settings and data must be those of
