@@ -7,6 +7,7 @@ no bit: SIGTERM seems to come after the last step, the checkpoint is written to 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -44,7 +45,9 @@ def train(stage: Any, run: str) -> None:
     if hasattr(stage, "run"):
         from components.core.settings import Workspace
 
-        stage.run(Workspace(), run)
+        # Without a hash of its inputs a training keeps no checkpoint.
+        known = {"inputs": "probe"} if "inputs" in inspect.signature(stage.run).parameters else {}
+        stage.run(Workspace(), run, **known)
     else:
         sys.argv = ["train", run]
         stage.main()
