@@ -8,6 +8,7 @@ COMMANDS = {  # name -> module, what --help says in one line
     "run": ("flows.cli.run", "run what is stale, publish the results"),
     "plan": ("flows.cli.run", "show what run would do, and why"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
+    "carry": ("flows.cli.carry", "keep a training's results under edited code, if its bits are proven the same"),
     "doctor": ("flows.cli.upkeep", "find, and with --fix mend, what killed processes left behind"),
     "gc": ("flows.cli.upkeep", "remove old checkpoints, unreferenced MLflow runs, unused DVC cache"),
     "promote": ("flows.cli.decide", "make the candidate the champion, if it passes the run's gates"),

@@ -1,0 +1,263 @@
+"""Carry the result of a training over to today's code, if both codes run the first steps to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.core.dvc_lock import LOCK, find_entries, parse_entry
+from components.core.files import write_atomically, write_text
+from components.core.inputs.record import inputs_of, record_path, serialise
+from components.core.settings import PARAMS
+from components.core.strict import SettingsError, read_yaml
+from flows.carry import states
+from flows.project import Project, for_children
+
+PROBE = Path(__file__).with_name("probe.py")
+PROOFS = "carried.json"  # beside dvc.lock, committed with it
+CODE = "outputs/code/"
+
+
+class Refused(Exception):
+    """The result cannot be carried over; the message says why."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A training's result stands under new code. ``state``: digest of what both codes ended in after ``steps``."""
+
+    stage: str
+    old_commit: str
+    new_commit: str
+    steps: int
+    state: str
+    machine: str
+    torch: str
+    time: str
+
+
+def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
+    """Run both codes, and record today's dependencies beside the training's old results. Raises Refused or SettingsError.
+
+    Nothing changes unless the two states are the same bits.
+    """
+    stage, old = f"train@{run}", resolve(project.root, commit)
+    entry = parse_entry(recorded(project.folder, stage))
+    refresh_code(project)
+    with worktree(project.root, old) as tree, tempfile.TemporaryDirectory(prefix="darkroom-carry-") as name:
+        workspace = tree / project.folder.relative_to(project.root)
+        check_origin(project, tree, workspace, stage)
+        check_settings(project, workspace, run, entry)
+        check_data(project, stage, entry)
+        link_outputs(project.folder, workspace)
+        paths = {"old": Path(name) / "old.pt", "new": Path(name) / "new.pt"}
+        probe(project, tree, workspace, (run, steps, paths["old"]), f"the code of {old[:12]}")
+        probe(project, project.root, project.folder, (run, steps, paths["new"]), "today's code")
+        (done, before), (_, after) = states.load(paths["old"]), states.load(paths["new"])
+        if difference := states.first_difference(before, after):
+            raise Refused(f"after {done} steps the two codes differ: {difference}")
+        proof = Proof(stage, old, describe(project.root), done, states.digest(after), machine(), _torch(), _now())
+    accept(project, stage)
+    keep(project, proof)
+    return proof
+
+
+def resolve(root: Path, commit: str) -> str:
+    """The full name of the commit."""
+    try:
+        return _git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    except subprocess.CalledProcessError:
+        raise SettingsError(f"--from: {commit!r} is no commit of this repository") from None
+
+
+def describe(root: Path) -> str:
+    """Today's commit, with "+" if files of code differ from it."""
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "components")
+    return _git(root, "rev-parse", "HEAD") + ("+" if changes else "")
+
+
+def recorded(folder: Path, stage: str) -> str:
+    """The stage's lines in the folder's dvc.lock."""
+    path = folder / LOCK
+    entries = find_entries(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if stage not in entries:
+        raise Refused(f"{path.name} holds no result of {stage}: it was never run")
+    return entries[stage]
+
+
+def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> None:
+    """The recorded result is that of the commit's code.
+
+    The commit's own dvc.lock records the same result, or its digest of code is the recorded one.
+    """
+    today = recorded(project.folder, stage)
+    path = workspace / LOCK
+    if path.is_file() and find_entries(path.read_text(encoding="utf-8")).get(stage) == today:
+        return
+    file = f"{CODE}{stage.replace('@', '/')}.json"
+    command = [sys.executable, "-m", "components", "code"]
+    environment = for_children(project, PYTHONPATH=str(tree))
+    subprocess.run(command, cwd=workspace, env=environment, capture_output=True, check=False)
+    wanted = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
+    if wanted is None or not (workspace / file).is_file() or _md5(workspace / file) != wanted:
+        raise Refused(f"{LOCK}'s result of {stage} was not made by the code of this commit")
+
+
+def check_settings(project: Project, workspace: Path, run: str, entry: dict[str, Any]) -> None:
+    """The training has the same settings in dvc.lock, at the commit and today, but for names that settings have got since."""
+    old, new = read_yaml(workspace / PARAMS), read_yaml(project.folder / PARAMS)
+    for key, value in entry.get("params", {}).get(PARAMS, {}).items():
+        if _at(old, key) != value:
+            raise Refused(f"{key} is {_at(old, key)!r} in the commit's {PARAMS}, and {value!r} in {LOCK}")
+        if _renamed(project, run, key, value) != _at(new, key):
+            raise Refused(f"{key} was {value!r} and is {_at(new, key)!r}: another training")
+
+
+def check_data(project: Project, stage: str, entry: dict[str, Any]) -> None:
+    """Today's data are those of the recorded training."""
+    from dvc.repo import Repo
+
+    old = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
+    with Repo(str(project.root)) as repo:
+        for dep in repo.stage.load_one(path=str(project.folder / "dvc.yaml"), name=stage).deps:
+            path = str(dep.def_path)
+            if path.startswith(CODE) or not path.startswith("outputs/"):
+                continue
+            if not dep.exists:
+                raise Refused(f"{path} is not here; `dvc repro` of the stage that makes it, or `dvc pull`, brings it")
+            dep.save()
+            if dep.hash_info.value != old.get(path):
+                raise Refused(f"{path} is not what the training was recorded with: another training")
+
+
+def _renamed(project: Project, run: str, key: str, value: Any) -> Any:
+    """A recorded block in today's names of settings."""
+    if not (isinstance(value, dict) and key == f"runs.{run}.train"):
+        return value
+    cls = type(project.workspace.run(run).train)
+    names: dict[str, str] = {old: new for base in cls.__mro__ for old, new in getattr(base, "renamed", {}).items()}
+    return {names.get(name, name): setting for name, setting in value.items()}
+
+
+def link_outputs(folder: Path, workspace: Path) -> None:
+    """Let the old code read today's data, and write nowhere near them."""
+    shutil.rmtree(workspace / "outputs", ignore_errors=True)
+    for kind in ("datasets", "views", "links", "train", "export"):
+        if (folder / "outputs" / kind).is_dir():
+            (workspace / "outputs").mkdir(exist_ok=True)
+            (workspace / "outputs" / kind).symlink_to(folder / "outputs" / kind, target_is_directory=True)
+
+
+def probe(project: Project, code: Path, folder: Path, arguments: tuple[str, int, Path], who: str) -> None:
+    """Run the first steps by the code in ``code``. Refused, with its last line, if it fails."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-work-") as work:
+        environment = for_children(project, PYTHONPATH=str(code), DARKROOM_WORK=work)
+        command = [sys.executable, "-P", str(PROBE), *map(str, arguments)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if not arguments[-1].is_file():
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise Refused(f"{who} does not run on today's data: {lines[-1] if lines else f'exit code {done.returncode}'}")
+
+
+def refresh_code(project: Project) -> None:
+    """Let stage ``code`` write today's digests, recorded."""
+    from flows.dvc.entries import PROGRAM
+
+    command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", "-s", "code"]
+    done = subprocess.run(command, cwd=project.folder, env=for_children(project), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SettingsError(f"stage code failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+
+
+def accept(project: Project, stage: str) -> None:
+    """Record today's dependencies in dvc.lock beside the outs that it holds; the training's own are neither read nor written.
+
+    The record of the stage's inputs, one of its outs, is that of today's.
+    """
+    from dvc.repo import Repo, lock_repo
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    from flows.dvc import entries
+
+    with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
+        entries.install()
+        loaded = repo.stage.load_one(path=str(project.folder / "dvc.yaml"), name=stage)
+        for dep in loaded.deps:
+            dep.save()
+        path = project.folder / record_path(stage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, serialise(*inputs_of(to_single_stage_lockfile(loaded))))
+        for out in loaded.outs:
+            if Path(out.fs_path) == path:
+                out.save()
+                out.commit()
+        loaded.dump(update_pipeline=False)
+
+
+def keep(project: Project, proof: Proof) -> None:
+    """Add the proof to ``carried.json``, a committed file: a later one of the same stage follows it."""
+    path = project.folder / PROOFS
+    proofs = [*read_proofs(project.folder), asdict(proof)]
+    write_text(path, json.dumps(proofs, indent=1, sort_keys=True) + "\n")
+
+
+def read_proofs(folder: Path) -> list[dict[str, Any]]:
+    """All proofs of a workspace, oldest first."""
+    path = folder / PROOFS
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return found
+
+
+@contextmanager
+def worktree(root: Path, commit: str) -> Iterator[Path]:
+    """The files of a commit in a temporary folder, as a worktree of the repository."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-code-") as name:
+        tree = Path(name) / "code"
+        _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+        try:
+            yield tree
+        finally:
+            _git(root, "worktree", "remove", "--force", str(tree))
+
+
+def machine() -> str:
+    """Kind of processor: bits differ between kinds."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _torch() -> str:
+    from importlib.metadata import version
+
+    return version("torch")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _at(content: Any, key: str) -> Any:
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
