@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -42,6 +42,21 @@ def write_json(path: Path, content: Any, *, ensure_ascii: bool = True) -> None:
     """Write ``content`` atomically as JSON with sorted keys, one per line; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=ensure_ascii) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an npz of ``arrays``, in their order; NumPy writes no time into it."""
+    import numpy as np
+
+    np.savez(path, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, Any]:
+    """Read the arrays of an npz, in their order."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from components.core.strict import Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
-    from components.detectors.protocol import Head
+    from components.detectors.shared.protocol import Head
 
 Schedule = Literal["constant", "linear", "cosine", "constant_linear", "step"]  # of learning rates: stages/train/schedule.py
 

@@ -37,7 +37,7 @@ STARTED = "DARKROOM_INPUTS"  # environment of what a stage starts: the file in w
 UNHASHED = ("size", "nfiles")
 BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
 # Classes that stand with the code that reads their blocks.
-VIEW = "components.stages.augment.policies:ViewSettings"
+VIEW = "components.stages.augment.policy.policies:ViewSettings"
 LOOP = "components.stages.train.loop:LoopSettings"
 DETECT = "components.stages.detect.settings:DetectSettings"
 GATES = "components.registry.promotion.gates:Gates"
@@ -212,7 +212,7 @@ class Workspace:
         return settings
 
     def view(self, name: str) -> Any:
-        """The view's block (``components.stages.augment.policies.ViewSettings``)."""
+        """The view's block (``components.stages.augment.policy.policies.ViewSettings``)."""
         return self._parsed(VIEW, named(self.params.views, name, "views"), f"views.{name}")
 
     def gates(self, run: str) -> Gates:

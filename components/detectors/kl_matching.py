@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import checked, demand_classes
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import checked, demand_classes
 
 
 class KLMatching(Fitted):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import checked
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import checked
 
 CELLS = 1 << 24  # similarities at a time: 64 MiB in float32
 

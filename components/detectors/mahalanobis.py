@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.gaussian import class_moments, nearest_squared_distance, whitening
-from components.detectors.protocol import Head, Sample
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.gaussian import class_moments, nearest_squared_distance, whitening
+from components.detectors.shared.protocol import Head, Sample
 
 
 class Mahalanobis(Fitted):

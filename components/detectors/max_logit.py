@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
 
 
 class MaxLogit(Fitted):

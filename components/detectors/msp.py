@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import demand_classes
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import demand_classes
 
 
 class MSP(Fitted):

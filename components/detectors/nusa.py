@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.principal import origin
-from components.detectors.protocol import Head, Sample
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.principal import origin
+from components.detectors.shared.protocol import Head, Sample
 
 
 class NuSA(Fitted):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import demand_classes
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import demand_classes
 
 IMAGE_RANGE = 2.0  # images stand in [-1, 1] and the paper's epsilon is of pixels in [0, 1]
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.protocol import Head, Sample
-from components.detectors.quantile import streamed_quantile
-from components.detectors.reading import checked, rereadable
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.quantile import streamed_quantile
+from components.detectors.shared.reading import checked, rereadable
 
 
 class ReAct(Fitted):

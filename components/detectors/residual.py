@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.principal import check_dimension, origin, residual_norm, residual_space
-from components.detectors.protocol import Head, Sample
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.principal import check_dimension, origin, residual_norm, residual_space
+from components.detectors.shared.protocol import Head, Sample
 
 
 class Residual(Fitted):

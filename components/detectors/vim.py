@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from components.detectors.fitted import Fitted
-from components.detectors.principal import check_dimension, origin, residual_norm, residual_space
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import checked, rereadable
+from components.detectors.shared.fitted import Fitted
+from components.detectors.shared.principal import check_dimension, origin, residual_norm, residual_space
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import checked, rereadable
 
 
 class ViM(Fitted):

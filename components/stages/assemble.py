@@ -12,12 +12,12 @@ from components.core.settings import RunSettings, Workspace
 from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
-    from components.stages.augment.views import View
+    from components.stages.views.view import View
 
 
 def open_views(workspace: Workspace, settings: RunSettings, links: dict[str, Artifact]) -> dict[str, View]:
     """role -> view: "main", and every link that leads to a view."""
-    from components.stages.augment.views import open_view
+    from components.stages.views.view import open_view
 
     main = open_view(workspace.folder / "outputs" / "views" / settings.view)
     return {"main": main, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}

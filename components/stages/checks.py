@@ -24,7 +24,7 @@ LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average m
 
 def check_view(workspace: Workspace, name: str) -> None:
     """Parse the view's block and build its augmentation policy, as the augment stage will."""
-    from components.stages.augment.validate import validate_policy
+    from components.stages.augment.policy.validation import validate_policy
 
     validate_policy(name, workspace.view(name))
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 from components.core.batch import to_pixels  # noqa: E402
 from components.metrics.distances import frechet_distance  # noqa: E402
 from components.serving.loading import load_served  # noqa: E402
-from components.stages.augment.views import open_view  # noqa: E402
+from components.stages.views.view import open_view  # noqa: E402
 
 IMAGES, SEEDS, SAMPLERS = 1000, 3, ("dpm_solver_2m", "ddim", "ancestral")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
-from components.core.files import write_atomically, write_text
+from components.core.files import write_atomically, write_json
 from components.core.inputs.record import inputs_of, record_path, serialise
 from components.core.settings import PARAMS
 from components.core.strict import SettingsError, read_yaml
@@ -209,7 +209,7 @@ def keep(project: Project, proof: Proof) -> None:
     """Add the proof to ``carried.json``, a committed file: a later one of the same stage follows it."""
     path = project.folder / PROOFS
     proofs = [*read_proofs(project.folder), asdict(proof)]
-    write_text(path, json.dumps(proofs, indent=1, sort_keys=True) + "\n")
+    write_json(path, proofs)
 
 
 def read_proofs(folder: Path) -> list[dict[str, Any]]:

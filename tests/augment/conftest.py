@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from components.core.strict import parse
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
-from components.stages.augment.views import open_view
 from components.stages.fetch.dataset_files import write_arrays, write_index
+from components.stages.views.view import open_view
 
 
 @pytest.fixture

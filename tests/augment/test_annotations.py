@@ -6,8 +6,8 @@ import torch
 
 from components.core.batch import Stream, check
 from components.core.strict import SettingsError
-from components.stages.augment.loader import training_batches
 from components.stages.augment.tokens import tokenise
+from components.stages.views.loader import training_batches
 
 SIDE = 24  # of ``annotated``'s pictures
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from components.core.strict import SettingsError, parse
-from components.stages.augment.policies import ViewSettings
-from components.stages.augment.validate import validate_policy
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.validation import validate_policy
 
 NOISE = {"GaussNoise": {"std_range": [0.2, 0.2]}}
 SPLIT = {"by": "image", "validation": 0.2, "test": 0.2}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from components.stages.augment.binary import read_cifar10, read_idx
 from components.stages.augment.decode import decode, decode_file
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 
 
 def settings(size=16, channels=3, fit="crop", pad_value=0):

@@ -7,8 +7,8 @@ import pytest
 
 from components.core.settings import ROOT
 from components.core.strict import SettingsError, parse
-from components.stages.augment.policies import ViewSettings
-from components.stages.augment.validate import validate_policy
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.validation import validate_policy
 
 
 def check(*augment, **block):
@@ -75,6 +75,6 @@ def test_settings_are_strict(block, message):
 
 def test_reading_settings_imports_nothing_heavy():
     heavy = ("torch", "albumentations", "numpy")
-    code = f"import sys; import components.stages.augment.policies; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; import components.stages.augment.policy.policies; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,9 +9,9 @@ import torch
 from components.core.batch import Stream, check, pixels_of
 from components.core.strict import SettingsError, parse
 from components.stages.augment.decode import decode, decode_file
-from components.stages.augment.loader import training_batches
-from components.stages.augment.policies import ViewSettings
-from components.stages.augment.validate import validate_policy
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.validation import validate_policy
+from components.stages.views.loader import training_batches
 
 CROP = [{"RandomCrop": {"height": 8, "width": 10}}]
 

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from components.stages.augment.policies import Splits
+from components.stages.augment.policy.policies import Splits
 from components.stages.augment.split import find_leaks, largest_remainder, make_splits
 
 

@@ -12,11 +12,11 @@ import torch
 
 from components.core.batch import Stream
 from components.core.settings import ROOT
-from components.stages.augment.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
-from components.stages.augment.loader import training_batches
-from components.stages.augment.order import Balanced, Shuffle
-from components.stages.augment.policies import ViewSettings
-from components.stages.augment.validate import validate_policy
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.validation import validate_policy
+from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
+from components.stages.views.loader import training_batches
+from components.stages.views.order import Balanced, Shuffle
 
 POLICY = [
     {"Affine": {"rotate": [-20, 20], "translate_percent": [-0.1, 0.1], "p": 0.9}},
@@ -154,8 +154,8 @@ def test_workers_survive_sigterm_and_end_when_the_feed_is_closed(view):
 
 TRAINER = """
 import sys, time
-from components.stages.augment.loader import training_batches
-from components.stages.augment.views import open_view
+from components.stages.views.loader import training_batches
+from components.stages.views.view import open_view
 from components.core.batch import Stream
 if __name__ == "__main__":
     feed = training_batches(open_view(sys.argv[1]), Stream("main", 8), role="r", seed=0, start_step=0, steps=10000, workers=1)

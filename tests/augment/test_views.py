@@ -11,9 +11,9 @@ from components.core.batch import check
 from components.core.settings import ROOT, Workspace
 from components.core.strict import parse
 from components.stages.augment import stage
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
-from components.stages.augment.views import open_view
+from components.stages.views.view import open_view
 
 FLIP = [{"Affine": {"rotate": [-20, 20], "p": 1.0}}]
 

@@ -29,8 +29,8 @@ def _compare(ratio, size, policy):
     from workbench import write_view
 
     from components.core.batch import Stream
-    from components.stages.augment.loader import training_batches
-    from components.stages.augment.views import open_view
+    from components.stages.views.loader import training_batches
+    from components.stages.views.view import open_view
 
     transforms = [getattr(albumentations, key)(**values) for step in policy for key, values in step.items()]
     plain = albumentations.Compose(transforms, seed=0)

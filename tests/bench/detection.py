@@ -83,7 +83,7 @@ def fit_streamed(features, logits, weight, bias):
 
 
 def fit_detector(batches, weight, bias):
-    from components.detectors.protocol import Head
+    from components.detectors.shared.protocol import Head
     from components.detectors.vim import ViM
 
     detector = ViM()

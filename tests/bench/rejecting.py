@@ -32,7 +32,7 @@ def bench_rejecting(ratio):
 def write_both(folder):
     """The paths of the graph without and with ViM, which is fitted on made-up features."""
     from components.core.recipe import Graph
-    from components.detectors.protocol import Head
+    from components.detectors.shared.protocol import Head
     from components.detectors.vim import ViM
     from components.families.classification.recipe import Classifier
     from components.networks.resnet18 import ResNet18

@@ -15,9 +15,9 @@ import pytest
 from components.command import run_command
 from components.core.errors import EXIT, Unavailable, is_transient, redacted
 from components.registry.tracking import TrackingRefused, TrackingUnavailable
-from components.stages.fetch import download
-from components.stages.fetch.download import bring
-from components.stages.fetch.published import Published
+from components.stages.fetch.downloads import bring as download
+from components.stages.fetch.downloads.bring import bring
+from components.stages.fetch.downloads.published import Published
 
 
 def http(code: int) -> urllib.error.HTTPError:

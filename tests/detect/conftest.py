@@ -9,9 +9,9 @@ import torch
 from workbench import write_params, write_view
 
 from components.core.settings import Workspace
-from components.stages.augment.views import open_view
 from components.stages.detect import outside, table
 from components.stages.detect import stage as detect
+from components.stages.views.view import open_view
 
 PIXELS, IMAGES = 8, 60
 KNOWN = ("rows", "columns", "chequers")

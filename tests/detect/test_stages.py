@@ -16,10 +16,10 @@ from components.core.artifact import content_md5
 from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures, threshold_at_tpr
-from components.stages.augment.views import open_view
 from components.stages.detect import features
 from components.stages.detect.fitting import load_fitted
 from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
+from components.stages.views.view import open_view
 
 
 def answer(project, view, split):

@@ -5,7 +5,7 @@ import torch
 from detectors.known import Known, make_known
 from torch import Tensor
 
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 
 CLASSES, FEATURES, IMAGES = 5, 24, 300
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from components.core.strict import resolve
 from components.detectors import DETECTORS
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 
 OPTIONS = {"knn": {"neighbours": 7}, "react": {"quantile": 0.83}}
 BY_FEATURES = sorted(set(DETECTORS) - {"odin"})  # odin scores images

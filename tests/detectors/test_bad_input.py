@@ -6,7 +6,7 @@ from detectors.known import BY_FEATURES, fitted, make_detector, make_known
 
 from components.core.strict import resolve
 from components.detectors import DETECTORS
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 
 READERS = sorted(set(BY_FEATURES) - {"msp", "max_logit", "energy", "gradnorm", "nusa"})
 SECOND_MOMENTS = ["vim", "residual", "mahalanobis", "relative_mahalanobis"]

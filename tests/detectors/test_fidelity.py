@@ -8,9 +8,9 @@ import torch
 from detectors.known import BY_FEATURES, OPTIONS, fitted, make_known
 
 from components.detectors.odin import ODIN
-from components.detectors.principal import principal_dimension
-from components.detectors.protocol import Head
-from components.detectors.quantile import streamed_quantile
+from components.detectors.shared.principal import principal_dimension
+from components.detectors.shared.protocol import Head
+from components.detectors.shared.quantile import streamed_quantile
 
 
 class Arrays(NamedTuple):

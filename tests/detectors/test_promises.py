@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.odin import ODIN
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 from components.metrics.detection import auroc
 
 

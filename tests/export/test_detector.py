@@ -12,7 +12,7 @@ from torch import nn
 from components.core.recipe import Exportable, Graph
 from components.core.strict import resolve
 from components.detectors import DETECTORS
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 from components.families.classification.served import Served
 from components.stages.export.detector import Detecting, check_rejections, with_detector
 from components.stages.export.onnx_graph import open_session, write_graph

@@ -96,7 +96,7 @@ def test_the_file_names_no_source_and_is_the_same_twice(tmp_path):
 def test_a_view_smaller_than_the_largest_batch_repeats_its_images(tmp_path):
     from workbench import write_view
 
-    from components.stages.augment.views import open_view
+    from components.stages.views.view import open_view
 
     images = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8, 1)
     view = open_view(write_view(tmp_path / "view", images=images, labels=np.arange(3), classes=("a", "b", "c")))

@@ -20,11 +20,11 @@ from components.core.recipe import Recipe
 from components.core.settings import RunSettings, Workspace
 from components.core.strict import read_yaml
 from components.stages.assemble import build_recipe
-from components.stages.augment.views import View, open_view
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.curves import Curves
 from components.stages.train.stage import write_outs
+from components.stages.views.view import View, open_view
 
 TINY: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("tiny.yaml"))
 STEPS = 4

@@ -11,7 +11,7 @@ import pytest
 from components.core.strict import SettingsError, parse
 from components.stages.fetch import cifar10
 from components.stages.fetch.cifar10 import FOLDER, Cifar10
-from components.stages.fetch.published import Published
+from components.stages.fetch.downloads.published import Published
 
 MIRROR = os.environ.get("DATA_MIRROR")
 real = pytest.mark.skipif(not MIRROR, reason="DATA_MIRROR is not set")

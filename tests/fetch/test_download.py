@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from components.stages.fetch import download, published, transfer
-from components.stages.fetch.published import Published
+from components.stages.fetch.downloads import bring as download
+from components.stages.fetch.downloads import published, transfer
+from components.stages.fetch.downloads.published import Published
 
 BODY = random.Random(0).randbytes(600_000)
 MD5 = hashlib.md5(BODY).hexdigest()

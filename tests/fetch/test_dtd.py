@@ -9,8 +9,8 @@ import pytest
 
 from components.core.strict import SettingsError, parse
 from components.stages.fetch import dtd
+from components.stages.fetch.downloads.published import Published
 from components.stages.fetch.dtd import IMAGES, REDUCED, Dtd, folder_sum
-from components.stages.fetch.published import Published
 
 MIRROR = os.environ.get("DATA_MIRROR")
 

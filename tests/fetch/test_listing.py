@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from components.core.strict import SettingsError, parse
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
-from components.stages.augment.views import open_view
 from components.stages.fetch.folder import Folder
+from components.stages.views.view import open_view
 
 HEADER = "file,label,group,maker,labels,caption"
 LINES = [

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from components.stages.fetch.unpack import Member, _write_all, unpack
+from components.stages.fetch.downloads.unpack import Member, _write_all, unpack
 
 BIG = 10_000
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tracking.conftest import environment, fresh_store, home, template, work
 
 from components.registry.monitor.champion import Champion
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 
 __all__ = ["environment", "fresh_store", "home", "template", "work"]
 SIZE, MIDDLE, SPREAD = 8, 128.0, 16.0  # scores are N(MIDDLE, SPREAD)

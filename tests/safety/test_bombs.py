@@ -17,7 +17,7 @@ from PIL import Image
 from components.core.strict import parse
 from components.stages.augment.decode import decode_file
 from components.stages.augment.layouts import read_dataset
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.table import decode_all
 from components.stages.fetch import folder as folder_source
 from components.stages.fetch.folder import Folder

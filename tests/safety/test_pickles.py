@@ -72,7 +72,7 @@ def test_as_weights_to_start_from(tmp_path: Path, trap: Path, suffix: str) -> No
 
 def test_as_arrays_of_a_dataset_and_of_a_view(tmp_path: Path, trap: Path) -> None:
     from components.stages.augment.layouts import read_dataset
-    from components.stages.augment.views import open_view
+    from components.stages.views.view import open_view
 
     np.save(tmp_path / "all.image.npy", np.array([Evil(trap)], dtype=object))
     np.save(tmp_path / "all.label.npy", np.array([Evil(trap)], dtype=object))

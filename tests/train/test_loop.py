@@ -17,9 +17,9 @@ from components.core.runtime import multiplies_bf16, resolve_precision
 from components.core.step import NonFiniteLoss
 from components.core.strict import SettingsError, Strict, parse
 from components.stages.assemble import build_recipe
-from components.stages.augment.views import open_view
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints, serialise
+from components.stages.views.view import open_view
 
 MODELS = {
     "vit": {"patch": 4, "width": 16, "depth": 2, "heads": 2, "dropout": 0.1},

@@ -19,10 +19,10 @@ from components.core.settings import ModelSettings, RunSettings
 from components.core.step import draw, gather, optimize, processes
 from components.networks import MODELS
 from components.stages.assemble import build_recipe
-from components.stages.augment.views import open_view
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.processes import ProcessLost, anyone, from_rank_0, joined, naming_lost, place_in, require_same
+from components.stages.views.view import open_view
 
 STEPS, BATCH = 20, 16
 TOY_CODER = "toy.model:Coder"  # its entry in MODELS, as "toy_coder"

@@ -128,7 +128,7 @@ class Classification(nn.Module):
         )
 
     def detection(self) -> Detection:
-        from components.detectors.protocol import Head
+        from components.detectors.shared.protocol import Head
 
         layer: Any = self.classifier.network.head
         return Detection(self.classifier, Head(layer.weight, layer.bias))

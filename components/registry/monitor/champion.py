@@ -15,7 +15,7 @@ from components.registry import model_registry as registry
 from components.registry.record.lineage import lineage
 from components.registry.tracking import connect, reachable
 from components.serving.loading import load_served
-from components.stages.augment.policies import ViewSettings, pair
+from components.stages.augment.policy.policies import ViewSettings, pair
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

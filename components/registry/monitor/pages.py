@@ -9,7 +9,7 @@ from PIL import Image
 from components.command import run_command
 from components.core.settings import Workspace
 from components.core.strict import check_name
-from components.stages.augment.views import open_view
+from components.stages.views.view import open_view
 
 SPLITS = ("train", "validation", "test", "all")
 

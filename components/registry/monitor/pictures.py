@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 from components.registry.monitor.incoming import Unreadable, read
 from components.registry.monitor.memory import Image
 from components.stages.augment.decode import decode_file
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
 
 BARS = 50
 COLUMNS, TILE, GAP, MARGIN, LINE = 9, 96, 10, 20, 16  # pixels, but for the columns

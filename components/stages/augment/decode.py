@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from components.stages.augment.frames import Placement, centre, place
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.views.frames import Placement, centre, place
 
 # PIL reads many more, and hands what looks like PostScript to Ghostscript, whatever the file is called.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")

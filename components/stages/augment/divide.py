@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.stages.augment.policies import Splits, ViewSettings
+from components.stages.augment.policy.policies import Splits, ViewSettings
 from components.stages.augment.split import Rows, find_leaks, make_splits
 from components.stages.augment.table import NAMED, Classes, Table
 

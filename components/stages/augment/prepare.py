@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -13,17 +12,17 @@ from typing import Any
 import numpy as np
 
 from components.core.batch import ViewFacts
-from components.core.files import fresh_folder, write_atomically
+from components.core.files import fresh_folder, write_atomically, write_json
 from components.stages.augment.contact import contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
-from components.stages.augment.draws import Augmenter, load_augmenter
-from components.stages.augment.frames import Arrays
 from components.stages.augment.layouts import read_dataset
-from components.stages.augment.policies import ViewSettings
+from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.validation import validate_corruption, validate_policy
 from components.stages.augment.table import choose_columns, decode_all
 from components.stages.augment.tokens import captions_of, tokenise
-from components.stages.augment.validate import validate_corruption, validate_policy
 from components.stages.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
+from components.stages.views.draws import Augmenter, load_augmenter
+from components.stages.views.frames import Arrays
 
 ORDER = ("train", "validation", "test")
 
@@ -44,8 +43,8 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
             corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
         facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
-        _write_json(folder / "view.json", {**_told(facts), "dropped": dropped})
-        _write_json(folder / "policy.json", None if settings.copies else form)
+        write_json(folder / "view.json", {**_told(facts), "dropped": dropped}, ensure_ascii=False)
+        write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
         shutil.rmtree(scratch)
     return facts
@@ -146,7 +145,3 @@ def _words(data: Divided, texts: bool) -> dict[str | None, Callable[[int], str]]
     if (captions := table.texts) is not None and texts:
         words["text"] = lambda row: captions_of(captions[row])[0]
     return words
-
-
-def _write_json(path: Path, value: Any) -> None:
-    write_atomically(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())

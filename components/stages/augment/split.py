@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.core.strict import SettingsError
-from components.stages.augment.policies import Splits
+from components.stages.augment.policy.policies import Splits
 
 MADE = ("test", "validation")  # the splits that can be made, in the order in which they choose
 Rows = np.ndarray  # int64 indices into the table of all images

@@ -11,9 +11,9 @@ import numpy as np
 
 from components.core.strict import SettingsError
 from components.stages.augment.decode import decode
-from components.stages.augment.frames import Arrays, Placement, padded
 from components.stages.augment.layouts import RawSplit
-from components.stages.augment.policies import BoxSettings, ViewSettings
+from components.stages.augment.policy.policies import BoxSettings, ViewSettings
+from components.stages.views.frames import Arrays, Placement, padded
 
 Classes = dict[str, tuple[str, ...]]
 NAMED = 5  # how many files an error names

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from components.core.files import write_atomically
-from components.stages.augment.draws import Augmenter, Draws
-from components.stages.augment.frames import Arrays
+from components.stages.views.draws import Augmenter, Draws
+from components.stages.views.frames import Arrays
 
 CHUNK = 2**24  # bytes of images that are handled at once; the augmented copies depend on it
 STD_FLOOR = 1 / 127.5  # one grey level in [-1, 1] units: constant images must not divide by zero

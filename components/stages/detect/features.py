@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from components.core.batch import Batch
-from components.detectors.protocol import Sample
-from components.stages.augment.views import View
+from components.detectors.shared.protocol import Sample
 from components.stages.detect.network import Network
+from components.stages.views.view import View
 
 CELLS = 1 << 22  # numbers a batch of a fit: 32 MiB in float64
 

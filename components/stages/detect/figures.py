@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from components.core.files import read_arrays, read_json
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures
-from components.stages.detect.files import read_arrays, read_json
 
 FIGURES = ("auroc", "aupr_in", "aupr_out", "fpr95_in_positive", "fpr95_out_positive", "rejected")
 KINDS = ("near", "far")

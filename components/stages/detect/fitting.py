@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from components.core.files import read_json, write_json
 from components.detectors import DETECTORS
-from components.detectors.protocol import Detector, Head, Sample
-from components.stages.detect.files import read_json, write_json
+from components.detectors.shared.protocol import Detector, Head, Sample
 from components.stages.detect.settings import make_detector
 
 Options = dict[str, dict[str, Any]]  # detector -> options of its constructor

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from components.metrics.detection import threshold_at_tpr
-from components.stages.augment.views import View
 from components.stages.detect.network import Network
 from components.stages.detect.scoring import score_view
 from components.stages.detect.settings import DetectSettings
 from components.stages.detect.splits import demand, validation_split
+from components.stages.views.view import View
 
 
 @dataclass(frozen=True)

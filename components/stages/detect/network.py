@@ -14,9 +14,9 @@ from components.core.artifact import Artifact, content_md5, follow_links
 from components.core.recipe import Detecting
 from components.core.runtime import set_threads
 from components.core.settings import RunSettings, Workspace
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 from components.stages.assemble import build_recipe, is_start
-from components.stages.augment.views import View, open_view
+from components.stages.views.view import View, open_view
 
 NETWORK = "network"  # the pointer to the weights, beside the fitted detectors
 

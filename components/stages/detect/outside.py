@@ -3,16 +3,15 @@
 import numpy as np
 
 from components.core.batch import ViewFacts
-from components.core.files import fresh_folder
+from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import Workspace
 from components.core.strict import named
-from components.stages.augment.views import View, open_view
-from components.stages.detect.files import write_arrays, write_json
 from components.stages.detect.fitting import load_fitted
 from components.stages.detect.network import exact_arithmetic, fitted_weights, load_network
 from components.stages.detect.scoring import score_view, to_score
 from components.stages.detect.splits import chosen_splits
+from components.stages.views.view import View, open_view
 
 
 def run(workspace: Workspace, name: str) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.stages.augment.views import View
 from components.stages.detect.features import Answer, answers
 from components.stages.detect.network import Network
+from components.stages.views.view import View
 
 
 def to_score(detectors: dict[str, Any], device: torch.device) -> dict[str, Any]:

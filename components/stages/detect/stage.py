@@ -7,18 +7,17 @@ from typing import Any
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import RunSettings, Workspace
 from components.core.strict import resolve
-from components.detectors.protocol import Head
+from components.detectors.shared.protocol import Head
 from components.families import RECIPES
-from components.stages.augment.views import open_view
 from components.stages.detect.features import Kept, kept_samples
 from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
 from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
-from components.stages.detect.outs import write_inside, write_network, write_served
-from components.stages.detect.places import Outs, fresh_outs
+from components.stages.detect.outs import Outs, fresh_outs, write_inside, write_network, write_served
 from components.stages.detect.scoring import to_score
 from components.stages.detect.settings import make_detectors
 from components.stages.detect.splits import demand
+from components.stages.views.view import open_view
 
 
 def run(workspace: Workspace, name: str) -> None:

@@ -5,10 +5,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.core.files import fresh_folder
+from components.core.files import fresh_folder, write_json
 from components.core.settings import Workspace
 from components.stages.detect.figures import FIGURES, Row, Scores, aligned, compact_rows, metrics, read_scores, table_rows
-from components.stages.detect.files import write_json
 
 COLUMNS = ("detector", "view", "kind", "images", *FIGURES)
 

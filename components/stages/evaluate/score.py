@@ -11,7 +11,7 @@ from components.core.batch import Split
 from components.core.recipe import Report
 from components.core.settings import Workspace
 from components.serving.loading import load_served
-from components.stages.augment.views import open_view
+from components.stages.views.view import open_view
 
 BATCH = 256
 

@@ -1,11 +1,11 @@
 """Stage ``evaluate``: the family's metrics on what is served."""
 
 import csv
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from components.core.files import write_json
 from components.core.recipe import Report
 from components.core.settings import Workspace
 from components.stages.evaluate.plots import write_picture
@@ -24,9 +24,9 @@ def write_report(report: Report, out: Path) -> None:
     for folder in (out / "report", out / "plots"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    _write_json(out / "metrics.json", {name: metric.value for name, metric in report.metrics.items()})
+    write_json(out / "metrics.json", {name: metric.value for name, metric in report.metrics.items()})
     directions = {name: metric.better for name, metric in report.metrics.items()}
-    _write_json(out / "report" / "report.json", {"directions": directions})
+    write_json(out / "report" / "report.json", {"directions": directions})
     for name, rows in report.tables.items():
         write_table(out / "report" / f"{name}.csv", rows)
     for name, picture in report.pictures.items():
@@ -40,8 +40,3 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,25 +1,23 @@
 """Stage ``export``: graphs, served code, signature; nothing if a graph is not torch's equal."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from components.core.artifact import Artifact, follow_links
 from components.core.batch import Batch
-from components.core.files import fresh_folder
+from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.recipe import Exportable, Graph
 from components.core.references import DETECTOR
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
-from components.stages.augment.views import View
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
 from components.stages.export.onnx_graph import CHECKED_BATCHES, Answers, answers, largest_differences, write_graph
 from components.stages.export.served_code import write_code
+from components.stages.views.view import View
 
 
 def run(workspace: Workspace, name: str) -> None:
@@ -41,7 +39,7 @@ def run(workspace: Workspace, name: str) -> None:
         copy_linked(links, folder)
         if detector:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
-        _write_json(folder / "parity.json", parity)
+        write_json(folder / "parity.json", parity)
     # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
     found = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
@@ -94,8 +92,8 @@ def compare(name: str, graph: Graph, answered: list[Answers]) -> dict[str, dict[
 
 def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
     """What the served code and the registry need to know beside the graphs, and weights where it samples."""
-    _write_json(out / "facts.json", exportable.facts)
-    _write_json(out / "signature.json", exportable.signature)
+    write_json(out / "facts.json", exportable.facts)
+    write_json(out / "signature.json", exportable.signature)
     write_arrays(out / "example.npz", exportable.example(batch))
     if exportable.weights:
         from safetensors.torch import save_file
@@ -107,12 +105,3 @@ def copy_linked(links: dict[str, Artifact], out: Path) -> None:
     """``linked/<role>``: what another run exported and this one's served code uses."""
     for role, link in links.items():
         shutil.copytree(link.path, out / "linked" / role)
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """An npz of ``arrays``; NumPy writes no time into it."""
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

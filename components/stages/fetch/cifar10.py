@@ -15,9 +15,9 @@ from pydantic import Field, model_validator
 from components.core.errors import is_transient
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
-from components.stages.fetch.download import bring, from_mirror
-from components.stages.fetch.published import Published, checksum
-from components.stages.fetch.unpack import unpack
+from components.stages.fetch.downloads.bring import bring, from_mirror
+from components.stages.fetch.downloads.published import Published, checksum
+from components.stages.fetch.downloads.unpack import unpack
 
 FOLDER = "cifar-10-batches-bin"  # in the archive, and in a mirror
 ARCHIVE = Published(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from components.core.files import write_atomically
+from components.core.files import write_atomically, write_json
 
 INDEX = "dataset.json"
 
@@ -30,7 +30,7 @@ def write_index(out: Path, layout: Layout, splits: Mapping[str, Any], classes: M
     ``classes`` also names the K of ``labels`` and the classes of boxes, as "labels" and "box_label".
     """
     facts = {"layout": layout, "splits": splits, "classes": {column: list(names) for column, names in classes.items()}}
-    write_atomically(out / INDEX, (json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_json(out / INDEX, facts, ensure_ascii=False)
 
 
 def write_arrays(

@@ -19,10 +19,10 @@ from pydantic import Field, field_validator
 from components.core.errors import is_transient, redacted
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
-from components.stages.fetch.download import bring, mirror_folder
+from components.stages.fetch.downloads.bring import bring, mirror_folder
+from components.stages.fetch.downloads.published import Published
+from components.stages.fetch.downloads.unpack import unpack
 from components.stages.fetch.folder import pack
-from components.stages.fetch.published import Published
-from components.stages.fetch.unpack import unpack
 
 log = logging.getLogger(__name__)
 

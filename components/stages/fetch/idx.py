@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
-from components.stages.fetch.download import bring
-from components.stages.fetch.published import Published
+from components.stages.fetch.downloads.bring import bring
+from components.stages.fetch.downloads.published import Published
 
 Split = Literal["train", "test"]
 

@@ -15,9 +15,9 @@ from pydantic import Field, field_validator
 
 from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
-from components.stages.fetch.download import bring
-from components.stages.fetch.published import Published
-from components.stages.fetch.unpack import unpack
+from components.stages.fetch.downloads.bring import bring
+from components.stages.fetch.downloads.published import Published
+from components.stages.fetch.downloads.unpack import unpack
 
 FOLDER = "omniglot/python"  # in a mirror
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"

@@ -17,13 +17,13 @@ from components.core.recipe import Recipe, Schedule
 from components.core.runtime import Precision, mix
 from components.core.step import FiniteCheck, finite_check, processes
 from components.core.strict import Strict
-from components.stages.augment.loader import training_batches
-from components.stages.augment.views import View
 from components.stages.train.average import Averages
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.curves import Curves
 from components.stages.train.processes import anyone, digest, from_rank_0, require_same
 from components.stages.train.schedule import learning_rate_scale
+from components.stages.views.loader import training_batches
+from components.stages.views.view import View
 
 Log = Callable[[int, Mapping[str, float]], None]
 

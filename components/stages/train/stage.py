@@ -4,7 +4,6 @@ With ``train.processes: N`` it starts N processes of itself on this machine. Wit
 it is one of them: so several machines share a training. See components.stages.train.processes.
 """
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import torch
 
 from components.core.artifact import follow_links
 from components.core.batch import ViewFacts
-from components.core.files import write_atomically
+from components.core.files import write_atomically, write_json
 from components.core.recipe import Recipe
 from components.core.runtime import (
     Precision,
@@ -27,12 +26,12 @@ from components.core.runtime import (
 )
 from components.core.settings import RunSettings, Workspace
 from components.stages.assemble import build_recipe, initialise, open_views
-from components.stages.augment.views import View
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
 from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
 from components.stages.train.processes import LAUNCHER, Place, joined, place_in, require_same
+from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
 WATCHING = ("workers", "checkpoint_every", "log_every")
@@ -127,7 +126,7 @@ def write_outs(
     deciding = {key: value for key, value in carried["train"].items() if key not in WATCHING}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
     write_atomically(out / "weights.pt", serialise({"settings": carried | {"train": deciding}, "state": state}))
-    write_atomically(out / "settings.json", (json.dumps(carried, indent=1, sort_keys=True) + "\n").encode())
+    write_json(out / "settings.json", carried)
     write_atomically(out / "curves.csv", curves.to_csv())
 
 

@@ -21,11 +21,11 @@ from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
 from components.stages.assemble import initialise
-from components.stages.augment.order import Balanced
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings
+from components.stages.views.order import Balanced
 from components.translation.judges import Settings
 
 SIZE, FONTS = 8, ("bold", "plain", "serif")

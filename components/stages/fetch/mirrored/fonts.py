@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.stages.fetch.published import checksum
+from components.stages.fetch.downloads.published import checksum
 
 SUFFIXES = (".ttf", ".otf", ".ttc")
 STYLES = ("Regular", "Book", "Normal", "Roman", "Medium")  # which of a family's styles is meant, the first that there is

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from components.core.batch import KEYS, Batch, ViewFacts, to_unit_range
-from components.stages.augment.draws import box_limits
-from components.stages.augment.frames import Arrays, centre_crop
+from components.stages.views.draws import box_limits
+from components.stages.views.frames import Arrays, centre_crop
 
 BOXES = ("boxes", "box_label", "box_mask")
 ANNOTATED = ("labels", "box_label")  # have class names, but are no columns

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from components.core.strict import SettingsError
-from components.stages.augment.draws import Augmenter, Draws, albumentations, load_augmenter
-from components.stages.augment.policies import BoxSettings, Transforms, ViewSettings
-from components.stages.augment.transforms import build_transforms, one_line
+from components.stages.augment.policy.policies import BoxSettings, Transforms, ViewSettings
+from components.stages.augment.policy.transforms import build_transforms, one_line
+from components.stages.views.draws import Augmenter, Draws, albumentations, load_augmenter
 
 
 def validate_policy(view: str, settings: ViewSettings, boxes: bool | None = None) -> dict[str, Any] | None:

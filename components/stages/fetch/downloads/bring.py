@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from components.core.errors import is_transient, redacted
 from components.core.settings import ROOT
-from components.stages.fetch.published import SUFFIXES, Published, download, take
-from components.stages.fetch.transfer import NotThere
+from components.stages.fetch.downloads.published import SUFFIXES, Published, download, take
+from components.stages.fetch.downloads.transfer import NotThere
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import checked, demand_images
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import checked, demand_images
 
 ROWS = 1024  # of features that are multiplied at a time: 8 KiB a feature, and many enough for a product at full speed
 

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from components.core.batch import KEYS, Batch, Stream
 from components.core.runtime import pick_device, require_code_at_start
-from components.stages.augment.draws import Augmenter, Draws, generator, load_augmenter
-from components.stages.augment.order import Balanced, Shuffle
+from components.stages.views.draws import Augmenter, Draws, generator, load_augmenter
+from components.stages.views.order import Balanced, Shuffle
 
 if TYPE_CHECKING:
-    from components.stages.augment.views import SplitArrays, View
+    from components.stages.views.view import SplitArrays, View
 
 
 def training_batches(
@@ -64,7 +64,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
     own generator keeps it from drawing a number from torch's global one, on which recipes may depend.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "components.stages.augment.loader"])
+    context.set_forkserver_preload(["torch", "components.stages.views.loader"])
     loader = DataLoader(
         batches,
         batch_size=None,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from components.detectors.protocol import Head, Sample
+from components.detectors.shared.protocol import Head, Sample
 
 
 def checked(batches: Iterable[Sample], head: Head, name: str) -> Iterator[Sample]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from components.core.runtime import mix
-from components.stages.augment.frames import Arrays, centres_of, corners_of
+from components.stages.views.frames import Arrays, centres_of, corners_of
 
 NUM_UNIFORMS = 24  # a usual policy draws 10 to 20 of them; after these, the image's NumPy generator goes on
 

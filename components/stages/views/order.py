@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from components.stages.augment.draws import generator
+from components.stages.views.draws import generator
 
 
 class Shuffle:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from components.core.files import locked
 from components.core.settings import WORK
-from components.stages.fetch.transfer import CHUNK, transfer
+from components.stages.fetch.downloads.transfer import CHUNK, transfer
 
 if TYPE_CHECKING:
     from hashlib import _Hash

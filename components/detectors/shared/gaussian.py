@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from components.detectors.protocol import Head, Sample
-from components.detectors.reading import checked, demand_images
+from components.detectors.shared.protocol import Head, Sample
+from components.detectors.shared.reading import checked, demand_images
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.core.strict import SettingsError
-from components.stages.augment.draws import albumentations
+from components.stages.views.draws import albumentations
 
 COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # these take a list ``transforms`` of the same form
 NOT_USERS = ("strict", "transforms")  # arguments that are ours to give

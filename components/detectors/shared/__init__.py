@@ -1,0 +1,1 @@
+"""What detectors have in common; ``protocol`` says what every detector promises."""

@@ -1,0 +1,1 @@
+"""Published files, brought and verified: ``bring`` first."""

@@ -1,0 +1,1 @@
+"""Views as the other stages read them: ``view`` first, then ``loader``, which feeds a training."""
