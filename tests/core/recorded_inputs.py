@@ -240,6 +240,8 @@ def _dvc(
         from flows.dvc import entries
 
         entries.install()
+    else:
+        bare()
     if while_restoring:
         load = StageCache._load
 
@@ -257,6 +259,19 @@ def _dvc(
     code = main(words)
     sys.stdout.flush()
     os._exit(code)
+
+
+def bare() -> None:
+    """Undo what planning in this process, in another test, has done to DVC."""
+    from dvc.stage import PipelineStage
+    from dvc.stage.cache import StageCache
+    from dvc.stage.loader import StageLoader
+
+    from flows.dvc.inputs import _dvcs_own
+
+    if _dvcs_own:
+        PipelineStage.save_outs, StageCache._load_cache = _dvcs_own["save_outs"], _dvcs_own["load_cache"]
+        StageLoader.fill_from_lock = staticmethod(_dvcs_own["fill_from_lock"])
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def _require_unchanged(workspace: Workspace, inputs: Inputs, code: Code | None, 
 @contextmanager
 def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
     """Let this process and those that it starts read the params.yaml that was hashed."""
-    path = settings.WORK / "inputs" / f"{workspace.study or ''}.{inputs.stage}.{os.getpid()}.json"
+    path = settings.WORK / "inputs" / f"{inputs.stage}.{workspace.study or 'root'}.{os.getpid()}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob("*.json"):  # of stages that were killed
         if start_time(int(other.stem.rpartition(".")[2])) is None:
