@@ -10,7 +10,7 @@ from workbench import write_params, write_view
 
 from components.core.settings import Workspace
 from components.stages.augment.views import open_view
-from components.stages.detect import outside, table
+from components.stages.detect import outside, places, table
 from components.stages.detect import stage as detect
 
 PIXELS, IMAGES = 8, 60
@@ -76,7 +76,7 @@ class Project:
         self.call(outside, entry)
 
     def table(self):
-        table.clear(self.workspace, "strange")
+        places.clear(self.workspace, "strange")
         self.call(table, "strange")
 
     def everything(self):

@@ -1,7 +1,8 @@
-"""Where ``detect@<name>`` writes."""
+"""Where ``detect@<name>`` and ``ood@<entry>`` write."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,3 +28,15 @@ def fresh_outs(workspace: Workspace, name: str) -> Iterator[Outs]:
     places = outputs / "detect" / name / "fitted", outputs / "ood" / name / "inside", outputs / "detect" / name / "served"
     with ExitStack() as stack:
         yield Outs(*[stack.enter_context(fresh_folder(place)) for place in places])
+
+
+def clear(workspace: Workspace, name: str) -> None:
+    """Remove the scores of views that have left params.yaml.
+
+    The stage ``ood_table`` depends on the folder that holds them, whose hash must not depend on the past: it is called before
+    that stage starts.
+    """
+    folder = workspace.folder / "outputs" / "ood" / name
+    for found in folder.iterdir() if folder.is_dir() else ():
+        if found.name not in {"inside", *workspace.ood(name)}:
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
