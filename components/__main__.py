@@ -48,7 +48,9 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
         importlib.import_module(MODULES.get(stage, CODE)).run(workspace, name)
         return
     if stage == "ood_table":
-        importlib.import_module(MODULES[stage]).clear(workspace, name)  # in its inputs: before they are recorded
+        from components.stages.detect.places import clear
+
+        clear(workspace, name)  # in its inputs: before they are recorded
     code = Code(COMPONENTS, lambda texts: edited_files(workspace, stage, name, texts)) if name else None
     with recorded_inputs(workspace, f"{stage}@{name}" if name else stage, code) as inputs:
         module = importlib.import_module(MODULES.get(stage, CODE))

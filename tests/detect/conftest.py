@@ -9,7 +9,7 @@ import torch
 from workbench import write_params, write_view
 
 from components.core.settings import Workspace
-from components.stages.detect import outside, table
+from components.stages.detect import outside, places, table
 from components.stages.detect import stage as detect
 from components.stages.views.view import open_view
 
@@ -76,7 +76,7 @@ class Project:
         self.call(outside, entry)
 
     def table(self):
-        table.clear(self.workspace, "strange")
+        places.clear(self.workspace, "strange")
         self.call(table, "strange")
 
     def everything(self):

@@ -25,7 +25,6 @@ def params_of_detection() -> dict:
         "optimizer": "sgd",
         "learning_rate": 0.1,
     }
-    train |= {"learning_rate": 0.1}
     blocks = {"model": {"name": "resnet18", "width": 8}, "train": train, "export": {}, "evaluate": {}, "promote": {}}
     params["runs"] = {"net": {"recipe": "classification", "view": "plain", **blocks}}
     params["pipeline"] = {"runs": ["net"]}

@@ -128,9 +128,7 @@ def test_new_images_come_before_the_registered_champion(office, tmp_path):
 
 def test_a_champion_without_detector_says_how_to_get_one(home):
     promote(home)
-    told = (
-        r"study.small: its champion, version 1, ships no detector of strange images; `export: \{detector: vim\}` in runs.small"
-    )
+    told = r"study.small: its champion, version 1, ships no detector of strange images; give the run a block of `detect`"
     with pytest.raises(ValueError, match=told):
         find_champion(home.workspace, "small")
 

@@ -9,9 +9,8 @@ import numpy as np
 
 from components.metrics.detection import threshold_at_tpr
 from components.stages.detect.network import Network
-from components.stages.detect.scoring import score_view
+from components.stages.detect.scoring import demand, score_view, validation_split
 from components.stages.detect.settings import DetectSettings
-from components.stages.detect.splits import demand, validation_split
 from components.stages.views.view import View
 
 

@@ -1,39 +1,19 @@
-"""The three outs of ``detect@<name>``: where they are, and what is written into them."""
+"""What ``detect@<name>`` leaves in its three outs."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from components.core.artifact import write_pointer
-from components.core.files import fresh_folder, write_arrays, write_json
+from components.core.files import write_arrays, write_json
 from components.core.settings import Workspace
 from components.stages.detect.inside import Inside
 from components.stages.detect.network import NETWORK, weights_path
+from components.stages.detect.places import Outs
 from components.stages.detect.settings import DetectSettings
-
-
-@dataclass(frozen=True)
-class Outs:
-    """``fitted``: for the scores of other views; ``inside``: scores of the run's own; ``served``: for the export."""
-
-    fitted: Path
-    inside: Path
-    served: Path
-
-
-@contextmanager
-def fresh_outs(workspace: Workspace, name: str) -> Iterator[Outs]:
-    """New folders, which take the places of the old ones when the block ends well."""
-    outputs = workspace.folder / "outputs"
-    places = outputs / "detect" / name / "fitted", outputs / "ood" / name / "inside", outputs / "detect" / name / "served"
-    with ExitStack() as stack:
-        yield Outs(*[stack.enter_context(fresh_folder(place)) for place in places])
 
 
 def write_network(workspace: Workspace, folder: Path, detection: DetectSettings) -> None:

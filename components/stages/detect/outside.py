@@ -9,8 +9,7 @@ from components.core.settings import Workspace
 from components.core.strict import named
 from components.stages.detect.fitting import load_fitted
 from components.stages.detect.network import exact_arithmetic, fitted_weights, load_network
-from components.stages.detect.scoring import score_view, to_score
-from components.stages.detect.splits import chosen_splits
+from components.stages.detect.scoring import chosen_splits, score_view, to_score
 from components.stages.views.view import View, open_view
 
 

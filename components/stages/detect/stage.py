@@ -13,10 +13,10 @@ from components.stages.detect.features import Kept, kept_samples
 from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
 from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
-from components.stages.detect.outs import Outs, fresh_outs, write_inside, write_network, write_served
-from components.stages.detect.scoring import to_score
+from components.stages.detect.outs import write_inside, write_network, write_served
+from components.stages.detect.places import Outs, fresh_outs
+from components.stages.detect.scoring import demand, to_score
 from components.stages.detect.settings import make_detectors
-from components.stages.detect.splits import demand
 from components.stages.views.view import open_view
 
 

@@ -12,17 +12,6 @@ from components.stages.detect.figures import FIGURES, Row, Scores, aligned, comp
 COLUMNS = ("detector", "view", "kind", "images", *FIGURES)
 
 
-def clear(workspace: Workspace, name: str) -> None:
-    """Remove the scores of views that have left params.yaml.
-
-    The stage depends on the folder that holds them, whose hash must not depend on the past: call this before it starts.
-    """
-    folder = workspace.folder / "outputs" / "ood" / name
-    for found in folder.iterdir() if folder.is_dir() else ():
-        if found.name not in {"inside", *workspace.ood(name)}:
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
-
-
 def run(workspace: Workspace, name: str) -> None:
     """Read all scores of the block, write its table, print it."""
     scores = read_scores(workspace.folder / "outputs" / "ood" / name, workspace.ood(name))
