@@ -146,4 +146,4 @@ def test_a_batch_that_cannot_be_shared_is_refused_with_the_settings(tmp_path):
     params["runs"]["vit_digits"]["train"] |= {"processes": 3}
     write_params(tmp_path, params)
     with pytest.raises(SettingsError, match=r"runs\.vit_digits\.train\.batch_size: 64 .*processes, 3; the next is 66"):
-        Workspace(tmp_path).run("vit_digits")
+        Workspace(tmp_path).run("vit_digits").parsed()
