@@ -62,7 +62,7 @@ def test_a_refactoring_that_changes_no_bit_is_carried_with_its_proof(project):
 @pytest.mark.parametrize(
     ("old", "new", "first"),
     [
-        ("lr=self.settings.learning_rate, betas=(0.0", "lr=self.settings.learning_rate * 1.01, betas=(0.0", "optimizers"),
+        ("lr=self.settings.learning_rate, betas=(0.0", "lr=self.settings.learning_rate * 1.01, betas=(0.0", "recipe.coder"),
         pytest.param('use="noise"', 'use="another"', "recipe.coder", marks=pytest.mark.slow),
         pytest.param("clip_norm=1.0", "clip_norm=1e-3", "recipe.coder", marks=pytest.mark.slow),
         pytest.param("betas=(0.5, 0.99))", "betas=(0.5, 0.99), eps=1e-7)", "recipe.coder", marks=pytest.mark.slow),
