@@ -53,7 +53,7 @@ def make_project(folder: Path, params: dict) -> Path:
     add_entry(folder / "components/families/__init__.py", '"toy": "components.families.toy.recipe:Toy"')
     add_entry(folder / "components/networks/__init__.py", '"toy_coder": "components.networks.toy_coder:Coder"')
     (folder / "components/families/toy").mkdir()
-    for name in ("__init__.py", "recipe.py", "served.py"):
+    for name in ("__init__.py", "recipe.py", "evaluation.py", "served.py"):
         shutil.copyfile(TOY / name, folder / "components/families/toy" / name)
     shutil.copyfile(TOY / "model.py", folder / "components/networks/toy_coder.py")
     write_params(folder, params)

@@ -7,7 +7,6 @@ list. They are reached by name, so that nothing in core imports a room above it.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any, Literal
 
 from components.core.strict import must_exist, resolve
@@ -46,15 +45,4 @@ def evaluation_module(family: str, key: str) -> str:
 
 def evaluation(family: str, key: str) -> Any:
     """Import it."""
-    if importlib.util.find_spec(evaluation_module(family, key)):
-        module = importlib.import_module(evaluation_module(family, key))
-        if hasattr(module, "Settings"):
-            return module
-    return _InRecipe(load("recipe", family, key))
-
-
-class _InRecipe:
-    """A family whose recipe still evaluates itself."""
-
-    def __init__(self, recipe: Any):
-        self.Settings, self.evaluate = recipe.Evaluate, recipe.evaluate
+    return importlib.import_module(evaluation_module(family, key))

@@ -13,6 +13,9 @@ from flows.pipeline.report import Row, table
 from flows.project import Project
 
 DECISION = "{time}  {action} by {by}; champion {before} -> {after}"
+CARRIED = (
+    "{stage}: made by the code of {old_commit:.12}, stands under that of {new_commit:.13}: {steps} steps of both, the same bits"
+)
 UNKNOWN = ["not known: it was published without; the commit and the hash of dvc.lock above tell"]
 
 
@@ -61,6 +64,7 @@ def describe(project: Project, run: str, version: str | None) -> dict[str, list[
         "parameters": _pairs(origin.params),
         "data and results": _results(origin.stages) if origin.stages else UNKNOWN,
         "code": _code(origin.stages) if origin.stages else UNKNOWN,
+        **({"carried over": [CARRIED.format(**proof) for proof in origin.carried]} if origin.carried else {}),
         "decisions": decided or ["none"],
     }
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from components.core.artifact import Artifact
 from components.serving.loading import load_linked, load_served
 from components.stages.export.stage import copy_linked
 
@@ -38,16 +39,39 @@ def test_two_versions_live_in_one_process_and_leave_nothing_in_their_folders(tmp
 
 
 def test_a_linked_export_travels_along(tmp_path):
-    class Workspace:
-        folder = tmp_path
-
-        def links(self, run, stage):
-            return {"classifier": tmp_path / "pointer"} if (run, stage) == ("mine", "export") else {}
-
-    export(tmp_path / "theirs", 3)
-    (tmp_path / "pointer").write_text('{"path": "theirs", "md5": ""}')
-    copy_linked(Workspace(), "mine", tmp_path / "out")
+    links = {"classifier": Artifact(export(tmp_path / "theirs", 3), md5="")}
+    copy_linked(links, tmp_path / "out")
     assert load_linked(tmp_path / "out", "classifier").number() == 4
     assert load_linked(tmp_path / "out", "base") is None
     with pytest.raises(FileNotFoundError):
         load_served(tmp_path / "nowhere")
+
+
+OLD_SERVED = """
+import importlib
+from functools import partial
+SHIPPED = ("serving/loading.py", "models/number.py")
+shipped = partial(importlib.import_module(".serving.loading", __name__).shipped, __name__)
+class Served:
+    def __init__(self, folder):
+        self.folder = folder
+    def number(self):
+        return shipped("models.number").NUMBER
+"""
+OLD_LOADING = """
+import importlib
+def shipped(served, name):
+    return importlib.import_module(f".{name}", served)
+"""
+
+
+def test_an_export_of_an_older_version_still_loads(tmp_path):
+    """Served code at the top, which finds what was shipped with it by names in strings: what the registry may still hold."""
+    for path, text in {
+        "served.py": OLD_SERVED,
+        "code/serving/loading.py": OLD_LOADING,
+        "code/models/number.py": "NUMBER = 7\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert load_served(tmp_path).number() == 7

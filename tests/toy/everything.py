@@ -48,7 +48,7 @@ class Reader(nn.Module):
 
 class Everything(nn.Module):
     Roles: ClassVar[dict] = {}
-    Train, Export, Evaluate = TrainSettings, NoSettings, NoSettings
+    Train, Export = TrainSettings, NoSettings
     prefers_fp32 = False
     detects = False
     takes_rectangles = True

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
 from components.core.batch import Stream, pixels_of
-from components.core.recipe import Exportable, Graph, Metric, Report
+from components.core.recipe import Exportable, Graph
 from components.core.step import draw, optimize
 from components.core.strict import Strict, resolve
 from components.networks import MODELS
@@ -31,7 +30,7 @@ class Toy(nn.Module):
     """A denoising coder against a critic that tells real images from coded ones."""
 
     Roles: ClassVar[dict] = {}
-    Train, Export, Evaluate = TrainSettings, NoSettings, NoSettings
+    Train, Export = TrainSettings, NoSettings
     prefers_fp32 = False
     detects = False
 
@@ -82,11 +81,3 @@ class Toy(nn.Module):
             },
             example=lambda batch: {"image": pixels_of(batch)},
         )
-
-    @staticmethod
-    def evaluate(served, splits, settings, links):
-        errors = []
-        for batch in splits["main"]:
-            pixels = pixels_of(batch)
-            errors.append(np.mean((served.predict({"image": pixels})["coded"].astype(float) - pixels) ** 2, axis=(1, 2, 3)))
-        return Report({"squared_error": Metric(float(np.concatenate(errors).mean()), "min")})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "lineage/dvc.lock"
+CARRIED = "lineage/carried.json"  # proofs of what `flows carry` kept under edited code
 
 
 def chain(workspace: Workspace, run: str) -> str:
@@ -40,6 +42,24 @@ def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | Non
         return None
     with tempfile.TemporaryDirectory() as folder:
         return parse_stages(Path(client.download_artifacts(version.run_id, ARTIFACT, folder)).read_text(encoding="utf-8"))
+
+
+def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:
+    """The proofs by which results that lead to the run's export stand under edited code, oldest first."""
+    path = workspace.folder / PurePosixPath(CARRIED).name
+    stages = parse_stages(chain(workspace, run))
+    proofs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [proof for proof in proofs if proof["stage"] in stages]
+
+
+def carried_proofs(client: MlflowClient, version: ModelVersion) -> list[dict[str, Any]]:
+    """The proofs that were published with the version."""
+    if not version.run_id or not registry.has_artifact(client, version.run_id, CARRIED):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(client.download_artifacts(version.run_id, CARRIED, folder))
+        proofs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return proofs
 
 
 def registered_lineages(client: MlflowClient) -> Iterator[tuple[str, int, dict[str, Any] | None]]:

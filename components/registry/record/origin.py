@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.strict import SettingsError
 from components.registry import model_registry as registry
-from components.registry.record.lineage import lineage
+from components.registry.record.lineage import carried_proofs, lineage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,13 +29,17 @@ ORDER = ("fetch", "augment", "wire", "link", "train", "detect", "export")
 
 @dataclass(frozen=True)
 class Origin:
-    """``facts``: name -> value, as far as known; ``stages``: dvc.lock's entries, data first, None where they were not kept."""
+    """``facts``: name -> value, as far as known; ``stages``: dvc.lock's entries, data first, None where they were not kept.
+
+    ``carried``: proofs by which a stage's result stands under code that is younger than it.
+    """
 
     title: str
     facts: dict[str, str]
     params: dict[str, str]
     stages: dict[str, Any] | None
     tags: dict[str, str]
+    carried: list[dict[str, Any]]
 
 
 def find_origin(client: MlflowClient, name: str, wanted: str | None) -> Origin:
@@ -60,6 +64,7 @@ def find_origin(client: MlflowClient, name: str, wanted: str | None) -> Origin:
         params=dict(sorted(run.data.params.items())) if run else {},
         stages={stage: stages[stage] for stage in sorted(stages, key=_position)} if stages else None,
         tags=dict(version.tags),
+        carried=carried_proofs(client, version) if run else [],
     )
 
 

@@ -7,11 +7,11 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.core.files import this_process
+from components.core.files import this_process, write_json
 from components.registry.model_registry import KEY, model_id, set_version_tags
 from components.registry.record.dead import PROCESS, dead_runs, end
 from components.registry.record.dvc_lock import content_key
-from components.registry.record.lineage import ARTIFACT, chain
+from components.registry.record.lineage import ARTIFACT, CARRIED, carried, chain
 from components.registry.record.outs import (
     Outs,
     Point,
@@ -116,6 +116,10 @@ def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
         path = Path(folder) / PurePosixPath(ARTIFACT).name
         path.write_text(text, encoding="utf-8")
         server.client.log_artifact(run_id, str(path), str(PurePosixPath(ARTIFACT).parent))
+        if proofs := carried(outs.workspace, outs.run):
+            path = Path(folder) / PurePosixPath(CARRIED).name
+            write_json(path, proofs)
+            server.client.log_artifact(run_id, str(path), str(PurePosixPath(CARRIED).parent))
     server.add_tags(run_id, {LINEAGE: content_key(text)})
 
 

@@ -118,9 +118,7 @@ def roles(workspace: Workspace, run: str) -> dict[str, list[str]]:
 
 
 def _evaluation(workspace: Workspace, run: str) -> str:
-    family, key = workspace.params.runs[run].recipe, f"runs.{run}.recipe"
-    own = catalogue.evaluation_module(family, key)
-    return own if file_of(own) else catalogue.module_of("recipe", family, key)
+    return catalogue.evaluation_module(workspace.params.runs[run].recipe, f"runs.{run}.recipe")
 
 
 def _bytes(path: Path) -> str:
