@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.stages.fetch import published, transfer
+from components.stages.fetch.downloads import published, transfer
 
 
 @pytest.fixture(autouse=True)
