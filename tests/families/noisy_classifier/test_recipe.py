@@ -131,6 +131,6 @@ def test_settings_that_do_not_fit_are_refused():
         NoisyClassifier.build(settings(), {"main": ViewFacts("v", 8, 1, {}, (0.0,), (1.0,), {}, "")}, {})
     with pytest.raises(ValueError, match="at least 21"):
         settings(noise={"schedule": "linear", "num_steps": 5})
-    other = RunSettings("r", "noisy_classifier", "v", parse_model({"name": "resnet18"}, "model"), None, None, None, None)
+    other = RunSettings("r", "noisy_classifier", "v", parse_model({"name": "resnet18"}, "model"), None, None, None)
     with pytest.raises(ValueError, match=r"model\.name: 'resnet18' is not told the time; allowed: unet_classifier"):
         NoisyClassifier.check(other, None, {})
