@@ -31,7 +31,7 @@ def make_recipe(size, channels, batch_size, model, discriminator, **train):
     view = ViewFacts("view", size, channels, classes, (0.0,) * channels, (1.0,) * channels, {"train": 2}, "")
     block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 10, "batch_size": batch_size}
     train = parse(Train, block | {"discriminator": discriminator} | train, "train")
-    settings = RunSettings("bench", "munit", "view", parse_model({"name": "munit", **model}, "model"), train, None, None, None)
+    settings = RunSettings("bench", "munit", "view", parse_model({"name": "munit", **model}, "model"), train, None, None)
     torch.manual_seed(0)
     return MUNITRecipe.build(settings, {"main": view}, {}).to(memory_format=torch.channels_last)
 
