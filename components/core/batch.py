@@ -48,8 +48,8 @@ def check(batch: Batch, columns: Collection[str] = ()) -> None:
         key = _key(name, tensor, columns)
         letters = key.shape.split()
         if tensor.dtype != key.dtype or tensor.dim() != len(letters):
-            found = f"{tensor.dtype} {tuple(tensor.shape)}"
-            raise ValueError(f"batch[{name!r}] is {found}, the contract says {key.dtype} [{key.shape}]")
+            actual = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ValueError(f"batch[{name!r}] is {actual}, the contract says {key.dtype} [{key.shape}]")
         for letter, size in zip(letters, tensor.shape, strict=True):
             if letter.isdigit() and size != int(letter):
                 raise ValueError(f"batch[{name!r}] is {tuple(tensor.shape)}, the contract says [{key.shape}]")

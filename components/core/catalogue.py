@@ -23,8 +23,8 @@ CATALOGUES: dict[Kind, tuple[str, str]] = {
 def names(kind: Kind) -> dict[str, str]:
     """Name -> "module:attribute" of all that there is of a kind."""
     module, attribute = CATALOGUES[kind]
-    found: dict[str, str] = getattr(importlib.import_module(module), attribute)
-    return found
+    targets: dict[str, str] = getattr(importlib.import_module(module), attribute)
+    return targets
 
 
 def load(kind: Kind, name: str, key: str) -> Any:

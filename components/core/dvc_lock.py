@@ -47,9 +47,9 @@ def parse_stages(text: str) -> dict[str, Any]:
 
 def paths(lines: str, section: str) -> list[PurePosixPath]:
     """The paths below ``deps`` or ``outs`` of an entry's lines."""
-    found = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", lines, re.MULTILINE)
-    named = re.findall(r"^    - path: (.*)$", found[1], re.MULTILINE) if found else []
-    return [PurePosixPath(path.strip("'\"")) for path in named]
+    block = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", lines, re.MULTILINE)
+    names = re.findall(r"^    - path: (.*)$", block[1], re.MULTILINE) if block else []
+    return [PurePosixPath(path.strip("'\"")) for path in names]
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -107,21 +107,21 @@ def _check_ood(params: Params) -> None:
 
 def _check_detector(name: str, link: Link, params: Params) -> None:
     """The role ``detector`` at stage export, and no other, leads to what the run's own detect block serves."""
-    key, found = f"links.{name}.from", re.fullmatch(r"outputs/detect/([^/]+)/served", link.artifact)
-    wanted = (link.stage, link.role) == ("export", DETECTOR)
-    if not wanted and link.artifact.startswith("outputs/detect/"):
+    key, match = f"links.{name}.from", re.fullmatch(r"outputs/detect/([^/]+)/served", link.artifact)
+    is_detector = (link.stage, link.role) == ("export", DETECTOR)
+    if not is_detector and link.artifact.startswith("outputs/detect/"):
         raise SettingsError(f"{key}: {link.artifact!r} is not allowed: it is for the role {DETECTOR!r} at stage export alone")
-    if not wanted:
+    if not is_detector:
         return
-    if found is None:
+    if match is None:
         raise SettingsError(f"{key}: {link.artifact!r} is not allowed: a detector is outputs/detect/<name>/served")
-    must_exist(found[1], params.detect, key)
-    block = params.detect[found[1]]
+    must_exist(match[1], params.detect, key)
+    block = params.detect[match[1]]
     if block["run"] != link.run:
         fault = f"{key}: {link.artifact!r} is not allowed: its detectors are fitted to run {block['run']!r}"
         raise SettingsError(f"{fault} and say nothing of {link.run!r}")
     if block.get("serve") is None:
-        raise SettingsError(f"{key}: {link.artifact!r} holds no detector; name one in detect.{found[1]}.serve")
+        raise SettingsError(f"{key}: {link.artifact!r} holds no detector; name one in detect.{match[1]}.serve")
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:

@@ -73,10 +73,10 @@ def multiplies_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def resolve_precision(wanted: Precision | Literal["auto"], device: torch.device, prefers_fp32: bool) -> Precision:
+def resolve_precision(precision: Precision | Literal["auto"], device: torch.device, prefers_fp32: bool) -> Precision:
     """``auto`` -> "bf16" where the hardware multiplies it natively and the recipe does not say that it hurts, else "fp32"."""
-    if wanted != "auto":
-        return wanted
+    if precision != "auto":
+        return precision
     return "bf16" if multiplies_bf16(device) and not prefers_fp32 else "fp32"
 
 

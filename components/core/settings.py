@@ -251,15 +251,15 @@ class Workspace:
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
         """role -> pointer file of the run's links at ``stage`` (train, export or evaluate), by the names in params.yaml."""
-        found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
-        return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+        roles = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
+        return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(roles)}
 
     def linked_runs(self, run: str, stage: str) -> dict[str, RunSettings]:
         """role -> settings of the run whose weights or export the link leads to."""
         links = [link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)]
-        found = {link.role: link.artifact.split("/") for link in links}
+        paths = {link.role: link.artifact.split("/") for link in links}
         return {
-            role: self.run(path[2]) for role, path in found.items() if path[0] == "outputs" and path[1] in ("train", "export")
+            role: self.run(path[2]) for role, path in paths.items() if path[0] == "outputs" and path[1] in ("train", "export")
         }
 
     def detection(self, name: str) -> DetectSettings:
@@ -273,8 +273,8 @@ class Workspace:
 
     def ood(self, name: str) -> dict[str, Ood]:
         """View -> entry of ``ood``, of the block ``detect.<name>``."""
-        found = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
-        return {view: found[view] for view in sorted(found)}
+        entries = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
+        return {view: entries[view] for view in sorted(entries)}
 
 
 def held_params(folder: Path) -> str | None:
@@ -289,10 +289,10 @@ def held_params(folder: Path) -> str | None:
 def read_started() -> dict[str, Any] | None:
     """What the stage of this process, or of the one that started it, noted when it started; None outside of a stage."""
     try:
-        found: dict[str, Any] = json.loads(Path(os.environ[STARTED]).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(Path(os.environ[STARTED]).read_text(encoding="utf-8"))
     except (KeyError, FileNotFoundError):
         return None
-    return found
+    return content
 
 
 def _check_shares(train: Any, key: str) -> None:

@@ -99,7 +99,7 @@ def _class_at(cls: Any, location: list[str]) -> Any:
 def _classes(annotation: Any) -> list[type[BaseModel]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
+    return [cls for part in getattr(annotation, "__args__", ()) for cls in _classes(part)]
 
 
 def _field_hint(cls: type[BaseModel], location: list[str]) -> str:

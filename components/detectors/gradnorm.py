@@ -9,7 +9,7 @@ from torch import Tensor
 
 from components.detectors.shared.fitted import Fitted
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import demand_classes
+from components.detectors.shared.reading import require_classes
 
 
 class GradNorm(Fitted):
@@ -29,10 +29,10 @@ class GradNorm(Fitted):
         self.temperature = temperature
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        demand_classes(head, self.name, "the gradient is 0 everywhere")
+        require_classes(head, self.name, "the gradient is 0 everywhere")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)
         probability = (logits / self.temperature).softmax(1)
-        away = (probability - 1 / logits.shape[1]).abs().sum(1)
-        return away * features.abs().sum(1) / self.temperature
+        deviation = (probability - 1 / logits.shape[1]).abs().sum(1)
+        return deviation * features.abs().sum(1) / self.temperature

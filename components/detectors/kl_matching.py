@@ -11,7 +11,7 @@ from torch import Tensor
 
 from components.detectors.shared.fitted import Fitted
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import checked, demand_classes
+from components.detectors.shared.reading import checked, require_classes
 
 
 class KLMatching(Fitted):
@@ -22,12 +22,12 @@ class KLMatching(Fitted):
     """
 
     name: ClassVar[str] = "kl_matching"
-    kept: ClassVar[tuple[str, ...]] = ("log_templates",)
+    state_names: ClassVar[tuple[str, ...]] = ("log_templates",)
     log_templates: Tensor  # log d_c, [predicted classes, K]
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
         """Streams the sums of the softmax by predicted class."""
-        demand_classes(head, self.name, "every distribution is the same")
+        require_classes(head, self.name, "every distribution is the same")
         sums = torch.zeros(head.num_classes, head.num_classes, dtype=torch.float64)
         counts = torch.zeros(head.num_classes, dtype=torch.float64)
         for _, logits, _ in checked(batches, head, self.name):
@@ -36,7 +36,7 @@ class KLMatching(Fitted):
             counts = counts.to(logits.device) + predicted.sum(0)
         seen = counts > 0
         templates = sums[seen] / counts[seen, None]
-        self.keep({"log_templates": templates.clamp(min=torch.finfo(torch.float64).tiny).log()})
+        self.store({"log_templates": templates.clamp(min=torch.finfo(torch.float64).tiny).log()})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)

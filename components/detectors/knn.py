@@ -23,7 +23,7 @@ class KNN(Fitted):
     """
 
     name: ClassVar[str] = "knn"
-    kept: ClassVar[tuple[str, ...]] = ("bank",)
+    state_names: ClassVar[tuple[str, ...]] = ("bank",)
     bank: Tensor  # normalised features of the training images, [images, F], in the dtype that they came in
 
     def __init__(self, *, neighbours: int = 50, share: float = 1.0):
@@ -47,7 +47,7 @@ class KNN(Fitted):
                 f"knn: {len(bank)} images stay (share {self.share:g} of {start}), fewer than neighbours, {self.neighbours}; "
                 "choose fewer neighbours or a larger share"
             )
-        self.keep({"bank": bank})
+        self.store({"bank": bank})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

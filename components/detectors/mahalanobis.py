@@ -20,7 +20,7 @@ class Mahalanobis(Fitted):
     """
 
     name: ClassVar[str] = "mahalanobis"
-    kept: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means")
+    state_names: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means")
     centre: Tensor  # mean of all images, [F]: what is subtracted before whitening keeps float32 exact
     whitening: Tensor  # A, [F, r] with A A^T = S^-1
     means: Tensor  # (mu_c - centre) A, [C, r]
@@ -30,7 +30,7 @@ class Mahalanobis(Fitted):
         moments = class_moments(batches, head, self.name)
         centre, _ = moments.total()
         white = whitening(moments.scatter / moments.counts.sum(), moments.power())
-        self.keep({"centre": centre, "whitening": white, "means": (moments.means - centre) @ white})
+        self.store({"centre": centre, "whitening": white, "means": (moments.means - centre) @ white})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

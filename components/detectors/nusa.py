@@ -20,7 +20,7 @@ class NuSA(Fitted):
     """
 
     name: ClassVar[str] = "nusa"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "row_space")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "row_space")
     origin: Tensor  # o, [F]
     row_space: Tensor  # orthonormal basis of the rows of W, [F, rank W]
 
@@ -32,7 +32,7 @@ class NuSA(Fitted):
                 f"nusa: the weight [{head.num_classes}, {head.num_features}] has rank {rank}, so that "
                 f"{'nothing' if rank == 0 else 'all'} of a feature is seen and the score is the same everywhere; use vim"
             )
-        self.keep({"origin": origin(head), "row_space": vectors[:rank].T})
+        self.store({"origin": origin(head), "row_space": vectors[:rank].T})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

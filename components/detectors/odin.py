@@ -10,7 +10,7 @@ from torch import Tensor
 
 from components.detectors.shared.fitted import Fitted
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import demand_classes
+from components.detectors.shared.reading import require_classes
 
 IMAGE_RANGE = 2.0  # images stand in [-1, 1] and the paper's epsilon is of pixels in [0, 1]
 
@@ -36,7 +36,7 @@ class ODIN(Fitted):
         self.temperature, self.epsilon = temperature, epsilon
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        demand_classes(head, self.name, "every image has probability 1")
+        require_classes(head, self.name, "every image has probability 1")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         raise ValueError(
@@ -51,11 +51,11 @@ class ODIN(Fitted):
         """
         image = image.detach().requires_grad_()
         with torch.enable_grad():
-            surprise = -self._log_confidence(network(image)).sum()  # a sum: the step of one image knows no other
-            (gradient,) = torch.autograd.grad(surprise, image)
+            loss = -self._log_confidence(network(image)).sum()  # a sum: the step of one image knows no other
+            (gradient,) = torch.autograd.grad(loss, image)
         with torch.no_grad():
-            moved = image - self.epsilon * IMAGE_RANGE * gradient.sign()
-            return self._log_confidence(network(moved)).exp()
+            perturbed = image - self.epsilon * IMAGE_RANGE * gradient.sign()
+            return self._log_confidence(network(perturbed)).exp()
 
     def _log_confidence(self, logits: Tensor) -> Tensor:
         """log S(x; T) = log max_k softmax(logits / T)_k, [n], at least in float32."""

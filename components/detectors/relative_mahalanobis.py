@@ -19,7 +19,7 @@ class RelativeMahalanobis(Fitted):
     """
 
     name: ClassVar[str] = "relative_mahalanobis"
-    kept: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means", "background")
+    state_names: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means", "background")
     centre: Tensor  # mean of all images, [F]
     whitening: Tensor  # A, [F, r], of the covariance about the class means
     means: Tensor  # (mu_c - centre) A, [C, r]
@@ -35,10 +35,10 @@ class RelativeMahalanobis(Fitted):
         white = whitening(moments.scatter / count, moments.power())
         means = (moments.means - centre) @ white
         background = whitening(total / count, moments.power())
-        self.keep({"centre": centre, "whitening": white, "means": means, "background": background})
+        self.store({"centre": centre, "whitening": white, "means": means, "background": background})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)
-        away = features - self.centre.to(features)
-        to_class = nearest_squared_distance(away @ self.whitening.to(away), self.means.to(away))
-        return (away @ self.background.to(away)).square().sum(1) - to_class
+        centred = features - self.centre.to(features)
+        to_class = nearest_squared_distance(centred @ self.whitening.to(centred), self.means.to(centred))
+        return (centred @ self.background.to(centred)).square().sum(1) - to_class

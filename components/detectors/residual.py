@@ -19,7 +19,7 @@ class Residual(Fitted):
     """
 
     name: ClassVar[str] = "residual"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "space")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "space")
     origin: Tensor  # o, [F]
     space: Tensor  # R, [F, F - D]
 
@@ -31,7 +31,7 @@ class Residual(Fitted):
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
         """Reads the batches once; memory F x F, whatever their number."""
         space = residual_space(batches, head, self.dimension, self.name)
-        self.keep({"origin": origin(head), "space": space})
+        self.store({"origin": origin(head), "space": space})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

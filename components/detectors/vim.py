@@ -24,7 +24,7 @@ class ViM(Fitted):
     """
 
     name: ClassVar[str] = "vim"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "space", "alpha")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "space", "alpha")
     origin: Tensor  # o, [F]
     space: Tensor  # R, [F, F - D]
     alpha: Tensor  # []
@@ -40,7 +40,7 @@ class ViM(Fitted):
         point = origin(head)
         space = residual_space(batches, head, self.dimension, self.name)
         alpha = _match(checked(batches, head, self.name), point, space)
-        self.keep({"origin": point, "space": space, "alpha": alpha})
+        self.store({"origin": point, "space": space, "alpha": alpha})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)

@@ -18,8 +18,8 @@ from components.stages.code.stage import LINKED
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
 JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
-LEAST = 8  # channels of a 1 x 1 convolution with a stride
-LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
+MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
+MAX_INITIAL_SHARE = 0.05  # share of the initial weights that a moving average may still hold at the end
 
 
 def check_view(workspace: Workspace, name: str) -> None:
@@ -69,9 +69,9 @@ def check_ood(workspace: Workspace, name: str) -> None:
 
 def check_fits(key: str, view: Any, own: Any) -> None:
     """The network takes images of the view."""
-    found, wanted = (" x ".join(map(str, (*v.shown, v.channels))) for v in (view, own))
-    if found != wanted:
-        raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
+    actual, expected = (" x ".join(map(str, (*v.shown, v.channels))) for v in (view, own))
+    if actual != expected:
+        raise SettingsError(f"{key}: its images are {actual}, the run's view has {expected}; give the view the same shape")
 
 
 def check_average(run: RunSettings) -> None:
@@ -80,9 +80,9 @@ def check_average(run: RunSettings) -> None:
 
     decay, steps, ramp_up = run.train.ema_decay, run.train.steps, run.train.ema_ramp_up
     left = 0.0 if decay is None else share_of_start(steps, decay, ramp_up=ramp_up)
-    if left > LEFT_OF_THE_START:
+    if left > MAX_INITIAL_SHARE:
         fault = f"runs.{run.name}.train.ema_decay: {decay} is not allowed: after {steps} steps {left:.0%}"
-        most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
+        most = int(MAX_INITIAL_SHARE ** (1 / steps) * 1e4) / 1e4
         raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
 
 
@@ -162,11 +162,18 @@ def check_convolutions(network: Any, key: str) -> None:
     from torch import nn
 
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < LEAST:
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and max(layer.stride) > 1
+            and layer.in_channels < MIN_CHANNELS
+        ):
             fault = (
                 f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
             )
-            raise SettingsError(f"{key}: {fault} on every CPU; at least {LEAST} channels are needed: make the network wider")
+            raise SettingsError(
+                f"{key}: {fault} on every CPU; at least {MIN_CHANNELS} channels are needed: make the network wider"
+            )
 
 
 def describe(workspace: Workspace) -> str:

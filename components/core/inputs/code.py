@@ -62,10 +62,10 @@ class _Loader(SourceFileLoader):
 
     def get_data(self, path: Any) -> bytes:
         """The text of a module, or its byte code, which Python tells from that of another text only by size and second."""
-        found = self.sources.texts.get(str(path))
-        if found is None and self.path in self.sources.states and file_state(path)[0] <= self.sources.states[self.path][0]:
+        text = self.sources.texts.get(str(path))
+        if text is None and self.path in self.sources.states and file_state(path)[0] <= self.sources.states[self.path][0]:
             raise OSError(f"{path} is older than its source")
-        return super().get_data(path) if found is None else found
+        return super().get_data(path) if text is None else text
 
     def set_data(self, path: Any, data: Any, *, _mode: int = 0o666) -> None:
         """Keep the byte code for others, unless it is of a text that is no longer there."""

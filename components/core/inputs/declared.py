@@ -84,13 +84,13 @@ def declared_by_dvc(folder: Path, stage: str) -> Declared:
 
 def chosen(content: Any, keys: list[str]) -> dict[str, Any]:
     """key -> value of the parameters that are there; ``content``: a parsed file of parameters."""
-    found = {}
+    values = {}
     for key in keys or list(content):
         try:
-            found[key] = _value(key, content)
+            values[key] = _value(key, content)
         except Unusual:
             continue  # DVC fails on a missing parameter by itself
-    return found
+    return values
 
 
 def _dep(folder: Path, path: str) -> tuple[str, Path]:
@@ -101,10 +101,10 @@ def _dep(folder: Path, path: str) -> tuple[str, Path]:
 
 
 def _only_name(text: Any) -> str:
-    found = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
-    if found is None:
+    match = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
+    if match is None:
         raise Unusual(text)
-    return found[1]
+    return match[1]
 
 
 def _filled(text: Any, values: Mapping[str, Any]) -> str:
@@ -113,15 +113,15 @@ def _filled(text: Any, values: Mapping[str, Any]) -> str:
         raise Unusual(text)
 
     def value(match: re.Match[str]) -> str:
-        found = _value(match[1], values)
-        if not isinstance(found, str) or "${" in found:
+        content = _value(match[1], values)
+        if not isinstance(content, str) or "${" in content:
             raise Unusual(text)
-        return found
+        return content
 
-    filled = re.sub(r"\$\{([\w.]+)\}", value, text)
-    if "${" in filled:
+    result = re.sub(r"\$\{([\w.]+)\}", value, text)
+    if "${" in result:
         raise Unusual(text)
-    return filled
+    return result
 
 
 def _value(key: str, values: Any) -> Any:

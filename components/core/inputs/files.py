@@ -109,10 +109,10 @@ def hashes(paths: dict[str, Path], listings: dict[str, Listing], root: Path) -> 
 def _hash(path: str, files: Listing, state: sqlite3.Connection | None) -> str:
     places = {name: os.path.join(path, name) if name else path for name in files}
     known = _known({places[name]: file for name, file in files.items()}, state)
-    found = {name: known.get(place) or md5(place) for name, place in places.items()}
-    if list(found) == [""]:
-        return found[""]
-    tree = [{"md5": found[name], "relpath": name} for name in sorted(found)]
+    digests = {name: known.get(place) or md5(place) for name, place in places.items()}
+    if list(digests) == [""]:
+        return digests[""]
+    tree = [{"md5": digests[name], "relpath": name} for name in sorted(digests)]
     return hashlib.md5(json.dumps(tree).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
@@ -124,16 +124,16 @@ def md5(path: str) -> str:
 
 def _known(files: dict[str, File], state: sqlite3.Connection | None) -> dict[str, str]:
     """path -> hash, of the files that DVC's state database knows as they were listed (dvc_data/hashfile/state.py)."""
-    found = {path: file.bytes_hash for path, file in files.items() if file.bytes_hash}
-    wanted = [path for path in files if path not in found]
-    for start in range(0, len(wanted) if state else 0, VARIABLES):
+    digests = {path: file.bytes_hash for path, file in files.items() if file.bytes_hash}
+    missing = [path for path in files if path not in digests]
+    for start in range(0, len(missing) if state else 0, VARIABLES):
         assert state is not None
-        part = wanted[start : start + VARIABLES]
+        part = missing[start : start + VARIABLES]
         query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({','.join('?' * len(part))})"  # noqa: S608
         for path, text in state.execute(query, part):
             if value := _hash_in(text, path, files[path]):
-                found[path] = value
-    return found
+                digests[path] = value
+    return digests
 
 
 def _hash_in(text: str, path: str, file: File) -> str | None:

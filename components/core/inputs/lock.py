@@ -36,8 +36,8 @@ def wrong_entries(folder: Path) -> list[str]:
 
 def wrong_makers(folder: Path, deps: list[str]) -> list[str]:
     """Names of the stages that made one of ``deps`` and whose entry contradicts its record. Only their lines are parsed."""
-    wanted = [PurePosixPath(dep) for dep in deps]
-    return [name for name, text in entries(folder).items() if _makes(text, wanted) and _is_wrong(name, text)]
+    dep_paths = [PurePosixPath(dep) for dep in deps]
+    return [name for name, text in entries(folder).items() if _makes(text, dep_paths) and _is_wrong(name, text)]
 
 
 def parsed(name: str, text: str) -> Mapping[str, Any] | None:
@@ -99,9 +99,9 @@ def _forget_run(folder: Path, entry: Mapping[str, Any]) -> None:
     with Repo(str(repository(folder))) as repo:
         key = _get_cache_hash(deepcopy(dict(entry)), key=True)
         for path in list(Path(repo.stage_cache._get_cache_dir(key)).glob("*")):
-            found = parse_yaml(path.read_text(encoding="utf-8"))
-            stage = recorded_stage(found)
-            if stage is not None and contradicts(stage, found):
+            run_entry = parse_yaml(path.read_text(encoding="utf-8"))
+            stage = recorded_stage(run_entry)
+            if stage is not None and contradicts(stage, run_entry):
                 remove_run(path)
 
 

@@ -88,8 +88,8 @@ class Inputs:
             now = _hashed_by_dvc(self.folder, self.stage)
             return [name for name in self.deps if now.get(name) != self.deps[name]]
         root = repository(self.folder)
-        found = {name: files.touched(self.listings[name], path, root) for name, path in self.declared.deps.items()}
-        return [os.path.join(name, file).rstrip("/") for name, names in found.items() for file in names]
+        changes = {name: files.touched(self.listings[name], path, root) for name, path in self.declared.deps.items()}
+        return [os.path.join(name, file).rstrip("/") for name, names in changes.items() for file in names]
 
 
 @contextmanager
@@ -102,15 +102,15 @@ def recorded_inputs(workspace: Workspace, stage: str, code: Code | None = None) 
     written then, nor after any other failure.
     """
     sources = Sources(code.package) if code else None
-    if started := _joined(workspace, stage):  # one of several processes: the launcher records
+    if inputs_at_launch := _launcher_inputs(workspace, stage):  # one of several processes: the launcher records
         require_code_at_start()
         with frozen(sources) if sources else nullcontext():
-            yield started
+            yield inputs_at_launch
         return
     inputs = take_inputs(workspace.folder, stage)
     vars(workspace).pop("params", None)  # read before, perhaps from another text
     _refuse_wrong_entries(inputs)
-    with _held(workspace, inputs, sources), frozen(sources) if sources else nullcontext():
+    with _shared_start(workspace, inputs, sources), frozen(sources) if sources else nullcontext():
         if code and sources and (edited := code.edited(sources.texts)):
             raise CodeChanged(
                 f"the code of {stage} changed since its digest was written ({edited[0]}); start again with stage code"
@@ -133,15 +133,15 @@ def take_inputs(folder: Path, stage: str) -> Inputs:
     """The inputs of a stage as they are now: one reading of params.yaml, and files listed before they are hashed."""
     text = (folder / PARAMS).read_text(encoding="utf-8")
     try:
-        wanted = declared(folder, stage, parse_yaml(text))
+        declaration = declared(folder, stage, parse_yaml(text))
         root = repository(folder)
-        listings = {name: _list(stage, name, path, root) for name, path in wanted.deps.items()}
-        deps = files.hashes(wanted.deps, listings, root)
-        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text), listings)
+        listings = {name: _list(stage, name, path, root) for name, path in declaration.deps.items()}
+        deps = files.hashes(declaration.deps, listings, root)
+        return Inputs(folder, stage, text, declaration, deps, _read_params(folder, declaration, text), listings)
     except Unusual:
-        wanted = declared_by_dvc(folder, stage)
+        declaration = declared_by_dvc(folder, stage)
         deps = _hashed_by_dvc(folder, stage)
-        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text))
+        return Inputs(folder, stage, text, declaration, deps, _read_params(folder, declaration, text))
 
 
 def _list(stage: str, name: str, path: Path, root: Path) -> files.Listing:
@@ -151,13 +151,13 @@ def _list(stage: str, name: str, path: Path, root: Path) -> files.Listing:
         raise ValueError(f"{name} does not exist; {stage} depends on it") from None
 
 
-def _read_params(folder: Path, wanted: Declared, text: str | None) -> dict[str, dict[str, Any]]:
+def _read_params(folder: Path, declaration: Declared, text: str | None) -> dict[str, dict[str, Any]]:
     """file -> key -> value; ``text``: of params.yaml, which is read if None."""
-    found = {}
-    for file, keys in wanted.keys.items():
+    values = {}
+    for file, keys in declaration.keys.items():
         source = text if text is not None and file == PARAMS else (folder / file).read_text(encoding="utf-8")
-        found[file] = chosen(_parse(file, source), keys)
-    return found
+        values[file] = chosen(_parse(file, source), keys)
+    return values
 
 
 def _parse(file: str, text: str) -> Any:
@@ -176,8 +176,8 @@ def _hashed_by_dvc(folder: Path, stage: str) -> dict[str, str]:
 
     with Repo(str(repository(folder))) as repo:
         loaded = repo.stage.load_one(path=str(folder / "dvc.yaml"), name=stage)
-        found = [dep for dep in loaded.deps if not isinstance(dep, ParamsDependency)]
-        return {dep.def_path: str(dep.get_hash().value) if dep.exists else "" for dep in found}
+        dependencies = [dep for dep in loaded.deps if not isinstance(dep, ParamsDependency)]
+        return {dep.def_path: str(dep.get_hash().value) if dep.exists else "" for dep in dependencies}
 
 
 def _refuse_wrong_entries(inputs: Inputs) -> None:
@@ -209,7 +209,7 @@ def _require_unchanged(workspace: Workspace, inputs: Inputs, code: Code | None, 
 
 
 @contextmanager
-def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
+def _shared_start(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
     """Let this process and those that it starts read the params.yaml that was hashed."""
     path = settings.WORK / "inputs" / f"{inputs.stage}.{workspace.study or 'root'}.{os.getpid()}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +226,7 @@ def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iter
         path.unlink(missing_ok=True)
 
 
-def _joined(workspace: Workspace, stage: str) -> Inputs | None:
+def _launcher_inputs(workspace: Workspace, stage: str) -> Inputs | None:
     """The inputs of the launcher that started this process as one of a training, without what only the launcher compares."""
     started = settings.read_started()
     if started is None or (started["folder"], started["stage"]) != (str(workspace.folder), stage):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import checked, demand_images
+from components.detectors.shared.reading import checked, require_images
 
 
 @dataclass
@@ -24,8 +24,8 @@ class ClassMoments:
     def total(self) -> tuple[Tensor, Tensor]:
         """The mean [F] of all images and the scatter [F, F] about it: within the classes plus between them."""
         mean = self.counts @ self.means / self.counts.sum()
-        away = self.means - mean
-        return mean, self.scatter + (self.counts[:, None] * away).T @ away
+        offsets = self.means - mean
+        return mean, self.scatter + (self.counts[:, None] * offsets).T @ offsets
 
     def power(self) -> Tensor:
         """The mean of ||x||^2 over the images."""
@@ -38,7 +38,7 @@ def class_moments(batches: Iterable[Sample], head: Head, name: str) -> ClassMome
     moments = ClassMoments(torch.zeros(classes).double(), torch.zeros(classes, features).double(), torch.zeros(()).double())
     for batch, _, labels in checked(batches, head, name):
         moments = _merge(moments, batch.double(), F.one_hot(labels, classes).double())
-    demand_images(int(moments.counts.sum()), head, name)
+    require_images(int(moments.counts.sum()), head, name)
     seen = moments.counts > 0
     return ClassMoments(moments.counts[seen], moments.means[seen], moments.scatter)
 
@@ -50,10 +50,10 @@ def _merge(old: ClassMoments, batch: Tensor, member: Tensor) -> ClassMoments:
     means = member.T @ batch / added.clamp(min=1)[:, None]
     centred = batch - member @ means
     counts = old.counts + added
-    apart = means - old.means
+    offsets = means - old.means
     share = (added / counts.clamp(min=1))[:, None]
-    between = (old.counts[:, None] * share * apart).T @ apart
-    return ClassMoments(counts, old.means + share * apart, old.scatter + centred.T @ centred + between)
+    between = (old.counts[:, None] * share * offsets).T @ offsets
+    return ClassMoments(counts, old.means + share * offsets, old.scatter + centred.T @ centred + between)
 
 
 def whitening(covariance: Tensor, power: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import checked, demand_images
+from components.detectors.shared.reading import checked, require_images
 
 ROWS = 1024  # of features that are multiplied at a time: 8 KiB a feature, and many enough for a product at full speed
 
@@ -37,22 +37,22 @@ def residual_space(batches: Iterable[Sample], head: Head, dimension: int | None,
     ValueError where D leaves no direction, or only directions in which the training features do not reach at all.
     """
     features = head.num_features
-    chosen = principal_dimension(features) if dimension is None else dimension
-    if not 0 < chosen < features:
+    num_dims = principal_dimension(features) if dimension is None else dimension
+    if not 0 < num_dims < features:
         rule = principal_dimension(features)
         raise ValueError(
-            f"{name}: a principal space of dimension {chosen} leaves no null space: the features have {features} dimensions; "
+            f"{name}: a principal space of dimension {num_dims} leaves no null space: the features have {features} dimensions; "
             f"choose 1 to {features - 1} (the paper's rule gives {rule})"
         )
     moment = _second_moment(batches, head, name)
     values, vectors = torch.linalg.eigh(moment)  # ascending
     rank = int((values > features * torch.finfo(torch.float64).eps * values[-1]).sum())
-    if rank <= chosen:
+    if rank <= num_dims:
         raise ValueError(
-            f"{name}: the training features span {rank} dimensions only, so that a principal space of dimension {chosen} "
+            f"{name}: the training features span {rank} dimensions only, so that a principal space of dimension {num_dims} "
             f"leaves a residual of 0; choose a dimension below {rank}"
         )
-    return vectors[:, : features - chosen]
+    return vectors[:, : features - num_dims]
 
 
 def residual_norm(features: Tensor, origin: Tensor, space: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def _second_moment(batches: Iterable[Sample], head: Head, name: str) -> Tensor:
     for rows in _shifted(checked(batches, head, name), head):
         moment = moment.to(rows.device).add_(_square(rows))
         count += rows.shape[0]
-    demand_images(count, head, name)
+    require_images(count, head, name)
     return moment
 
 

@@ -32,13 +32,13 @@ def rereadable(batches: Iterable[Sample], name: str) -> Iterable[Sample]:
     return batches
 
 
-def demand_classes(head: Head, name: str, why: str) -> None:
+def require_classes(head: Head, name: str, why: str) -> None:
     """ValueError for a classifier of one class, for scores that are the same everywhere then."""
     if head.num_classes < 2:
         raise ValueError(f"{name}: the classifier has one class, so {why}; use knn, mahalanobis or residual")
 
 
-def demand_images(count: int, head: Head, name: str) -> None:
+def require_images(count: int, head: Head, name: str) -> None:
     """ValueError where a second moment of ``count`` images cannot have full rank."""
     if count < head.num_features:
         raise ValueError(
@@ -49,13 +49,13 @@ def demand_images(count: int, head: Head, name: str) -> None:
 
 def _check_shapes(features: Tensor, logits: Tensor, labels: Tensor, head: Head, where: str) -> None:
     rows, classes = labels.shape[0], head.num_classes
-    wanted = [rows, head.num_features], [rows, classes], [rows]
-    found = list(features.shape), list(logits.shape), list(labels.shape)
-    if found != tuple(wanted):
-        raise ValueError(f"{where}: features, logits, labels have shapes {found}; the head wants {tuple(wanted)}")
+    expected = [rows, head.num_features], [rows, classes], [rows]
+    actual = list(features.shape), list(logits.shape), list(labels.shape)
+    if actual != tuple(expected):
+        raise ValueError(f"{where}: features, logits, labels have shapes {actual}; the head wants {tuple(expected)}")
     if rows and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        found_range = f"labels from {int(labels.min())} to {int(labels.max())}"
-        raise ValueError(f"{where}: {found_range}; the head has classes 0 to {classes - 1}")
+        label_range = f"labels from {int(labels.min())} to {int(labels.max())}"
+        raise ValueError(f"{where}: {label_range}; the head has classes 0 to {classes - 1}")
 
 
 def _check_finite(values: Tensor, what: str) -> None:

@@ -46,8 +46,8 @@ def _decode_file(data: bytes, settings: ViewSettings) -> tuple[np.ndarray, Place
                 image.load()
                 return fit(to_mode(ImageOps.exif_transpose(image), settings.channels), settings)
     except Exception as error:  # on broken files PIL raises nearly everything, TypeError and OverflowError among it
-        told = " ".join(str(error).replace(f"{source!r}", "the file").split())
-        raise ValueError(told or type(error).__name__) from None
+        message = " ".join(str(error).replace(f"{source!r}", "the file").split())
+        raise ValueError(message or type(error).__name__) from None
 
 
 def _refuse_long(image: Image.Image) -> None:

@@ -44,14 +44,14 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
     )
     leaks = find_leaks(splits, table.digests)
     if leaks and settings.leakage == "error":
-        raise ValueError(f"{key}: {'; '.join(_describe(split, found, table) for split, found in leaks.items())}")
+        raise ValueError(f"{key}: {'; '.join(_describe(split, leak, table) for split, leak in leaks.items())}")
     splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
     _check_not_empty(splits, key)
     _check_groups(splits, table.columns, classes, settings.split, key)
     for column in sorted({primary(classes) or "domain", "domain"} & set(classes)):
         what = "domains" if column == "domain" else "classes"
         _check_complete(splits, table.columns[column], classes[column], what, key)
-    return Divided(table, classes, splits, {split: len(found) for split, found in leaks.items()})
+    return Divided(table, classes, splits, {split: len(leak) for split, leak in leaks.items()})
 
 
 def _check_groups(
@@ -70,9 +70,9 @@ def _check_groups(
                 raise ValueError(f"{key}.split: the {column} {name!r} is in {seen[group]} and in {split}; {hint}")
 
 
-def _describe(split: str, found: dict[int, int], table: Table) -> str:
-    pairs = [f"{table.names[row]} = {table.names[other]}" for row, other in list(found.items())[:NAMED]]
-    return f"{len(found)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
+def _describe(split: str, leaks: dict[int, int], table: Table) -> str:
+    pairs = [f"{table.names[row]} = {table.names[other]}" for row, other in list(leaks.items())[:NAMED]]
+    return f"{len(leaks)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
 
 
 def _check_not_empty(splits: dict[str, Rows], key: str) -> None:

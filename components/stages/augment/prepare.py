@@ -43,14 +43,14 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
             corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
         facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
-        write_json(folder / "view.json", {**_told(facts), "dropped": dropped}, ensure_ascii=False)
+        write_json(folder / "view.json", {**_facts_as_json(facts), "dropped": dropped}, ensure_ascii=False)
         write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
         shutil.rmtree(scratch)
     return facts
 
 
-def _told(facts: ViewFacts) -> dict[str, Any]:
+def _facts_as_json(facts: ViewFacts) -> dict[str, Any]:
     """The facts as JSON; what the view does not have is left out."""
     return {field.name: value for field in fields(facts) if (value := getattr(facts, field.name)) != field.default}
 

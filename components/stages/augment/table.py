@@ -77,7 +77,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
                 boxes.append(_fitting(part.annotations.boxes.of(index), placement, settings))
         published[split] = np.array([row for row in range(start, len(digests)) if digests[row]], dtype=np.int64)
     if unreadable and settings.unreadable == "error":
-        raise ValueError(_too_bad(unreadable))
+        raise ValueError(_unreadable_message(unreadable))
     parts = list(raw.values())
     if parts[0].annotations.boxes is not None:
         arrays |= padded(boxes)
@@ -102,11 +102,11 @@ def _report(name: str, error: ValueError, before: list[str], settings: ViewSetti
         return name
     report = f"{name} ({error})"
     if len(before) + 1 == NAMED:
-        raise ValueError(_too_bad([*before, report]) + "; perhaps more")
+        raise ValueError(_unreadable_message([*before, report]) + "; perhaps more")
     return report
 
 
-def _too_bad(unreadable: list[str]) -> str:
+def _unreadable_message(unreadable: list[str]) -> str:
     return f"unreadable images (unreadable: skip leaves them out): {'; '.join(unreadable)}"
 
 

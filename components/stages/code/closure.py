@@ -19,14 +19,14 @@ CATALOGUES = frozenset({"families/__init__.py", "networks/__init__.py", "stages/
 
 def closure(files: Iterable[str], components: Path = COMPONENTS) -> list[str]:
     """``files`` and all that they import, as sorted paths below ``components``."""
-    todo, found = list(files), set[str]()
+    todo, visited = list(files), set[str]()
     while todo:
         file = todo.pop()
-        if file not in found:
-            found.add(file)
+        if file not in visited:
+            visited.add(file)
             state = (components / file).stat()
-            todo += imported(components, file, state.st_mtime_ns, state.st_size) - found
-    return sorted(found - CATALOGUES)
+            todo += imported(components, file, state.st_mtime_ns, state.st_size) - visited
+    return sorted(visited - CATALOGUES)
 
 
 def file_of(module: str, components: Path = COMPONENTS) -> str | None:

@@ -31,8 +31,8 @@ def edited_files(
     known = _Known()
     edited = [
         file
-        for file, wanted in recorded.items()
-        if known.digest(file, texts.get(str(components.parent / file.removeprefix(SHIPPED)))) != wanted
+        for file, expected in recorded.items()
+        if known.digest(file, texts.get(str(components.parent / file.removeprefix(SHIPPED)))) != expected
     ]
     known.save()
     needed = {f"components/{file}" for module in modules(workspace, stage, name) if (file := file_of(module, components))}

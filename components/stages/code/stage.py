@@ -52,21 +52,21 @@ def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, s
 
     ``components``: the folder of the code.
     """
-    found: dict[str, object] = {
+    documents: dict[str, object] = {
         f"{stage}/{name}.json": digests_of(workspace, stage, name, components)
         for stage, names in blocks(workspace).items()
         for name in names
     }
-    found |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
-    return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in found.items()}
+    documents |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
+    return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in documents.items()}
 
 
 def blocks(workspace: Workspace) -> dict[str, list[str]]:
     """Stage -> the names of the blocks that it runs for."""
     params = workspace.params
-    found = {stage: list(params.runs) for stage in ("wire", "train", "export", "evaluate")}
-    found |= {stage: list(params.detect) for stage in ("detect", "ood_table")}
-    return found | {
+    names = {stage: list(params.runs) for stage in ("wire", "train", "export", "evaluate")}
+    names |= {stage: list(params.detect) for stage in ("detect", "ood_table")}
+    return names | {
         "fetch": list(params.datasets),
         "augment": list(params.views),
         "link": list(params.links),

@@ -46,8 +46,8 @@ class Scores:
 def read_scores(folder: Path, views: Iterable[str]) -> Scores:
     """From ``outputs/ood/<name>``; ``views``: the other views that are meant, near ones come first."""
     facts = read_json(folder / "inside" / "facts.json")
-    found = {name: _read_view(folder / name) for name in views}
-    ordered = {name: found[name] for kind in KINDS for name in found if found[name].kind == kind}
+    unordered = {name: _read_view(folder / name) for name in views}
+    ordered = {name: unordered[name] for kind in KINDS for name in unordered if unordered[name].kind == kind}
     inside = read_arrays(folder / "inside" / "inside.npz")
     return Scores(inside, facts["thresholds"], ordered, facts["unfitted"], facts["tpr"])
 
@@ -66,8 +66,8 @@ def table_rows(scores: Scores) -> list[Row]:
 
 
 def _kinds(scores: Scores) -> list[str]:
-    found = {view.kind for view in scores.views.values()}
-    return [kind for kind in KINDS if kind in found]
+    kinds = {view.kind for view in scores.views.values()}
+    return [kind for kind in KINDS if kind in kinds]
 
 
 def _row(scores: Scores, detector: str, name: str) -> Row:
@@ -85,19 +85,19 @@ def _mean(kind: str, rows: list[Row]) -> Row:
 
 def compact_rows(rows: list[Row]) -> list[Row]:
     """A row a detector, its AUROC by view, then the means: from ``table_rows``, in which each view comes once a detector."""
-    found: dict[str, Row] = {}
+    table: dict[str, Row] = {}
     for row in rows:
-        found.setdefault(row["detector"], {"detector": row["detector"]})[row["view"]] = row["auroc"]
-    return list(found.values())
+        table.setdefault(row["detector"], {"detector": row["detector"]})[row["view"]] = row["auroc"]
+    return list(table.values())
 
 
 def metrics(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Detector -> means by ``<kind>_<figure>``."""
-    found: dict[str, dict[str, float]] = {}
+    means: dict[str, dict[str, float]] = {}
     for row in rows:
         if row["view"] == row["kind"]:
-            found.setdefault(row["detector"], {}).update({f"{row['kind']}_{name}": row[name] for name in MEASURED})
-    return found
+            means.setdefault(row["detector"], {}).update({f"{row['kind']}_{name}": row[name] for name in MEASURED})
+    return means
 
 
 def aligned(rows: list[Row]) -> str:

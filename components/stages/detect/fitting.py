@@ -53,8 +53,8 @@ def save_fitted(folder: Path, detectors: dict[str, Any], options: Options, unfit
 def load_fitted(folder: Path) -> tuple[dict[str, Any], int]:
     """(name -> fitted detector, images at once), from ``save_fitted``."""
     stored = read_json(folder / "detectors.json")
-    found = {}
+    detectors = {}
     for name in (name for name in DETECTORS if name in stored["detectors"]):  # JSON has its own order
-        found[name] = make_detector(name, stored["detectors"][name]["options"], f"detectors.json: {name}")
-        found[name].load(load_state(folder / f"{name}.safetensors"))
-    return found, stored["batch_size"]
+        detectors[name] = make_detector(name, stored["detectors"][name]["options"], f"detectors.json: {name}")
+        detectors[name].load(load_state(folder / f"{name}.safetensors"))
+    return detectors, stored["batch_size"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.metrics.detection import threshold_at_tpr
 from components.stages.detect.network import Network
-from components.stages.detect.scoring import demand, score_view, validation_split
+from components.stages.detect.scoring import require_split, score_view, validation_split
 from components.stages.detect.settings import DetectSettings
 from components.stages.views.view import View
 
@@ -28,7 +28,7 @@ class Inside:
 def score_inside(network: Network, name: str, detection: DetectSettings, view: View, detectors: dict[str, Any]) -> Inside:
     """One pass a split; a threshold lets a share ``tpr`` of the validation images pass. ``name``: of the block, for errors."""
     size, validation = detection.batch_size, validation_split(view.facts)
-    inside = demand(view.facts, detection.split, f"detect.{name}.split")
+    inside = require_split(view.facts, detection.split, f"detect.{name}.split")
     scores = {split: score_view(network, detectors, view, (split,), size) for split in dict.fromkeys((validation, inside))}
     thresholds = {name: threshold_at_tpr(values, detection.tpr) for name, values in scores[validation].items()}
     return Inside(scores[validation], scores[inside], validation, inside, thresholds)

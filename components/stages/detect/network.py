@@ -35,7 +35,7 @@ class Network:
         return logits
 
     @torch.no_grad()
-    def answer(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(features [n, F], logits [n, K]) of images on the device, float32."""
         logits, features = self.module(image)
         return features.float(), logits.float()

@@ -22,13 +22,13 @@ def write_network(workspace: Workspace, folder: Path, detection: DetectSettings)
     write_pointer(folder / NETWORK, workspace.folder, weights_path(detection.run))
 
 
-def write_inside(folder: Path, detection: DetectSettings, found: Inside, unfitted: dict[str, str]) -> None:
+def write_inside(folder: Path, detection: DetectSettings, scores: Inside, unfitted: dict[str, str]) -> None:
     """Scores, thresholds, and where they come from."""
-    write_arrays(folder / "validation.npz", found.validation)
-    write_arrays(folder / "inside.npz", found.inside)
-    images = {"validation": _count(found.validation), "inside": _count(found.inside)}
-    facts = {"tpr": detection.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
-    splits = {"validation_split": found.validation_split, "inside_split": found.inside_split}
+    write_arrays(folder / "validation.npz", scores.validation)
+    write_arrays(folder / "inside.npz", scores.inside)
+    images = {"validation": _count(scores.validation), "inside": _count(scores.inside)}
+    facts = {"tpr": detection.tpr, "thresholds": scores.thresholds, "images": images, "unfitted": unfitted}
+    splits = {"validation_split": scores.validation_split, "inside_split": scores.inside_split}
     write_json(folder / "facts.json", facts | splits)
 
 
@@ -36,7 +36,7 @@ def _count(scores: dict[str, np.ndarray]) -> int:
     return len(next(iter(scores.values()), ()))
 
 
-def write_served(outs: Outs, detection: DetectSettings, found: Inside) -> None:
+def write_served(outs: Outs, detection: DetectSettings, scores: Inside) -> None:
     """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
 
     A detector that keeps nothing of the training images has no file here either.
@@ -48,7 +48,7 @@ def write_served(outs: Outs, detection: DetectSettings, found: Inside) -> None:
     state = outs.fitted / f"{name}.safetensors"
     if state.is_file():
         shutil.copyfile(state, folder / "detector.safetensors")
-    write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
-    facts = {"detector": name, "options": detection.options.get(name, {}), "threshold": found.thresholds[name]}
-    more = {"tpr": detection.tpr, "split": found.validation_split}
+    write_arrays(folder / "reference.npz", {"ood_score": scores.validation[name].astype(np.float32)})
+    facts = {"detector": name, "options": detection.options.get(name, {}), "threshold": scores.thresholds[name]}
+    more = {"tpr": detection.tpr, "split": scores.validation_split}
     write_json(folder / "served.json", facts | more)

@@ -40,9 +40,9 @@ def score(workspace: Workspace, name: str, view: View, splits: tuple[str, ...], 
 
 def check_fits(view: ViewFacts, own: ViewFacts, key: str) -> None:
     """ValueError where the network cannot take the view's images."""
-    wanted, found = ((facts.image_size, facts.channels) for facts in (own, view))
-    if found != wanted:
+    expected, actual = ((facts.image_size, facts.channels) for facts in (own, view))
+    if actual != expected:
         raise ValueError(
-            f"{key}: view {view.name!r} has image_size {found[0]} and channels {found[1]}; the network was trained on view "
-            f"{own.name!r} with image_size {wanted[0]} and channels {wanted[1]}: make a view of these"
+            f"{key}: view {view.name!r} has image_size {actual[0]} and channels {actual[1]}; the network was trained on view "
+            f"{own.name!r} with image_size {expected[0]} and channels {expected[1]}: make a view of these"
         )

@@ -37,6 +37,6 @@ def clear(workspace: Workspace, name: str) -> None:
     that stage starts.
     """
     folder = workspace.folder / "outputs" / "ood" / name
-    for found in folder.iterdir() if folder.is_dir() else ():
-        if found.name not in {"inside", *workspace.ood(name)}:
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in {"inside", *workspace.ood(name)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

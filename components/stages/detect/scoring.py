@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from components.core.batch import ViewFacts
-from components.stages.detect.features import Answer, answers
+from components.stages.detect.features import Prediction, predictions
 from components.stages.detect.network import Network
 from components.stages.views.view import View
 
@@ -25,22 +25,22 @@ def score_view(
 ) -> dict[str, np.ndarray]:
     """Detector -> float64 [n], the splits one after the other in order. The arithmetic is float32, as in the served graph."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in detectors}
-    for answer in answers(network, view, splits, batch_size):
+    for prediction in predictions(network, view, splits, batch_size):
         for name, detector in detectors.items():
-            parts[name].append(score(network, detector, answer).double().cpu().numpy())
-    scores = {name: np.concatenate(found) for name, found in parts.items()}
+            parts[name].append(score(network, detector, prediction).double().cpu().numpy())
+    scores = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     for name, values in scores.items():
         _check_finite(name, values, view.facts.name)
     return scores
 
 
-def score(network: Network, detector: Any, answer: Answer) -> Tensor:
+def score(network: Network, detector: Any, prediction: Prediction) -> Tensor:
     """[n]; of the images themselves where the detector needs a gradient."""
     if detector.needs_gradient:
-        scores: Tensor = detector.score_images(network.logits, answer.batch["image"])
+        scores: Tensor = detector.score_images(network.logits, prediction.batch["image"])
         return scores
     with torch.no_grad():
-        scores = detector.score(answer.features, answer.logits)
+        scores = detector.score(prediction.features, prediction.logits)
     return scores
 
 
@@ -59,7 +59,7 @@ def has(facts: ViewFacts, split: str) -> bool:
     return facts.counts.get(split, 0) > 0
 
 
-def demand(facts: ViewFacts, split: str, key: str) -> str:
+def require_split(facts: ViewFacts, split: str, key: str) -> str:
     """``split``; ValueError names the setting ``key`` where the view has no image in it."""
     if not has(facts, split):
         fault = "is empty" if split in facts.counts else "does not exist"
@@ -72,14 +72,14 @@ def validation_split(facts: ViewFacts) -> str:
     return next(split for split in ("validation", "test", "train") if has(facts, split))
 
 
-def chosen_splits(facts: ViewFacts, wanted: str, key: str) -> tuple[str, ...]:
+def chosen_splits(facts: ViewFacts, selection: str, key: str) -> tuple[str, ...]:
     """The splits that ``wanted`` means, "all" or one; ValueError where no image is among them."""
-    if wanted != "all":
-        return (demand(facts, wanted, key),)
-    found = tuple(split for split in facts.counts if has(facts, split))
-    if not found:
+    if selection != "all":
+        return (require_split(facts, selection, key),)
+    splits = tuple(split for split in facts.counts if has(facts, split))
+    if not splits:
         raise ValueError(f"{key}: view {facts.name!r} has no images; look at its dataset and its split block")
-    return found
+    return splits
 
 
 def _choices(facts: ViewFacts) -> str:

@@ -9,13 +9,13 @@ from components.core.settings import RunSettings, Workspace
 from components.core.strict import resolve
 from components.detectors.shared.protocol import Head
 from components.families import RECIPES
-from components.stages.detect.features import Kept, kept_samples
+from components.stages.detect.features import StoredSamples, stored_samples
 from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
 from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
 from components.stages.detect.outs import write_inside, write_network, write_served
 from components.stages.detect.places import Outs, fresh_outs
-from components.stages.detect.scoring import demand, to_score
+from components.stages.detect.scoring import require_split, to_score
 from components.stages.detect.settings import make_detectors
 from components.stages.views.view import open_view
 
@@ -38,19 +38,19 @@ def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detect
     weights = trained_weights(workspace, detection.run)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
         network = load_network(workspace, settings, view, weights, device)
-        split = demand(view.facts, "train", f"detect.{name}.view")
-        with kept_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
+        split = require_split(view.facts, "train", f"detect.{name}.view")
+        with stored_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
             fitted, unfitted = fit(name, detectors, samples, network.head, detection.serve)
         # In float64, which `to_score` leaves.
         save_fitted(outs.fitted, fitted, detection.options, unfitted, detection.batch_size)
         write_network(workspace, outs.fitted, detection)
-        found = score_inside(network, name, detection, view, to_score(fitted, device))
-    write_inside(outs.inside, detection, found, unfitted)
-    write_served(outs, detection, found)
+        scores = score_inside(network, name, detection, view, to_score(fitted, device))
+    write_inside(outs.inside, detection, scores, unfitted)
+    write_served(outs, detection, scores)
 
 
 def fit(
-    name: str, detectors: dict[str, Any], samples: Kept, head: Head, serve: str | None
+    name: str, detectors: dict[str, Any], samples: StoredSamples, head: Head, serve: str | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """(fitted detectors, name -> why one is not). ValueError if the one to ``serve`` is not; ``name``: of the block."""
     fitted, unfitted = fit_all(detectors, samples, head)

@@ -13,7 +13,7 @@ from components.core.files import write_atomically
 from components.core.settings import WORK, Workspace
 
 CALLS, WARM_UP, THROUGHPUT_CALLS, THROUGHPUT_BATCH = 200, 20, 5, 64
-LEAST, PATIENCE = 3, 5.0  # calls; seconds of each of the two measurements: a diffusion model takes seconds for an answer
+MIN_CALLS, MAX_SECONDS = 3, 5.0  # calls; seconds of each of the two measurements: a diffusion model takes seconds for an answer
 
 
 def measure_latency(served: Any, example: dict[str, np.ndarray]) -> dict[str, float]:
@@ -35,10 +35,10 @@ def measure_latency(served: Any, example: dict[str, np.ndarray]) -> dict[str, fl
 
 def _times(served: Any, inputs: dict[str, np.ndarray], calls: int) -> list[float]:
     """Seconds of each call: ``calls`` of them, or fewer once patience ends, but at least a few."""
-    found: list[float] = []
-    while len(found) < calls and (len(found) < LEAST or sum(found) < PATIENCE):
-        found.append(_seconds(served, inputs))
-    return found
+    times: list[float] = []
+    while len(times) < calls and (len(times) < MIN_CALLS or sum(times) < MAX_SECONDS):
+        times.append(_seconds(served, inputs))
+    return times
 
 
 def _seconds(served: Any, inputs: dict[str, np.ndarray]) -> float:

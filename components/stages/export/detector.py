@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from components.core import catalogue
 from components.core.recipe import Exportable, Graph
-from components.stages.export.onnx_graph import Answers
+from components.stages.export.onnx_graph import PairedOutputs
 
 SCORE, REJECTION = "ood_score", "is_ood"  # outputs of the graph, and keys of what is served
 REFERENCE = "reference.npz"  # ood_score float32 [n]: the scores of the validation images
@@ -42,10 +42,10 @@ class Detecting(nn.Module):
 def served_detector(folder: Path) -> dict[str, Any]:
     """``served.json`` of the detect stage: detector, options, threshold, tpr and split. ValueError if no detector is served."""
     path = folder / "served.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not found:
+    served: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not served:
         raise ValueError(f"{path}: no detector is served; name one in detect.<name>.serve, then run `dvc repro detect@<name>`")
-    return found
+    return served
 
 
 def with_detector(exportable: Exportable, folder: Path) -> Exportable:
@@ -57,12 +57,12 @@ def with_detector(exportable: Exportable, folder: Path) -> Exportable:
     bounds = {**graph.bounds, SCORE: score_bound(folder / REFERENCE)}
     whole = dataclasses.replace(graph, module=module, outputs=(*graph.outputs, SCORE, REJECTION), bounds=bounds)
     # The threshold as the graph holds it: whoever compares a served score with it decides as the graph does.
-    told = {"name": served["detector"], "threshold": module.threshold.item(), "tpr": served["tpr"]}
+    description = {"name": served["detector"], "threshold": module.threshold.item(), "tpr": served["tpr"]}
     more = [{"name": SCORE, "dtype": "float32", "shape": [-1]}, {"name": REJECTION, "dtype": "bool", "shape": [-1]}]
     return dataclasses.replace(
         exportable,
         graphs={**exportable.graphs, "model": whole},
-        facts={**exportable.facts, "detector": told},
+        facts={**exportable.facts, "detector": description},
         signature={**exportable.signature, "outputs": [*exportable.signature["outputs"], *more]},
     )
 
@@ -94,13 +94,13 @@ def score_bound(path: Path) -> float:
     return RELATIVE_BOUND * max(1.0, float(np.abs(scores).max(initial=0)))
 
 
-def check_rejections(name: str, graph: Graph, answered: list[Answers]) -> None:
+def check_rejections(name: str, graph: Graph, outputs: list[PairedOutputs]) -> None:
     """ValueError unless ONNX Runtime rejects by its own scores, and as torch does wherever a score is not at the threshold."""
     module: Any = graph.module
     threshold, bound = module.threshold.numpy(), graph.bounds[SCORE]
-    for wanted, found in answered:
-        if not np.array_equal(found[REJECTION], ~(found[SCORE] >= threshold)):
+    for expected, actual in outputs:
+        if not np.array_equal(actual[REJECTION], ~(actual[SCORE] >= threshold)):
             raise ValueError(f"{name}.onnx: {REJECTION} is not {SCORE} < {threshold:g}: nothing is exported")
-        clear = np.abs(wanted[SCORE] - threshold) > bound
-        if not np.array_equal(found[REJECTION][clear], wanted[REJECTION][clear]):
+        clear = np.abs(expected[SCORE] - threshold) > bound
+        if not np.array_equal(actual[REJECTION][clear], expected[REJECTION][clear]):
             raise ValueError(f"{name}.onnx: {REJECTION} differs from torch away from the threshold: nothing is exported")

@@ -19,7 +19,7 @@ from components.core.files import write_atomically
 from components.core.recipe import Graph
 
 CHECKED_BATCHES = (1, 7)
-Answers = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
+PairedOutputs = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
 
 
 class NamedInputs(nn.Module):
@@ -114,27 +114,27 @@ def open_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def answers(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[Answers]:
+def paired_outputs(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[PairedOutputs]:
     """What torch and what ONNX Runtime answer to each of ``batches``."""
     session = open_session(path, threads)
     for batch in batches:
         inputs = graph.inputs(batch)
         with torch.no_grad():
             expected = NamedInputs(graph.module)(*inputs.values())
-        found = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
-        wanted = (tensor.numpy() for tensor in expected)
-        yield dict(zip(graph.outputs, wanted, strict=True)), dict(zip(graph.outputs, found, strict=True))
+        actual = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
+        references = (tensor.numpy() for tensor in expected)
+        yield dict(zip(graph.outputs, references, strict=True)), dict(zip(graph.outputs, actual, strict=True))
 
 
-def largest_differences(answered: Iterable[Answers]) -> dict[str, float]:
+def largest_differences(outputs: Iterable[PairedOutputs]) -> dict[str, float]:
     """Output -> max |ONNX Runtime - torch|; infinite where either is not finite.
 
     A yes or no has no distance, so bool outputs are left out: who puts one into a graph checks it (detector.py).
     """
     worst: dict[str, float] = {}
-    for expected, found in answered:
-        for name, want in expected.items():
-            if want.dtype != np.bool_:
-                difference = float(np.abs(want - found[name]).max())
+    for expected, actual in outputs:
+        for name, reference in expected.items():
+            if reference.dtype != np.bool_:
+                difference = float(np.abs(reference - actual[name]).max())
                 worst[name] = max(worst.get(name, 0.0), difference if np.isfinite(difference) else float("inf"))
     return worst

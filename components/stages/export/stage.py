@@ -15,7 +15,7 @@ from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
-from components.stages.export.onnx_graph import CHECKED_BATCHES, Answers, answers, largest_differences, write_graph
+from components.stages.export.onnx_graph import CHECKED_BATCHES, PairedOutputs, largest_differences, paired_outputs, write_graph
 from components.stages.export.served_code import write_code
 from components.stages.views.view import View
 
@@ -42,8 +42,8 @@ def run(workspace: Workspace, name: str) -> None:
         write_json(folder / "parity.json", parity)
     # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
-    found = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
-    print(f"{settings.name}: ONNX Runtime against torch, largest difference: {found}")
+    summary = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
+    print(f"{settings.name}: ONNX Runtime against torch, largest difference: {summary}")
 
 
 def validation_batches(view: View) -> list[Batch]:
@@ -66,25 +66,25 @@ def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, thread
     for name, graph in exportable.graphs.items():
         path = out / f"{name}.onnx"
         write_graph(graph, batches[0], path)
-        answered = list(answers(graph, path, batches[1:], threads))
-        parity |= compare(name, graph, answered)
+        outputs = list(paired_outputs(graph, path, batches[1:], threads))
+        parity |= compare(name, graph, outputs)
         if SCORE in graph.outputs:
-            check_rejections(name, graph, answered)
+            check_rejections(name, graph, outputs)
     return parity
 
 
-def compare(name: str, graph: Graph, answered: list[Answers]) -> dict[str, dict[str, Any]]:
+def compare(name: str, graph: Graph, outputs: list[PairedOutputs]) -> dict[str, dict[str, Any]]:
     """The largest difference of the graph's outputs, under its name; of an output with a bound of its own, under the output's.
 
     ValueError where one is over its bound.
     """
     parity: dict[str, dict[str, Any]] = {}
-    for output, worst in largest_differences(answered).items():
+    for output, worst in largest_differences(outputs).items():
         own = output in graph.bounds
         bound = graph.bounds[output] if own else graph.bound
         if worst > bound:
-            found = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
-            raise ValueError(f"{found}, the bound is {bound:g}: nothing is exported")
+            fault = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
+            raise ValueError(f"{fault}, the bound is {bound:g}: nothing is exported")
         entry = parity.setdefault(output if own else name, {"bound": bound, "batches": list(CHECKED_BATCHES)})
         entry["max_abs_difference"] = max(worst, entry.get("max_abs_difference", 0.0))
     return parity

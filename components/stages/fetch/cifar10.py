@@ -80,13 +80,13 @@ def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
     try:
         bring(ARCHIVE, archive)
     except ValueError as error:
-        told = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
-        raise ValueError(told) from next(filter(is_transient, [*faults, error]), None)
+        message = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
+        raise ValueError(message) from next(filter(is_transient, [*faults, error]), None)
     unpack(archive, folder, MAX_BYTES, MAX_MEMBERS)
     for name in names:
-        found = checksum(folder / FOLDER / name, MD5[name])
-        if found != MD5[name]:
-            raise ValueError(f"{ARCHIVE.name}: {name} has the sum {found}, expected {MD5[name]}")
+        digest = checksum(folder / FOLDER / name, MD5[name])
+        if digest != MD5[name]:
+            raise ValueError(f"{ARCHIVE.name}: {name} has the sum {digest}, expected {MD5[name]}")
         (folder / FOLDER / name).replace(out / name)
     archive.unlink()
     shutil.rmtree(folder)

@@ -119,9 +119,9 @@ def bring_reduced(textures: Sequence[str], out: Path) -> Path:
     for texture in textures:
         if texture not in REDUCED_SHA256:
             raise ValueError(f"the reduced edition has no {texture!r}; allowed: {', '.join(REDUCED_SHA256)}")
-        found = folder_sum(mirror / REDUCED / texture)
-        if found != REDUCED_SHA256[texture]:
-            raise ValueError(f"{mirror / REDUCED / texture}: the sum is {found}, expected {REDUCED_SHA256[texture]}")
+        checksum = folder_sum(mirror / REDUCED / texture)
+        if checksum != REDUCED_SHA256[texture]:
+            raise ValueError(f"{mirror / REDUCED / texture}: the sum is {checksum}, expected {REDUCED_SHA256[texture]}")
     return mirror / REDUCED
 
 

@@ -140,14 +140,14 @@ def check_size(path: Path) -> None:
 
 def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
     """What lies in ``parent``, in the order of the names' bytes, hidden things left out and each one proven harmless."""
-    found = []
+    entries = []
     for name in sorted(os.listdir(parent), key=os.fsencode):
         if name.startswith("."):
             skipped["hidden"] += 1
             continue
-        found.append(parent / plain_name(name, parent))
-        check_inside(found[-1], root)
-    return found
+        entries.append(parent / plain_name(name, parent))
+        check_inside(entries[-1], root)
+    return entries
 
 
 def plain_name(name: str, parent: Path) -> str:

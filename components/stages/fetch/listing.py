@@ -51,16 +51,16 @@ def fetch_listed(folder: Path, table: str, boxes: str | None, out: Path) -> None
     classes: dict[str, list[str]] = {column: _in_order(row.cells[column] for row in rows.values()) for column in columns}
     if "labels" in next(iter(rows.values())).cells:
         classes["labels"] = _in_order(name for row in rows.values() for name in _several(row.cells["labels"]))
-    found: dict[str, tuple[Any, Any]] | None = None
+    coco_boxes: dict[str, tuple[Any, Any]] | None = None
     if boxes is not None:
-        found, classes["box_label"] = read_coco(folder / boxes, set(rows))
+        coco_boxes, classes["box_label"] = read_coco(folder / boxes, set(rows))
     splits: dict[str, list[str]] = {}
     for name in sorted(rows, key=str.encode):
         splits.setdefault(rows[name].cells.get("split", "all"), []).append(name)
     entries = {}
     for split, names in splits.items():
         pack_files({name: folder / name for name in names}, out / f"{split}.tar")
-        here = [found[name] for name in names] if found is not None else None
+        here = [coco_boxes[name] for name in names] if coco_boxes is not None else None
         described = _annotate(out, split, [rows[name] for name in names], classes, here)
         entries[split] = {"archive": f"{split}.tar", **described}
     write_index(out, "files", entries, classes)
@@ -174,16 +174,18 @@ def read_coco(path: Path, files: set[str]) -> tuple[dict[str, tuple[Any, Any]], 
     if len(set(classes)) < len(classes):
         raise ValueError(f"{path}: two categories have the same name")
     places = {key: index for index, key in enumerate(categories)}
-    found: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in sorted(files, key=str.encode)}
+    boxes_by_file: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in sorted(files, key=str.encode)}
     for number, (image, category, box) in enumerate(annotations):
         where = f"{path}: annotation {number}"
         if image not in images or category not in categories:
             raise ValueError(f"{where}: image_id {image!r} or category_id {category!r} is not listed")
         name, width, height = images[image]
-        if name in found:
-            found[name][0].append(_relative(box, width, height, f"{where} of {name}"))
-            found[name][1].append(places[category])
-    return {name: (np.array(boxes).reshape(-1, 4), np.array(labels)) for name, (boxes, labels) in found.items()}, classes
+        if name in boxes_by_file:
+            boxes_by_file[name][0].append(_relative(box, width, height, f"{where} of {name}"))
+            boxes_by_file[name][1].append(places[category])
+    return {
+        name: (np.array(boxes).reshape(-1, 4), np.array(labels)) for name, (boxes, labels) in boxes_by_file.items()
+    }, classes
 
 
 def _relative(box: Any, width: float, height: float, where: str) -> list[float]:

@@ -75,14 +75,14 @@ def _bring_set(name: str, out: Path, folder: Path) -> None:
 
 def find_images(folder: Path) -> dict[str, Path]:
     """ "Alphabet/character01/0108_01.png" -> its file, in the order of these names; ValueError where two sets differ in one."""
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in folder.glob("*/images_*/*/*/*.png"):
-        same = found.setdefault("/".join(path.parts[-3:]), path)
+        same = images.setdefault("/".join(path.parts[-3:]), path)
         if same.read_bytes() != path.read_bytes():
             raise ValueError(f"{path.relative_to(folder)} and {same.relative_to(folder)} differ")
-    if not found:
+    if not images:
         raise ValueError("no image images_<set>/<alphabet>/<character>/<image>.png in the archives")
-    return dict(sorted(found.items()))
+    return dict(sorted(images.items()))
 
 
 def read_image(path: Path) -> np.ndarray:

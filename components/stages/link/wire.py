@@ -16,14 +16,14 @@ def run(workspace: Workspace, name: str) -> None:
     """Write the files that keep the run's folders alive, and clear what an older params.yaml left beside them."""
     outputs = workspace.folder / "outputs"
     roles: dict[str, list[str]] = json.loads((outputs / "code" / "links" / f"{name}.json").read_text(encoding="utf-8"))
-    for stage, wanted in roles.items():
+    for stage, names in roles.items():
         folder = outputs / "links" / name / stage
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run").write_text(f"{name}\n", encoding="utf-8")
-        _keep_only(folder, {"run", *wanted})
+        _remove_others(folder, {"run", *names})
 
 
-def _keep_only(folder: Path, wanted: set[str]) -> None:
-    for found in folder.iterdir():
-        if found.name not in wanted:
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
+def _remove_others(folder: Path, names: set[str]) -> None:
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -33,16 +33,16 @@ def launch(command: list[str], processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    silence("torch.distributed.elastic")  # what it has to say is said by `blame`
-    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as name, stopped_once() as stopped:
+    silence("torch.distributed.elastic")  # what it has to say is said by `report_failure`
+    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as name, first_signal() as signals:
         folder = Path(name)
         with environment(folder):
             try:
                 elastic_launch(configuration(folder, processes), sys.executable)(*command)
             except ChildFailedError as error:
-                return blame(error.failures, processes, folder)
+                return report_failure(error.failures, processes, folder)
             except SignalException:
-                return 128 + stopped[0]
+                return 128 + signals[0]
     return 0
 
 
@@ -70,7 +70,7 @@ def configuration(folder: Path, processes: int) -> Any:
         rdzv_configs={"store_type": "file", "keep_alive_interval": PATIENCE},  # each sign of life makes the file longer
         local_addr="127.0.0.1",
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs"), redirects=others),
-        signals_to_handle="SIGQUIT",  # the others are `stopped_once`'s
+        signals_to_handle="SIGQUIT",  # the others are handled by `first_signal`
         shutdown_timeout=PATIENCE,
     )
 
@@ -90,7 +90,7 @@ def environment(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stopped_once() -> Iterator[list[int]]:
+def first_signal() -> Iterator[list[int]]:
     """The first SIGTERM, SIGINT or SIGHUP ends the processes in order; yields the list that it is noted in.
 
     More may follow, of a leash or of the kernel when DVC ends before us, and must not break off the wait for the checkpoint.
@@ -112,7 +112,7 @@ def stopped_once() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def blame(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
+def report_failure(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
     """Show what the process at fault wrote and say which it is; its exit code, 128 + signal where it was killed.
 
     ``failures``: torch's, by rank. The others end since it ended: with the code of a lost process, or of SIGTERM, which the

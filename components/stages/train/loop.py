@@ -176,10 +176,10 @@ class TrainingState:
 
     def restore(self, checkpoints: Checkpoints | None) -> int:
         """Load the newest checkpoint, which rank 0 reads for all; returns the number of updates that it holds."""
-        found = from_rank_0(checkpoints.latest() if checkpoints else None)
-        if found is None:
+        checkpoint = from_rank_0(checkpoints.latest() if checkpoints else None)
+        if checkpoint is None:
             return 0
-        step, state = found
+        step, state = checkpoint
         self.recipe.load_state_dict(state["recipe"])
         for name, optimizer in self.recipe.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
@@ -228,9 +228,9 @@ def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on ``device``, its image as float32 [N, C, H, W] in [-1, 1]; bytes travel, floats are made there."""
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    moved["image"] = to_unit_range(moved["image"])
-    return moved
+    result = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    result["image"] = to_unit_range(result["image"])
+    return result
 
 
 @contextmanager

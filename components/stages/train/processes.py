@@ -44,18 +44,18 @@ class Place:
     local_world: int
 
 
-def place_in(environment: Mapping[str, str], wanted: int, key: str) -> Place | None:
+def place_in(environment: Mapping[str, str], num_processes: int, key: str) -> Place | None:
     """This process's place by torchrun's environment; None where several are wanted and nobody has started them.
 
     ``wanted``: the setting ``<key>.processes``. ValueError where it is not WORLD_SIZE, or where a variable is missing or wrong.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
-        return Place(0, 1, 0, 1) if wanted == 1 else None
+        return Place(0, 1, 0, 1) if num_processes == 1 else None
     rank, world = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
-    if world != wanted:
-        hint = f"set it to {world}, or start {wanted} (without RANK and WORLD_SIZE the train stage starts its own)"
+    if world != num_processes:
+        hint = f"set it to {world}, or start {num_processes} (without RANK and WORLD_SIZE the train stage starts its own)"
         raise ValueError(
-            f"{key}.processes: {wanted} is not the number of processes that were started, WORLD_SIZE={world}: {hint}"
+            f"{key}.processes: {num_processes} is not the number of processes that were started, WORLD_SIZE={world}: {hint}"
         )
     if rank >= world:
         raise ValueError(f"RANK={rank} is not allowed: WORLD_SIZE={world} has the ranks 0 to {world - 1}")
@@ -73,7 +73,7 @@ def _number(environment: Mapping[str, str], name: str) -> int:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[None]:
+def process_group(place: Place, device: torch.device) -> Iterator[None]:
     """Be one of the processes for the length of the block: gloo between CPUs, NCCL between GPUs (and gloo for their CPUs).
 
     Raises ProcessLost where another process ends or falls silent. A process alone joins nothing.
@@ -88,14 +88,14 @@ def joined(place: Place, device: torch.device) -> Iterator[None]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     meeting = os.environ.get(MEETING)
     store = dist.FileStore(meeting, place.world) if meeting else None  # type: ignore[attr-defined]
-    with naming_lost(place):
+    with translate_backend_errors(place):
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.world)
         yield
         dist.destroy_process_group()  # not after an error: the others may never answer
 
 
 @contextmanager
-def naming_lost(place: Place) -> Iterator[None]:
+def translate_backend_errors(place: Place) -> Iterator[None]:
     """The backends' errors as ProcessLost. Gloo's have no class of their own."""
     try:
         yield
@@ -127,11 +127,11 @@ def require_same(what: str, digest: bytes) -> None:
 
 def digest(state: Mapping[str, Tensor]) -> bytes:
     """SHA-256 of the tensors' names and bytes."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, tensor in state.items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.digest()
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.digest()
 
 
 def from_rank_0(state: Any) -> Any:

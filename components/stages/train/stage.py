@@ -30,7 +30,7 @@ from components.stages.train.checkpoint import Checkpoints, fingerprint, seriali
 from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
-from components.stages.train.processes import LAUNCHER, Place, joined, place_in, require_same
+from components.stages.train.processes import LAUNCHER, Place, place_in, process_group, require_same
 from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
@@ -50,9 +50,9 @@ def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs
         if place is None:
             sys.exit(launch(["-m", "components", "train", settings.name], settings.train.processes))
         device = pick_device(place.local_rank)
-        with joined(place, device):
+        with process_group(place, device):
             try:
-                take_part(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
+                train_process(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
             except Stopped as stop:
                 print(stop, file=sys.stderr)
                 sys.exit(143)
@@ -71,15 +71,15 @@ def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
     return [pick_device(rank) for rank in range(place.local_world)] if mine else []
 
 
-def take_part(
+def train_process(
     workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, *, observe: Observer, inputs: str
 ) -> None:
     """Train as one of the processes; rank 0 writes what comes of it."""
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
-    wanted = workspace.params.runs[settings.name].evaluate.get("split", "test")
-    check_split(settings.name, wanted, views["main"].facts)
+    split = workspace.params.runs[settings.name].evaluate.get("split", "test")
+    check_split(settings.name, split, views["main"].facts)
     recipe = build_recipe(settings, views, links)
     notes = initialise(recipe, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
@@ -116,22 +116,22 @@ def write_outs(
     """``outputs/train/<run>``: weights.pt, settings.json, curves.csv."""
     out = workspace.folder / "outputs" / "train" / settings.name
     out.mkdir(parents=True, exist_ok=True)
-    carried: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "recipe": settings.recipe,
         "view": asdict(view),
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump() | resolved,
     }
     # How the work was cut up and watched decides no weight, and must not change the file that holds them.
-    deciding = {key: value for key, value in carried["train"].items() if key not in WATCHING}
+    deciding = {key: value for key, value in metadata["train"].items() if key not in WATCHING}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
-    write_atomically(out / "weights.pt", serialise({"settings": carried | {"train": deciding}, "state": state}))
-    write_json(out / "settings.json", carried)
+    write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
+    write_json(out / "settings.json", metadata)
     write_atomically(out / "curves.csv", curves.to_csv())
 
 
-def check_split(run: str, wanted: str, view: ViewFacts) -> None:
+def check_split(run: str, split: str, view: ViewFacts) -> None:
     """Before hours of training: the view has the split that the run is to be scored on."""
-    if wanted not in view.counts:
-        there = ", ".join(sorted(view.counts))
-        raise ValueError(f"runs.{run}.evaluate.split: {wanted!r} is not in view {view.name!r}; it has: {there}")
+    if split not in view.counts:
+        choices = ", ".join(sorted(view.counts))
+        raise ValueError(f"runs.{run}.evaluate.split: {split!r} is not in view {view.name!r}; it has: {choices}")

@@ -157,8 +157,8 @@ class Augmenter:
         from albumentations.core.bbox_utils import filter_bboxes
 
         limits = self.limits or {}
-        kept = filter_bboxes(corners, {"height": shape[0], "width": shape[1]}, min_width=0, min_height=0, **limits)
-        return kept if len(kept) else np.zeros((0, 5), dtype=np.float32)
+        boxes = filter_bboxes(corners, {"height": shape[0], "width": shape[1]}, min_width=0, min_height=0, **limits)
+        return boxes if len(boxes) else np.zeros((0, 5), dtype=np.float32)
 
     def _restart(self, state: list[int], uniforms: list[float]) -> None:
         self._state["state"]["state"] = state[0] << 64 | state[1]

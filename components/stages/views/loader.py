@@ -71,7 +71,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
         sampler=steps,
         num_workers=min(workers, max(1, len(steps))),
         multiprocessing_context=context,
-        worker_init_fn=_obey_trainer,
+        worker_init_fn=_follow_trainer,
         generator=torch.Generator(),
         pin_memory=pin,
     )
@@ -82,7 +82,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
         del iterator  # ends the workers
 
 
-def _obey_trainer(_: int) -> None:
+def _follow_trainer(_: int) -> None:
     """Run the trainer's code, and end with it and not before: a signal to the group must let it finish and write a checkpoint.
 
     The fork server is this worker's parent, and outlives a killed trainer as long as a worker lives: watch the trainer itself.
@@ -134,14 +134,14 @@ class StepBatches(Dataset[Batch]):
         size = self._stream.batch_size
         rows = self._order(np.arange(step * size, (step + 1) * size))[self._mine]
         arrays = self._arrays
-        found = {name: array[rows] for name, array in arrays.moving.items()}
+        batch = {name: array[rows] for name, array in arrays.moving.items()}
         if self._augmenter is not None:
-            found = self._augmenter.move(found, Draws.make(size, *self._key, "augment", step)[self._mine])
-        wanted = (*KEYS, *self._stream.columns)
-        found |= {name: column[rows] for name, column in arrays.columns.items() if name in wanted}
+            batch = self._augmenter.move(batch, Draws.make(size, *self._key, "augment", step)[self._mine])
+        keys = (*KEYS, *self._stream.columns)
+        batch |= {name: column[rows] for name, column in arrays.columns.items() if name in keys}
         if arrays.labels is not None:
-            found["labels"] = arrays.labels[rows]
+            batch["labels"] = arrays.labels[rows]
         if arrays.captions is not None:
             uniforms = generator(*self._key, "caption", step).random(size)[self._mine]
-            found["tokens"] = arrays.captions.drawn(rows, uniforms)
-        return {name: torch.from_numpy(array) for name, array in found.items()}
+            batch["tokens"] = arrays.captions.drawn(rows, uniforms)
+        return {name: torch.from_numpy(array) for name, array in batch.items()}

@@ -60,8 +60,8 @@ class SplitArrays:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of the batch contract that there are, the image first."""
-        found = [*self.moving, *(column for column in self.columns if column in KEYS)]
-        return (*found, *(["labels"] if self.labels is not None else []), *(["tokens"] if self.captions else []))
+        names = [*self.moving, *(column for column in self.columns if column in KEYS)]
+        return (*names, *(["labels"] if self.labels is not None else []), *(["tokens"] if self.captions else []))
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,13 @@ class View:
         needed = [name for name in arrays.moving if name in chosen or (name in BOXES and set(BOXES) & set(chosen))]
         for start in range(0, len(arrays), batch_size):
             part = slice(start, start + batch_size)
-            found = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
-            found |= {name: column[part] for name, column in arrays.columns.items()}
+            data = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
+            data |= {name: column[part] for name, column in arrays.columns.items()}
             if arrays.labels is not None:
-                found["labels"] = arrays.labels[part]
+                data["labels"] = arrays.labels[part]
             if arrays.captions is not None:
-                found["tokens"] = arrays.captions.first(part)
-            batch = {name: torch.from_numpy(np.array(found[name])) for name in chosen}
+                data["tokens"] = arrays.captions.first(part)
+            batch = {name: torch.from_numpy(np.array(data[name])) for name in chosen}
             yield batch if pixels else batch | {"image": to_unit_range(batch["image"])}
 
     def _require(self, split: str) -> None:

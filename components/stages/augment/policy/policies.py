@@ -39,12 +39,12 @@ class Splits(Strict):
 
     @model_validator(mode="after")
     def _agrees(self) -> Splits:
-        wanted = [part for part in (self.validation, self.test) if part is not None]
-        if self.by in ("image", "group") and any(isinstance(part, tuple) for part in wanted):
+        parts = [part for part in (self.validation, self.test) if part is not None]
+        if self.by in ("image", "group") and any(isinstance(part, tuple) for part in parts):
             raise ValueError(f"by: {self.by} takes fractions; class names need by: <column>")
         if self.by != "group" and "column" in self.model_fields_set:
             raise ValueError("column needs by: group")
-        if sum(part for part in wanted if isinstance(part, float)) >= 1:
+        if sum(part for part in parts if isinstance(part, float)) >= 1:
             raise ValueError("validation and test together leave nothing to train on")
         return self
 

@@ -83,10 +83,10 @@ class _Check:
             after = self._apply_all(used, names, before)
             if after.shape != expected or after.dtype != before.dtype:
                 when = "" if left_out is None else f" when {names[left_out]} (entry {left_out}) is left out, as its p allows"
-                kept = before.shape == expected
-                rule = "size, channels and type must stay" if kept else f"{before.dtype} {expected} is needed"
-                found = f"turns {before.dtype} {before.shape} into {after.dtype} {tuple(after.shape)}"
-                raise SettingsError(f"{self.key}: the policy {found}{when}; {rule}")
+                same_shape = before.shape == expected
+                rule = "size, channels and type must stay" if same_shape else f"{before.dtype} {expected} is needed"
+                change = f"turns {before.dtype} {before.shape} into {after.dtype} {tuple(after.shape)}"
+                raise SettingsError(f"{self.key}: the policy {change}{when}; {rule}")
 
     def _apply_all(self, transforms: list[tuple[int, Any]], names: list[str], image: np.ndarray) -> Any:
         after: Any = image

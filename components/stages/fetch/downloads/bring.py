@@ -38,8 +38,10 @@ def bring(file: Published, target: Path) -> None:
         if mirror
         else "DATA_MIRROR is not set; it can name a folder that holds the file"
     )
-    told = "; ".join(map(str, faults)) or "no address is known"
-    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_transient, faults), None)
+    reasons = "; ".join(map(str, faults)) or "no address is known"
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {reasons} ({hint})") from next(
+        filter(is_transient, faults), None
+    )
 
 
 def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:

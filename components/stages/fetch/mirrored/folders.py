@@ -34,9 +34,9 @@ def open_folder(settings: MirroredSettings) -> dict[str, Classes]:
         raise ValueError(f"{fault} (as {FORM.replace('<path>', settings.folder)})")
     skipped: Counter[str] = Counter()
     splits = read_splits(mirror / settings.folder, skipped)
-    found = sum_of(splits)
-    if found != settings.sha256:
-        raise ValueError(f"{mirror / settings.folder}: the sum is {found}, expected {settings.sha256}")
+    checksum = sum_of(splits)
+    if checksum != settings.sha256:
+        raise ValueError(f"{mirror / settings.folder}: the sum is {checksum}, expected {settings.sha256}")
     if skipped:
         log.warning("%s: %d files that are no images are skipped", settings.folder, skipped.total())
     return splits

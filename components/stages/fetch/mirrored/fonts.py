@@ -39,15 +39,15 @@ def find_face(font: str, folder: Path, sha256: str | None = None) -> Face:
 def _installed(family: str) -> Face:
     from matplotlib.font_manager import findSystemFonts
 
-    found = []
+    candidates = []
     for path in sorted(Path(name) for name in findSystemFonts()):
         for index, face in enumerate(_faces(path)):
             if face.family_name == family:
-                found.append((_rank(face.style_name), path.name, str(path), index))
-    if not found:
-        told = f"font: no font of the family {family!r} is installed"
-        raise ValueError(f"{told}; Debian has {PACKAGES}; a path of a {', '.join(SUFFIXES)} file is allowed too")
-    _, _, chosen, index = min(found)
+                candidates.append((_rank(face.style_name), path.name, str(path), index))
+    if not candidates:
+        fault = f"font: no font of the family {family!r} is installed"
+        raise ValueError(f"{fault}; Debian has {PACKAGES}; a path of a {', '.join(SUFFIXES)} file is allowed too")
+    _, _, chosen, index = min(candidates)
     return Face(Path(chosen), index)
 
 
@@ -74,8 +74,8 @@ def open_face(face: Face) -> Any:
 
 def require_glyphs(face: Face, characters: Sequence[str], font: str) -> None:
     """ValueError names those of ``characters`` that the face has no glyph for: a box is never drawn in their place."""
-    opened = open_face(face)
-    missing = [character for character in characters if not opened.get_char_index(ord(character))]
+    ft_face = open_face(face)
+    missing = [character for character in characters if not ft_face.get_char_index(ord(character))]
     if missing:
         listed = " ".join(f"{character} (U+{ord(character):04X})" for character in missing[:NAMED])
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""

@@ -59,7 +59,7 @@ class Handwriting:
         log.warning("font: %s, SHA-256 %s", face.path.name, checksum(face.path, "0" * 64))
         scans = {split: _scans(classes, settings.image_size) for split, classes in splits.items()}
         prints = _prints(settings, face, characters, seed)
-        bounds = _bounds({split: sum(map(len, found)) for split, found in scans.items()}, settings.samples)
+        bounds = _bounds({split: sum(map(len, images)) for split, images in scans.items()}, settings.samples)
         entries = {split: _write(out, split, [printed[bounds[split]] for printed in prints], scans[split]) for split in splits}
         write_index(out, "arrays", entries, {"label": characters, "domain": DOMAINS})
 
@@ -73,11 +73,11 @@ def _characters(classes: Classes) -> list[str]:
 def _scans(classes: Classes, side: int) -> list[np.ndarray]:
     """For each character uint8 [N, side, side]. ValueError names the files that cannot be read or hold no ink."""
     faults: list[str] = []
-    found = [_framed(paths, side, faults) for paths in classes.values()]
+    scans = [_framed(paths, side, faults) for paths in classes.values()]
     if faults:
         more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise ValueError(f"unreadable images: {'; '.join(faults[:NAMED])}{more}")
-    return [np.stack(images) for images in found]
+    return [np.stack(images) for images in scans]
 
 
 def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndarray]:
