@@ -13,7 +13,7 @@ from components.detectors.shared.reading import require_classes
 
 
 class GradNorm(Fitted):
-    """The L1 norm of the gradient of KL(u || softmax(logits / T)) by the last layer's weight, u uniform.
+    """The L1 norm of the gradient of KL(u || softmax(logits / T)) with respect to the last layer's weight, u uniform.
 
     With p = softmax(logits / T) and logits = W x + b the gradient is (p - u) x^T / T, of rank one, so its L1 norm is
     ||p - u||_1 ||x||_1 / T (the paper's V and U). Published code sums over the K classes instead of

@@ -16,7 +16,7 @@ from components.detectors.shared.protocol import Head, Sample
 class NuSA(Fitted):
     """sqrt(||z||^2 - ||z_null||^2) / ||z||, z = x - o: the share of z that the classifier's weight sees, 0 to 1.
 
-    That is the cosine of the angle between z and the rows of W. z = 0 scores 0. Nothing is read of the training images.
+    That is the cosine of the angle between z and the row space of W. z = 0 scores 0. The training images are not used.
     """
 
     name: ClassVar[str] = "nusa"

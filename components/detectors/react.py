@@ -33,7 +33,7 @@ class ReAct(Fitted):
         self.quantile = quantile
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches three times (five times for float64), whatever their number."""
+        """Iterate over the batches three times (five times for float64)."""
         batches = rereadable(batches, self.name)
         clip = streamed_quantile(lambda: (features for features, _, _ in checked(batches, head, self.name)), self.quantile)
         self.store({"clip": clip, "weight": head.weight.double(), "bias": head.bias_or_zero().double()})

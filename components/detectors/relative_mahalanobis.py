@@ -15,7 +15,7 @@ from components.detectors.shared.protocol import Head, Sample
 class RelativeMahalanobis(Fitted):
     """-min_c (d_c - d_0): d_c as in ``mahalanobis``, d_0 the squared distance to one Gaussian of all images.
 
-    ValueError for labels of one class, where both are the same. Needs at least F training images.
+    ValueError for labels of one class, for which both are equal. Needs at least F training images.
     """
 
     name: ClassVar[str] = "relative_mahalanobis"
@@ -26,7 +26,7 @@ class RelativeMahalanobis(Fitted):
     background: Tensor  # [F, r_0], the same as A of the covariance about the mean of all images
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches once; memory F x F, whatever their number."""
+        """Iterate over the batches once, in memory F x F."""
         moments = class_moments(batches, head, self.name)
         if len(moments.counts) < 2:
             raise ValueError(f"{self.name}: the images are all of one class, so the score is 0 everywhere; use mahalanobis")

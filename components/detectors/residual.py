@@ -1,4 +1,4 @@
-"""Residual: how far the features lie from the principal space (Wang et al. 2022, arXiv 2203.10807)."""
+"""Residual: distance of the features to the principal space (Wang et al. 2022, arXiv 2203.10807)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Residual(Fitted):
         self.dimension = dimension
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches once; memory F x F, whatever their number."""
+        """Iterate over the batches once, in memory F x F."""
         space = residual_space(batches, head, self.dimension, self.name)
         self.store({"origin": origin(head), "space": space})
 

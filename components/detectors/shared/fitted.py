@@ -1,4 +1,4 @@
-"""Fitted numbers as a module's buffers: they move with ``.to``, are stored by name, and become part of an exported graph."""
+"""Base module whose buffers are the fitted tensors: they move with ``.to``, have names, and are exported with the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Fitted(nn.Module):
             self.register_buffer(name, None)
 
     def store(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the fitted tensors; a slice is copied, so that the file holds no more than the slice."""
+        """Store the fitted tensors; a slice is copied, so that the file does not contain its base."""
         assert set(tensors) == set(self.state_names)
         for name in self.state_names:
             self.register_buffer(name, tensors[name].detach().clone(memory_format=torch.contiguous_format))
@@ -43,7 +43,7 @@ class Fitted(nn.Module):
         raise NotImplementedError
 
     def ready(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Both as float32, or as float64 where they are; ValueError before ``fit`` and for shapes that do not fit."""
+        """Cast both to float32, or to float64 if either is; ValueError before ``fit`` and for inconsistent shapes."""
         self._require_fit()
         if features.dim() != 2 or logits.dim() != 2 or features.shape[0] != logits.shape[0]:
             raise ValueError(
