@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Fitted(nn.Module):
-    """What the detectors share: ``kept`` names the tensors that ``fit`` leaves behind."""
+    """Base class of the detectors. ``state_names``: the names of the fitted tensors."""
 
     name: ClassVar[str]
     state_names: ClassVar[tuple[str, ...]] = ()

@@ -1,7 +1,7 @@
-"""Stage ``train``: from a view to final weights and curves.
+"""Stage ``train``: train a run on its view, and write the final weights and curves.
 
 With ``train.processes: N`` it starts N processes of itself on this machine. With torchrun's environment (RANK, WORLD_SIZE, ...)
-it is one of them: so several machines share a training. See components.stages.train.processes.
+it is one of them, which allows training on several machines. See components.stages.train.processes.
 """
 
 import os
@@ -38,11 +38,11 @@ WATCHING = ("workers", "checkpoint_every", "log_every")
 
 
 def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
-    """Train; ``observe`` is told every point of the curves as it comes.
+    """Train the run. ``observe``: context manager of a callback for every point of the curves.
 
-    ``inputs``: a hash of all that the training depends on, by which its checkpoints are found again; without it none are kept.
+    ``inputs``: a hash of the inputs of the training, which keys its checkpoints; if empty, no checkpoints are written.
 
-    After SIGTERM a checkpoint is written and SystemExit 143 raised.
+    After SIGTERM it writes a checkpoint and raises SystemExit 143.
     """
     settings = workspace.run(name)
     place = place_in(os.environ, settings.train.processes, f"runs.{settings.name}.train")
@@ -59,12 +59,12 @@ def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs
 
 
 def unobserved(workspace: Workspace, run: str, fingerprint: str, *, killed: tuple[type[BaseException], ...]) -> Any:
-    """An observer that does nothing."""
+    """Return an observer without effect."""
     return nullcontext(lambda step, point: None)
 
 
 def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
-    """All that this machine uses, in one hand: the launcher's, or else the machine's first process's."""
+    """Return the devices to lock: all of this machine's, by the launcher or else by the machine's first process."""
     if place is None:
         return [pick_device(rank) for rank in range(processes)]
     mine = place.local_rank == 0 and LAUNCHER not in os.environ
@@ -74,7 +74,7 @@ def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
 def train_process(
     workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, *, observe: Observer, inputs: str
 ) -> None:
-    """Train as one of the processes; rank 0 writes what comes of it."""
+    """Train as one of the processes; rank 0 writes the results."""
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
@@ -104,7 +104,7 @@ def train_process(
 
 
 def require_same_inputs(settings: RunSettings, views: dict[str, View], device: torch.device, precision: Precision) -> None:
-    """On machines with clones of their own: all processes train the same thing."""
+    """Raise ValueError if processes, perhaps in different clones, have different settings, data or versions."""
     data = {role: view.facts.digest for role, view in views.items()}
     deciding = (settings.recipe, settings.model, settings.train, data, device.type, precision, torch.__version__)
     require_same("settings, data, device and torch version", repr(deciding).encode())
@@ -113,7 +113,7 @@ def require_same_inputs(settings: RunSettings, views: dict[str, View], device: t
 def write_outs(
     workspace: Workspace, settings: RunSettings, view: ViewFacts, *, recipe: Recipe, curves: Curves, resolved: dict[str, Any]
 ) -> None:
-    """``outputs/train/<run>``: weights.pt, settings.json, curves.csv."""
+    """Write weights.pt, settings.json and curves.csv to ``outputs/train/<run>``."""
     out = workspace.folder / "outputs" / "train" / settings.name
     out.mkdir(parents=True, exist_ok=True)
     metadata: dict[str, Any] = {
@@ -122,7 +122,7 @@ def write_outs(
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump() | resolved,
     }
-    # How the work was cut up and watched decides no weight, and must not change the file that holds them.
+    # Settings of workers and logging do not affect the weights, and must not change their file.
     deciding = {key: value for key, value in metadata["train"].items() if key not in WATCHING}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
     write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
@@ -131,7 +131,7 @@ def write_outs(
 
 
 def check_split(run: str, split: str, view: ViewFacts) -> None:
-    """Before hours of training: the view has the split that the run is to be scored on."""
+    """Raise ValueError before the training if the view lacks the split for the evaluation."""
     if split not in view.counts:
         choices = ", ".join(sorted(view.counts))
         raise ValueError(f"runs.{run}.evaluate.split: {split!r} is not in view {view.name!r}; it has: {choices}")
