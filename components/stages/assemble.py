@@ -38,7 +38,7 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
 
 
 def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:
-    """Raise SettingsError for an ``image_size`` of (height, width) if the recipe or network ``taker`` takes square images only."""
+    """Raise SettingsError for an ``image_size`` of (height, width) if the recipe or network ``taker`` needs square images."""
     if not isinstance(image_size, int) and not getattr(taker, "takes_rectangles", False):
         raise SettingsError(f"{key}: {list(image_size)} is not allowed: {taker.__name__} takes square images only")
 

@@ -1,4 +1,4 @@
-"""The scores of the run's own view: images that give the thresholds, and images that stand in the table."""
+"""Scores of the run's own view: one split for the thresholds, one for the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.stages.views.view import View
 
 @dataclass(frozen=True)
 class Inside:
-    """Detector -> scores float64 [n] of the images of two splits, and the threshold of the first."""
+    """Scores (detector -> float64 [n]) of two splits, and thresholds computed on the first."""
 
     validation: dict[str, np.ndarray]
     inside: dict[str, np.ndarray]
@@ -26,7 +26,7 @@ class Inside:
 
 
 def score_inside(network: Network, name: str, detection: DetectSettings, view: View, detectors: dict[str, Any]) -> Inside:
-    """One pass a split; a threshold lets a share ``tpr`` of the validation images pass. ``name``: of the block, for errors."""
+    """Score both splits; a threshold accepts a share ``tpr`` of the validation images. ``name``: of the block, for errors."""
     size, validation = detection.batch_size, validation_split(view.facts)
     inside = require_split(view.facts, detection.split, f"detect.{name}.split")
     scores = {split: score_view(network, detectors, view, (split,), size) for split in dict.fromkeys((validation, inside))}

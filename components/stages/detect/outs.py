@@ -1,4 +1,4 @@
-"""What ``detect@<name>`` leaves in its three outs."""
+"""Write the three outs of ``detect@<name>``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from components.stages.detect.settings import DetectSettings
 
 
 def write_network(workspace: Workspace, folder: Path, detection: DetectSettings) -> None:
-    """The facts of the run's view, and a pointer to its weights: the stage ``ood`` depends on ``folder`` and on no run."""
+    """Write the facts of the run's view and a pointer to its weights: the stage ``ood`` depends on ``folder`` only."""
     shutil.copyfile(workspace.folder / "outputs" / "views" / detection.view / "view.json", folder / "view.json")
     write_pointer(folder / NETWORK, workspace.folder, weights_path(detection.run))
 
 
 def write_inside(folder: Path, detection: DetectSettings, scores: Inside, unfitted: dict[str, str]) -> None:
-    """Scores, thresholds, and where they come from."""
+    """Write scores, thresholds, and the splits that they were computed on."""
     write_arrays(folder / "validation.npz", scores.validation)
     write_arrays(folder / "inside.npz", scores.inside)
     images = {"validation": _count(scores.validation), "inside": _count(scores.inside)}
@@ -37,9 +37,9 @@ def _count(scores: dict[str, np.ndarray]) -> int:
 
 
 def write_served(outs: Outs, detection: DetectSettings, scores: Inside) -> None:
-    """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
+    """Write the served detector and the reference scores of the validation images; {} for no detector.
 
-    A detector that keeps nothing of the training images has no file here either.
+    A detector without fitted state has no safetensors file.
     """
     name, folder = detection.serve, outs.served
     if name is None:

@@ -21,7 +21,7 @@ from components.stages.views.view import open_view
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Fit, save and score, on the device that the machine has. ValueError for a run that is no classifier."""
+    """Fit, save and score on the available device. ValueError for a run that is not a classifier."""
     detection = workspace.detection(name)
     settings = workspace.run(detection.run)
     if not resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe").detects:
@@ -32,7 +32,7 @@ def run(workspace: Workspace, name: str) -> None:
 
 
 def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detectors: dict[str, Any], outs: Outs) -> None:
-    """Into the three folders."""
+    """Fit the detectors, score the run's own view, and write the three folders."""
     detection, device = workspace.detection(name), pick_device()
     view = open_view(workspace.folder / "outputs" / "views" / detection.view)
     weights = trained_weights(workspace, detection.run)
@@ -41,7 +41,7 @@ def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detect
         split = require_split(view.facts, "train", f"detect.{name}.view")
         with stored_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
             fitted, unfitted = fit(name, detectors, samples, network.head, detection.serve)
-        # In float64, which `to_score` leaves.
+        # Before `to_score`, which converts the state to float32.
         save_fitted(outs.fitted, fitted, detection.options, unfitted, detection.batch_size)
         write_network(workspace, outs.fitted, detection)
         scores = score_inside(network, name, detection, view, to_score(fitted, device))
@@ -52,7 +52,7 @@ def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detect
 def fit(
     name: str, detectors: dict[str, Any], samples: StoredSamples, head: Head, serve: str | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """(fitted detectors, name -> why one is not). ValueError if the one to ``serve`` is not; ``name``: of the block."""
+    """Fit; return (fitted detectors, name -> reason for the others). ValueError if ``serve`` fails; ``name``: of the block."""
     fitted, unfitted = fit_all(detectors, samples, head)
     print(f"{name}: {len(fitted)} of {len(detectors)} detectors fitted on {len(samples)} images")
     for detector, reason in unfitted.items():

@@ -1,4 +1,4 @@
-"""A torch module as an ONNX file: the same bytes from any folder, checked against torch."""
+"""Export a torch module to ONNX deterministically, and compare it with torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PairedOutputs = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output ->
 
 
 class NamedInputs(nn.Module):
-    """Takes the graph's inputs in order and returns a tuple, as the exporter wants it."""
+    """Wrapper that takes the graph's inputs in order and returns a tuple, as the exporter requires."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -35,7 +35,7 @@ class NamedInputs(nn.Module):
 
 
 def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
-    """Export ``graph`` with a dynamic batch (torch's dynamo exporter), one file, without a trace of where it was made."""
+    """Export ``graph`` with a dynamic batch (torch's dynamo exporter) to one file without paths or other metadata."""
     inputs = graph.inputs(batch)
     dynamic = torch.export.Dim("batch", min=1)
     quiet = io.StringIO()
@@ -64,7 +64,7 @@ def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
-    """The exporter's warnings on its own internals tell a user nothing."""
+    """Suppress the exporter's warnings about its own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -74,7 +74,7 @@ def _quiet_logs() -> Any:
 
 
 def deterministic_bytes(model: Any) -> bytes:
-    """The model proto without metadata (source paths, stack traces, doc strings), serialised in a fixed order."""
+    """Serialise the model proto in a fixed order, without metadata (source paths, stack traces, doc strings)."""
     model.doc_string = ""
     del model.metadata_props[:]
     _strip(model.graph)
@@ -105,7 +105,7 @@ def _strip_nodes(nodes: Any) -> None:
 
 
 def open_session(path: Path, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU, its threads fixed: sums then come in one order."""
+    """Open an ONNX Runtime session on the CPU with a fixed number of threads, for a fixed order of sums."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -115,7 +115,7 @@ def open_session(path: Path, threads: int) -> Any:
 
 
 def paired_outputs(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[PairedOutputs]:
-    """What torch and what ONNX Runtime answer to each of ``batches``."""
+    """Yield the outputs of torch and of ONNX Runtime for each of ``batches``."""
     session = open_session(path, threads)
     for batch in batches:
         inputs = graph.inputs(batch)
@@ -127,9 +127,9 @@ def paired_outputs(graph: Graph, path: Path, batches: list[Batch], threads: int)
 
 
 def largest_differences(outputs: Iterable[PairedOutputs]) -> dict[str, float]:
-    """Output -> max |ONNX Runtime - torch|; infinite where either is not finite.
+    """Return output -> max |ONNX Runtime - torch|; infinite if either is not finite.
 
-    A yes or no has no distance, so bool outputs are left out: who puts one into a graph checks it (detector.py).
+    Bool outputs are skipped; ``detector.py`` checks its own.
     """
     worst: dict[str, float] = {}
     for expected, actual in outputs:

@@ -1,4 +1,4 @@
-"""Stage ``export``: graphs, served code, signature; nothing if a graph is not torch's equal."""
+"""Stage ``export``: write graphs, served code and signature; fail if a graph differs from torch."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ from components.stages.views.view import View
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Export the run's final weights; a failure leaves what was there."""
+    """Export the run's final weights; a failure leaves the previous export."""
     settings = workspace.run(name)
     threads = settings.train.threads
     set_threads(threads)
@@ -40,18 +40,18 @@ def run(workspace: Workspace, name: str) -> None:
         if detector:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
         write_json(folder / "parity.json", parity)
-    # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
+    # The training is in dvc.lock, else this stage would not run: its checkpoints are no longer needed.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
     summary = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
     print(f"{settings.name}: ONNX Runtime against torch, largest difference: {summary}")
 
 
 def validation_batches(view: View) -> list[Batch]:
-    """Real images: one batch of each size that the check wants, from the validation split, or the nearest that the view has."""
+    """Return real images for tracing and the check: a batch per size, from validation, or else test, or else train."""
     split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
     source = view.batches(split, max(CHECKED_BATCHES) + 1)
     first = next(iter(source))
-    # Tracing takes two images: a batch of one would be baked in. Views smaller than the largest batch repeat their images.
+    # Tracing uses two images: a batch size of one would be specialised. Small views repeat their images.
     sizes = (2, *CHECKED_BATCHES)
     return [{key: _take(tensor, size) for key, tensor in first.items()} for size in sizes]
 
@@ -61,7 +61,7 @@ def _take(tensor: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, threads: int) -> dict[str, Any]:
-    """Every graph, and how far ONNX Runtime is from torch; ValueError where that is over a bound of the graph's."""
+    """Write every graph and return its differences from torch; ValueError if one exceeds a bound of the graph."""
     parity: dict[str, Any] = {}
     for name, graph in exportable.graphs.items():
         path = out / f"{name}.onnx"
@@ -74,9 +74,9 @@ def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, thread
 
 
 def compare(name: str, graph: Graph, outputs: list[PairedOutputs]) -> dict[str, dict[str, Any]]:
-    """The largest difference of the graph's outputs, under its name; of an output with a bound of its own, under the output's.
+    """Return the largest difference of the graph's outputs by its name, and of outputs with their own bound by theirs.
 
-    ValueError where one is over its bound.
+    ValueError if a difference exceeds its bound.
     """
     parity: dict[str, dict[str, Any]] = {}
     for output, worst in largest_differences(outputs).items():
@@ -91,7 +91,7 @@ def compare(name: str, graph: Graph, outputs: list[PairedOutputs]) -> dict[str, 
 
 
 def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
-    """What the served code and the registry need to know beside the graphs, and weights where it samples."""
+    """Write facts, signature and example for the served code and the registry, and weights if it samples."""
     write_json(out / "facts.json", exportable.facts)
     write_json(out / "signature.json", exportable.signature)
     write_arrays(out / "example.npz", exportable.example(batch))
@@ -102,6 +102,6 @@ def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
 
 
 def copy_linked(links: dict[str, Artifact], out: Path) -> None:
-    """``linked/<role>``: what another run exported and this one's served code uses."""
+    """Copy the linked exports that the served code uses to ``linked/<role>``."""
     for role, link in links.items():
         shutil.copytree(link.path, out / "linked" / role)

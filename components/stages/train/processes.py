@@ -47,7 +47,7 @@ class Place:
 def place_in(environment: Mapping[str, str], num_processes: int, key: str) -> Place | None:
     """Read this process's place from torchrun's environment; None if several processes are set and not yet started.
 
-    ``num_processes``: the setting ``<key>.processes``. ValueError if it is not WORLD_SIZE, or if a variable is missing or wrong.
+    ``num_processes``: the setting ``<key>.processes``. ValueError if it is not WORLD_SIZE, or a variable is missing or wrong.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return Place(0, 1, 0, 1) if num_processes == 1 else None
