@@ -1,4 +1,4 @@
-"""The table of all images, divided into splits that share no image and miss no class."""
+"""Divide the table of all images into splits without leakage and without missing classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.stages.augment.table import NAMED, Classes, Table
 
 @dataclass(frozen=True)
 class Divided:
-    """A dataset's images, and which split each row is in; ``leaked``: split -> rows left out because another split has them."""
+    """A dataset's images and splits; ``leaked``: split -> number of rows dropped because another split has them."""
 
     table: Table
     classes: Classes
@@ -22,17 +22,17 @@ class Divided:
 
     @property
     def primary(self) -> str | None:
-        """The column whose classes are balanced and complete."""
+        """Column whose classes are stratified and complete."""
         return primary(self.classes)
 
 
 def primary(classes: Classes) -> str | None:
-    """``label``, or else ``domain``; None if the dataset has neither."""
+    """Return ``label``, or else ``domain``; None if the dataset has neither."""
     return next((column for column in ("label", "domain") if column in classes), None)
 
 
 def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str) -> Divided:
-    """Make the missing splits, then look for leaks and for classes without training images. ``key``: the view's."""
+    """Divide the missing splits, then check for leakage and for classes without training images. ``key``: the view's."""
     splits = make_splits(
         table.published,
         settings.split,
@@ -57,7 +57,7 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
 def _check_groups(
     splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
 ) -> None:
-    """No group (patient, page, video) is in two splits, however these were made. A column ``group`` always means groups."""
+    """Check that no group (patient, page, video) is in two splits, also for published ones. A column ``group`` is checked too."""
     column = settings.column if settings.by == "group" else "group"
     if column not in columns:
         return

@@ -1,6 +1,6 @@
-"""Which image goes to which split: functions of contents, labels and seed, never of the order in which files came.
+"""Divide images into splits by contents, labels and seed, independently of the order of the files.
 
-Equal images stay on one side; so do the groups of a column (patients, pages, videos) with ``by: group``.
+Equal images are in one split; with ``by: group`` so are the groups of a column (patients, pages, videos).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from components.core.strict import SettingsError
 from components.stages.augment.policy.policies import Splits
 
-NEW_SPLITS = ("test", "validation")  # the splits that can be made, in the order in which they choose
+NEW_SPLITS = ("test", "validation")  # the splits that can be divided off, in this order
 Rows = np.ndarray  # int64 indices into the table of all images
 Column = tuple[np.ndarray, tuple[str, ...]]  # class indices int64 [N], class names
 
@@ -29,12 +29,12 @@ def make_splits(
     seed: int,
     key: str,
 ) -> dict[str, Rows]:
-    """split -> rows, ascending. ``published``: the dataset's own splits; new ones come out of "all" or "train".
+    """Return split -> rows, ascending. ``published``: the dataset's own splits; new ones are taken from "all" or "train".
 
-    A dataset may have a test split alone, to be compared with another's; then there is nothing to make.
+    A dataset with only a test split is returned unchanged.
 
-    ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is asked for, if there is
-    nothing to take it from, or if a column or class does not exist.
+    ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is requested, if there is
+    no split to divide, or if a column or class does not exist.
     """
     requests = {split: part for split in NEW_SPLITS if (part := getattr(settings, split)) is not None}
     for split in requests:
@@ -68,7 +68,7 @@ def make_splits(
 
 
 def _stratified(rows: Rows, target: float, digests: Sequence[bytes], labels: np.ndarray, seed: int) -> Rows:
-    """About ``wanted`` of the rows, each class in proportion; groups come in the order of a keyed hash of their contents."""
+    """Select about ``target`` rows, stratified by class, groups of equal images in the order of a keyed hash of their contents."""
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
         groups.setdefault(digests[row], []).append(row)
@@ -85,7 +85,7 @@ def _stratified(rows: Rows, target: float, digests: Sequence[bytes], labels: np.
 
 
 def largest_remainder(sizes: dict[int, int], target: float) -> dict[int, int]:
-    """Whole shares of round(``wanted``) in proportion to ``sizes``: rounded down, the rest to the largest remainders."""
+    """Apportion round(``target``) in proportion to ``sizes``: rounded down, the rest to the largest remainders."""
     total = sum(sizes.values())
     exact = {label: size * target / total for label, size in sorted(sizes.items())}
     shares = {label: int(share) for label, share in exact.items()}
@@ -95,7 +95,7 @@ def largest_remainder(sizes: dict[int, int], target: float) -> dict[int, int]:
 
 
 def _take(groups: list[list[int]], quota: int) -> list[int]:
-    """Rows of the first groups that fit into ``quota``; the last group is never taken, so that no class is left without."""
+    """Return the rows of the first groups that fit into ``quota``, never of the last, so that the class keeps images."""
     taken: list[int] = []
     for group in groups[:-1]:
         if len(taken) + len(group) <= quota:
@@ -104,10 +104,10 @@ def _take(groups: list[list[int]], quota: int) -> list[int]:
 
 
 def _whole_groups(rows: Rows, target: float, column: Column, labels: np.ndarray, seed: int) -> Rows:
-    """Whole groups with about ``wanted`` rows together, in the order of a keyed hash of their names.
+    """Select whole groups with about ``target`` rows in total, in the order of a keyed hash of their names.
 
-    A group is taken if it fits into what is still wanted and leaves every class that it has somewhere else, too. At the end one
-    more is taken if that comes closer to ``wanted``. One group at least is left.
+    A group is selected if it fits into the remaining target and if all its classes also occur in remaining groups. At the end
+    one more is selected if that comes closer to ``target``. At least one group remains.
     """
     indices, names = column
     members = {names[group]: rows[indices[rows] == group] for group in np.unique(indices[rows])}
@@ -138,7 +138,7 @@ def _whole_groups(rows: Rows, target: float, column: Column, labels: np.ndarray,
 
 
 def _held_out(rows: Rows, part: float | Sequence[str], column: Column, seed: int, key: str) -> Rows:
-    """All rows of some classes of the column."""
+    """Select all rows of some classes of the column."""
     indices, names = column
     present = [names[index] for index in np.unique(indices[rows])]
     if isinstance(part, float):
@@ -152,7 +152,7 @@ def _held_out(rows: Rows, part: float | Sequence[str], column: Column, seed: int
 
 
 def find_leaks(splits: dict[str, Rows], digests: Sequence[bytes]) -> dict[str, dict[int, int]]:
-    """split -> {row: the equal row of a split that is kept before it}: test before validation before train."""
+    """Return split -> {row: equal row of a split with precedence}: test before validation before train."""
     owners: dict[bytes, int] = {}
     leaks: dict[str, dict[int, int]] = {}
     for split in sorted(splits, key=("test", "validation", "train").index):

@@ -14,7 +14,7 @@ from components.core.settings import Workspace
 
 @dataclass(frozen=True)
 class Outs:
-    """Output folders. ``fitted``: detectors, for other views; ``inside``: scores of the own view; ``served``: for the export."""
+    """Output folders. ``fitted``: the detectors; ``inside``: scores of the run's own view; ``served``: for the export."""
 
     fitted: Path
     inside: Path
