@@ -33,7 +33,7 @@ class RawBoxes:
 
 @dataclass(frozen=True)
 class Annotations:
-    """Annotations of N pictures. ``texts``: one caption or a list of captions each; ``labels``: float32 [N, K]; None: absent."""
+    """Annotations of N pictures. ``texts``: one caption or a list of captions each; ``labels``: float32 [N, K]; or None."""
 
     texts: list[str] | list[list[str]] | None = None
     labels: np.ndarray | None = None

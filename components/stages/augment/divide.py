@@ -57,7 +57,7 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
 def _check_groups(
     splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
 ) -> None:
-    """Check that no group (patient, page, video) is in two splits, also for published ones. A column ``group`` is checked too."""
+    """Check that no group (patient, page, video) is in two splits, published ones included. The default column is ``group``."""
     column = settings.column if settings.by == "group" else "group"
     if column not in columns:
         return

@@ -1,4 +1,4 @@
-"""Prepare a dataset as a view: decode, split, check, write. The folder is renamed at the end, so a view is complete or absent."""
+"""Prepare a dataset as a view: decode, split, check, write. The folder is renamed at the end: a view is complete or absent."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def make_splits(
 
 
 def _stratified(rows: Rows, target: float, digests: Sequence[bytes], labels: np.ndarray, seed: int) -> Rows:
-    """Select about ``target`` rows, stratified by class, groups of equal images in the order of a keyed hash of their contents."""
+    """Select about ``target`` rows, stratified by class; equal images stay together, in the order of a keyed content hash."""
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
         groups.setdefault(digests[row], []).append(row)

@@ -1,4 +1,4 @@
-"""Stage 1, fetch: bring a dataset's raw files, verified. ``SOURCES`` is the seam: adding a source is a file and a line."""
+"""Stage 1, fetch: download or draw a dataset's raw files and verify them. Add a source as a module and a line in ``SOURCES``."""
 
 SOURCES: dict[str, str] = {
     "digits": "components.stages.fetch.digits:Digits",

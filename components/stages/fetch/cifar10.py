@@ -41,10 +41,10 @@ Batch = Annotated[int, Field(ge=1, le=5)]
 
 
 class Cifar10:
-    """RGB [N, 32, 32, 3]; label 0..9; splits as the settings say."""
+    """CIFAR-10: RGB [N, 32, 32, 3]; label 0..9; splits by the settings."""
 
     class Settings(DatasetSettings):
-        """``train`` and ``validation``: which of the training batches 1 to 5; ``test``: whether to bring the test batch."""
+        """``train`` and ``validation``: training batches among 1 to 5; ``test``: whether to include the test batch."""
 
         train: tuple[Batch, ...]
         validation: tuple[Batch, ...]
@@ -75,7 +75,7 @@ class Cifar10:
 
 
 def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
-    """The batches ``names`` out of the published archive. ``faults``: why the mirror's own copies would not do."""
+    """Extract the batches ``names`` from the published archive. ``faults``: errors of the mirror's copies."""
     archive, folder = out / ARCHIVE.name, out / "unpacked"
     try:
         bring(ARCHIVE, archive)

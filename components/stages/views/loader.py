@@ -83,7 +83,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
 
 
 def _follow_trainer(_: int) -> None:
-    """Check the code, ignore signals to the process group so that the trainer can write a checkpoint, and exit with the trainer.
+    """Check the code, ignore signals to the process group so that the trainer can write a checkpoint, and exit with it.
 
     The fork server is this worker's parent and outlives a killed trainer while a worker lives: watch the trainer itself.
     """

@@ -1,4 +1,4 @@
-"""One file over http or https into one file here: resumed where it broke, tried again where that can help."""
+"""Download a file over http or https, with resume and retries."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tqdm import tqdm
 from components.core.errors import STATUS
 
 MAX_ATTEMPTS = 5
-FIRST_WAIT = 1.0  # seconds; doubled before every further try
-TIMEOUT = 30.0  # seconds without an answer or a byte
+FIRST_WAIT = 1.0  # seconds before the first retry; exponential backoff
+TIMEOUT = 30.0  # seconds without a response or a byte
 CHUNK = 1 << 18
 SCHEMES = ("http", "https")
 
 
 class NotThere(OSError):
-    """The server answers and does not have (or give) the file: no use in asking again."""
+    """The server responds but does not provide the file; a retry does not help."""
 
 
 def transfer(url: str, part: Path) -> None:
-    """Bring ``url`` into ``part``, going on behind the bytes that ``part`` already holds.
+    """Download ``url`` to ``part``, resuming after the bytes that ``part`` already has.
 
-    Tries again after a timeout, a broken transfer or a 5xx answer, with waits that double. Raises NotThere for an answer such
-    as 404, OSError for any other failure; ``part`` then keeps what came, for the next call.
+    Retries with exponential backoff after a timeout, an interrupted transfer or a 5xx response. Raises NotThere for a response
+    such as 404, OSError for any other failure; ``part`` then remains for the next call.
     """
     if urlsplit(url).scheme not in SCHEMES:
         raise ValueError(f"{url}: only {' and '.join(SCHEMES)} addresses are allowed")
@@ -44,7 +44,7 @@ def transfer(url: str, part: Path) -> None:
 
 
 def _receive(url: str, part: Path) -> None:
-    """One request; appends on 206, starts over on 200. ConnectionResetError if fewer bytes come than were announced."""
+    """Make one request; append on 206, start over on 200. ConnectionResetError for an incomplete body."""
     offset = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "darkroom"} | ({"Range": f"bytes={offset}-"} if offset else {})
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
@@ -64,7 +64,7 @@ def _receive(url: str, part: Path) -> None:
 
 
 def _continues(response: http.client.HTTPResponse, offset: int) -> bool:
-    """Whether the answer begins at byte ``held``; a server that ignores Range sends everything, with 200."""
+    """Return whether the response begins at byte ``offset``; a server without Range support sends everything, with 200."""
     return response.status == 206 and (response.headers.get("Content-Range") or "").startswith(f"bytes {offset}-")
 
 
@@ -75,19 +75,19 @@ def _save(response: http.client.HTTPResponse, part: Path, offset: int) -> None:
     length = response.headers.get("Content-Length")
     total = offset + int(length) if length and length.isdigit() else None
     name = Path(urlsplit(response.url).path).name
-    seconds = 0.5 if sys.stderr.isatty() else 10.0  # a log keeps every refresh as a line
+    seconds = 0.5 if sys.stderr.isatty() else 10.0  # every refresh is a line in a log
     bar = tqdm(desc=name, initial=offset, total=total, unit="B", unit_scale=True, mininterval=seconds)
     with part.open("ab" if offset else "wb") as file, bar:
-        while chunk := response.read1(CHUNK):  # what is there now: read() would lose it at a timeout
+        while chunk := response.read1(CHUNK):  # read() would lose received data at a timeout
             file.write(chunk)
             bar.update(len(chunk))
             offset += len(chunk)
-    if total is not None and offset < total:  # http.client ends a short body without a word
+    if total is not None and offset < total:  # http.client does not report a short body
         raise ConnectionResetError(f"the transfer broke at byte {offset} of {total}")
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http and https only, also after a redirect: urlopen's own opener would follow one to ftp."""
+    """Build an opener for http and https only, also after redirects: urlopen's default follows them to ftp."""
     opener = urllib.request.OpenerDirector()
     handlers = (
         urllib.request.ProxyHandler,
@@ -104,7 +104,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _is_transient(error: Exception) -> bool:
-    """Timeouts, resets and busy servers pass; a refused connection, an unknown host or 404 do not."""
+    """Return True for timeouts, resets and busy servers; False for refused connections, unknown hosts and 404."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code in STATUS
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
