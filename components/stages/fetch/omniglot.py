@@ -22,8 +22,8 @@ from components.stages.fetch.downloads.unpack import unpack
 FOLDER = "omniglot/python"  # in a mirror
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 
-# The authors publish no checksums. "background" and "evaluation": as in torchvision/datasets/omniglot.py; the small sets: of the
-# files at the URL above.
+# The authors publish no checksums. "background" and "evaluation": as in torchvision/datasets/omniglot.py; the small sets: of
+# the files at the URL above.
 MD5 = {
     "background": "68d2efa1b9178cc56df9314c21c6e718",
     "evaluation": "6b91aef0f799c5bb55b94e3f2daec811",

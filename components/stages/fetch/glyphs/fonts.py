@@ -10,8 +10,8 @@ from typing import Any
 
 REFERENCE = "DejaVuSans"  # its glyphs are named as in the Adobe glyph list
 
-# Fonts with a reliable character map. The others (TeX's encodings, the boxes of Last Resort) map codes to other glyphs, so there
-# the glyph's name is checked.
+# Fonts with a reliable character map. The others (TeX's encodings, the boxes of Last Resort) map codes to other glyphs, so the
+# glyph's name is checked.
 UNICODE_FONTS = ("DejaVu", "STIX")
 
 TEX_NAMES = {
