@@ -12,7 +12,7 @@ from pydantic import Field
 from components.core.strict import Name, SettingsError, Strict, must_exist
 
 if TYPE_CHECKING:
-    from components.core.settings import Params
+    from components.core.params import Params
 
 TAKEN_ROLES = ("main", "run")  # the run's own view; the placeholder file in a folder of links
 TAKEN_VIEWS = ("inside", "near", "far")  # in outputs/ood/<name>: the own view's scores; rows of means

@@ -1,4 +1,4 @@
-"""Stage 1, fetch: download or draw a dataset's raw files and verify them. A new source is a module and a line of ``SOURCES``."""
+"""Stage 1, fetch: download or draw raw files, verified. A new source is a module and a line of ``SOURCES``."""
 
 SOURCES: dict[str, str] = {
     "digits": "components.stages.fetch.digits:Digits",

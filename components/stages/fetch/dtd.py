@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from components.core.errors import is_transient, redacted
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, mirror_folder
 from components.stages.fetch.downloads.published import Published

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 
 SPLITS = ("train", "validation", "test")

@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from components.core.params import DatasetSettings
 from components.core.runtime import mix
-from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.glyphs.drawing import draw, draw_pose
 from components.stages.fetch.glyphs.fonts import caption, require_characters
