@@ -150,7 +150,7 @@ def _hash_in(text: str, path: str, file: File) -> str | None:
 
 @contextmanager
 def _state(root: Path) -> Iterator[sqlite3.Connection | None]:
-    """DVC's state database, for reading; None if there is none where DVC 3.67.1 keeps it: files are then hashed here."""
+    """Open DVC's state database read-only; None if DVC 3.67.1 has none, and files must be hashed here."""
     path = state_path(root)
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5) if path.is_file() else None

@@ -61,7 +61,7 @@ def _write_all(archive: Path, members: Iterator[Member], folder: Path, max_bytes
             (path if member.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
             if not member.is_folder:
                 left -= _write(member, path, left, f"{where}: more than {max_bytes} bytes unpacked")
-        except (FileExistsError, NotADirectoryError):  # a file twice, or a file where another member needs a folder
+        except (FileExistsError, NotADirectoryError):  # a duplicate, or a file that another member needs as a folder
             raise ValueError(f"{where}: there are two of this name") from None
 
 
@@ -102,7 +102,7 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _from_zip(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
-    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was made without Unix modes
+    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 if the archive has no Unix modes
     fault = "a link or device" if kind not in (0, stat.S_IFREG, stat.S_IFDIR) else ""
     fault = "an encrypted file" if entry.flag_bits & 1 else fault
     # orig_filename: zipfile truncates a name at a NUL, which would hide it
