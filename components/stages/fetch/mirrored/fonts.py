@@ -31,8 +31,8 @@ def find_face(font: str, folder: Path, sha256: str | None = None) -> Face:
     face = Face(folder / font) if font.lower().endswith(SUFFIXES) else _installed(font)
     if not face.path.is_file():
         raise ValueError(f"font: no file {face.path}; a font that is installed is named by its family, such as 'AR PL UKai CN'")
-    if sha256 is not None and (found := checksum(face.path, sha256)) != sha256:
-        raise ValueError(f"font: {face.path.name} is another edition of {font!r}: its sum is {found}, expected {sha256}")
+    if sha256 is not None and (actual := checksum(face.path, sha256)) != sha256:
+        raise ValueError(f"font: {face.path.name} is another edition of {font!r}: its sum is {actual}, expected {sha256}")
     return face
 
 
