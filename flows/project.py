@@ -13,7 +13,8 @@ from pathlib import Path
 
 from components.core import settings
 from components.core.files import locked, this_process
-from components.core.settings import PARAMS, ROOT, Params, Workspace
+from components.core.params import Params
+from components.core.settings import PARAMS, ROOT, Workspace
 from components.core.strict import SettingsError
 
 QUIET = {

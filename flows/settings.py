@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
-from components.core.settings import Params
+from components.core.params import Params
 from components.core.strict import SettingsError, Strict, named, parse
 
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -1,1 +1,1 @@
-"""What everything stands on. Read first: ``batch`` (data), ``recipe`` (the protocol), ``settings``."""
+"""Shared foundations. Read first: ``batch`` (data), ``recipe`` (the protocol), ``settings``."""

@@ -1,4 +1,4 @@
-"""Links: what another run exported, a view, or a file of weights, as a recipe receives it."""
+"""Linked artifacts: another run's export, a view, or a file of weights, as a recipe receives them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A linked file or folder; ``md5`` is that of its content when the link was made."""
+    """A linked file or folder; ``md5``: of its content when the link was written."""
 
     path: Path
     md5: str
 
     @classmethod
     def follow(cls, pointer: Path, workspace: Path) -> Artifact:
-        """The artifact behind a pointer file."""
+        """Resolve a pointer file. FileNotFoundError if its target does not exist."""
         fields = json.loads(pointer.read_text(encoding="utf-8"))
         path = workspace / fields["path"]
         if not path.exists():
@@ -33,11 +33,11 @@ class Artifact:
         return cls(path=path, md5=fields["md5"])
 
     def is_view(self) -> bool:
-        """Whether the link leads to a view."""
+        """Return whether the link points to a view."""
         return (self.path / "view.json").is_file()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The weights, by name: a torch file (weights only), safetensors, or npz; of a run, its ``weights.pt``."""
+        """Load the weights by name from a torch file (weights only), safetensors or npz; from a run: its ``weights.pt``."""
         path = self.path / "weights.pt" if self.path.is_dir() else self.path
         loaded = _LOADERS.get(path.suffix, _load_unknown)(path)
         # The containers that published checkpoints wrap their weights in.
@@ -52,7 +52,7 @@ def _load_torch(path: Path) -> dict[str, Any]:
 
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever the reader meets in a file that is none of its own
+    except Exception as error:  # torch.load raises many types on foreign files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: not a torch file that holds weights only ({reason})") from None
 
@@ -96,7 +96,7 @@ _LOADERS = {
 
 
 def write_pointer(pointer: Path, workspace: Path, path: str) -> str:
-    """Make the file ``pointer`` lead to ``path`` in the workspace as it is now; returns the MD5 of its content."""
+    """Write a pointer to ``path`` in the workspace with the MD5 of its current content, and return this MD5."""
     md5 = content_md5(workspace / path)
     pointer.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(pointer, (json.dumps({"path": path, "md5": md5}, sort_keys=True) + "\n").encode())
@@ -104,12 +104,12 @@ def write_pointer(pointer: Path, workspace: Path, path: str) -> str:
 
 
 def follow_links(workspace: Workspace, run: str, stage: str) -> dict[str, Artifact]:
-    """role -> artifact for the run's links at ``stage``."""
+    """Map each role to its artifact, for the run's links at ``stage``."""
     return {role: Artifact.follow(pointer, workspace.folder) for role, pointer in workspace.links(run, stage).items()}
 
 
 def content_md5(path: Path) -> str:
-    """MD5 of a file, or of the sorted (relative name, MD5) lines of a folder."""
+    """Compute the MD5 of a file, or of a folder's sorted (relative name, MD5) lines."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,4 +1,4 @@
-"""The contract between data and recipes: what a batch holds, what a view tells of itself, how a recipe asks for batches."""
+"""The contract between data and recipes: batch keys, facts about a view, and requests for batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Key:
     doc: str
 
 
-# Each key is there if the view has it (``components.stages.augment.write``); the loader and ``View.batches`` give it.
+# A batch has each key that its view has (``components.stages.augment.write``), from the loader and from ``View.batches``.
 KEYS: dict[str, Key] = {
     "image": Key(torch.float32, "N C H W", "pixels in [-1, 1]; in an evaluation uint8 [N, H, W, C]"),
     "image_mask": Key(torch.bool, "N H W", "True where the picture is, False where it was padded (fit: pad)"),
@@ -41,15 +41,15 @@ PIXELS = Key(torch.uint8, "N H W C", "pixels as a server gets them, 0 to 255")
 def check(batch: Batch, columns: Collection[str] = ()) -> None:
     """Raise ValueError if ``batch`` breaks the contract: an unknown key, a dtype, a rank, or sizes that disagree between keys.
 
-    ``columns``: names of further columns, int64 [N], that the stream asked for.
+    ``columns``: names of the additional columns, int64 [N], that the stream requested.
     """
     sizes: dict[str, int] = {}
     for name, tensor in batch.items():
         key = _key(name, tensor, columns)
         letters = key.shape.split()
         if tensor.dtype != key.dtype or tensor.dim() != len(letters):
-            found = f"{tensor.dtype} {tuple(tensor.shape)}"
-            raise ValueError(f"batch[{name!r}] is {found}, the contract says {key.dtype} [{key.shape}]")
+            actual = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ValueError(f"batch[{name!r}] is {actual}, the contract says {key.dtype} [{key.shape}]")
         for letter, size in zip(letters, tensor.shape, strict=True):
             if letter.isdigit() and size != int(letter):
                 raise ValueError(f"batch[{name!r}] is {tuple(tensor.shape)}, the contract says [{key.shape}]")
@@ -68,19 +68,19 @@ def _key(name: str, tensor: Tensor, columns: Collection[str]) -> Key:
 
 
 def to_unit_range(pixels: Tensor) -> Tensor:
-    """uint8 [N, H, W, C] in 0..255 -> float32 [N, C, H, W] in [-1, 1]. The result is a channels_last tensor without a copy."""
+    """Convert uint8 [N, H, W, C] in 0..255 to float32 [N, C, H, W] in [-1, 1], in channels_last memory format."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1.0)
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
-    """The inverse of ``to_unit_range``, exact for its values: float32 [N, C, H, W] in [-1, 1] -> uint8 array [N, H, W, C]."""
+    """Invert ``to_unit_range`` exactly: float32 [N, C, H, W] in [-1, 1] -> uint8 array [N, H, W, C]."""
     return image.permute(0, 2, 3, 1).add(1.0).mul(127.5).round().to(torch.uint8).cpu().numpy()
 
 
 def pixels_of(batch: Batch) -> np.ndarray:
-    """The images of a batch as a server gets them: uint8 array [N, H, W, C].
+    """Return the images of a batch as a server receives them: uint8 array [N, H, W, C].
 
-    Accepts both forms of ``image``: uint8 [N, H, W, C], which is returned as it is, and float32 [N, C, H, W] in [-1, 1].
+    Accepts both forms of ``image``: uint8 [N, H, W, C], returned unchanged, and float32 [N, C, H, W] in [-1, 1].
     """
     image = batch["image"]
     return image.cpu().numpy() if image.dtype == torch.uint8 else to_pixels(image)
@@ -88,10 +88,10 @@ def pixels_of(batch: Batch) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ViewFacts:
-    """What follows from the data: read from view.json, never from params.yaml.
+    """Facts about a view's data, read from view.json and never from params.yaml.
 
-    ``image_size``: the side of square images as an int; (height, width) of others, which only recipes that set
-    ``takes_rectangles`` are given. It is the size in a batch; a view may store larger images.
+    ``image_size``: the side of square images as an int, (height, width) of others, which only recipes with
+    ``takes_rectangles`` accept. This is the size in a batch; a view may store larger images.
     ``classes``: column -> names in index order ("label", "domain", any other such as "font"; "labels" and "box_label" too);
     ``mean`` and ``std``: per channel, of the training images in [-1, 1]; ``counts``: split -> number of images; ``digest``:
     SHA-256 of the arrays. ``max_boxes``: M of the batch contract, 0 if the view has no boxes; ``context_length``: T, 0 if it
@@ -123,9 +123,9 @@ class ViewFacts:
 
 @dataclass(frozen=True)
 class Split:
-    """A split of a view in its order, without augmentation: what an evaluation goes through. Iterate it once.
+    """A split of a view in order, without augmentation, for evaluation. Iterable once.
 
-    The evaluate stage gives ``image`` as a server gets it, uint8 [N, H, W, C]: read it with ``pixels_of``.
+    In the evaluate stage ``image`` is uint8 [N, H, W, C], as a server receives it: read it with ``pixels_of``.
     """
 
     facts: ViewFacts
@@ -137,11 +137,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Stream:
-    """How a recipe asks for batches: ``view`` is a role ("main", or the role of a train link to a view).
+    """A recipe's request for batches. ``view``: a role ("main", or the role of a train link to a view).
 
-    ``batch_size`` counts images of the global batch, over all processes. ``sampler``: "shuffle" goes through a new permutation
-    every epoch and drops nothing; "balanced" draws the classes of the column ``by`` equally often. ``columns``: further columns
-    of the view that the batches hold under their own names, int64 [N].
+    ``batch_size`` counts images of the global batch, over all processes. ``sampler``: "shuffle" uses a new permutation every
+    epoch and drops nothing; "balanced" draws the classes of the column ``by`` equally often. ``columns``: additional columns
+    of the view to include in the batches under their own names, int64 [N].
     """
 
     view: str

@@ -1,7 +1,7 @@
-"""Names in params.yaml -> classes and modules of ours, imported when they are asked for.
+"""Lookup of the classes and modules that params.yaml names; they are imported on demand.
 
-The catalogues themselves (``RECIPES``, ``MODELS``, ``SOURCES``, ``DETECTORS``) are dicts of strings in the rooms that they
-list. They are reached by name, so that nothing in core imports a room above it.
+The catalogues themselves (``RECIPES``, ``MODELS``, ``SOURCES``, ``DETECTORS``) are dicts of strings in the packages that they
+list. They are looked up by name, so that core imports no package above it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CATALOGUES: dict[Kind, tuple[str, str]] = {
 
 
 def names(kind: Kind) -> dict[str, str]:
-    """Name -> "module:attribute" of all that there is of a kind."""
+    """Return the catalogue of a kind: name -> "module:attribute"."""
     module, attribute = CATALOGUES[kind]
-    found: dict[str, str] = getattr(importlib.import_module(module), attribute)
-    return found
+    targets: dict[str, str] = getattr(importlib.import_module(module), attribute)
+    return targets
 
 
 def load(kind: Kind, name: str, key: str) -> Any:
@@ -33,16 +33,16 @@ def load(kind: Kind, name: str, key: str) -> Any:
 
 
 def module_of(kind: Kind, name: str, key: str) -> str:
-    """The module that ``load`` imports for this name, without importing it."""
+    """Return the name of the module that ``load`` imports for this name, without importing it."""
     must_exist(name, names(kind), key)
     return names(kind)[name].partition(":")[0]
 
 
 def evaluation_module(family: str, key: str) -> str:
-    """The module that measures the runs of a family: ``Settings`` and ``evaluate(served, splits, settings, links)``."""
+    """Return the name of a family's evaluation module: ``Settings`` and ``evaluate(served, splits, settings, links)``."""
     return module_of("recipe", family, key).rpartition(".")[0] + ".evaluation"
 
 
 def evaluation(family: str, key: str) -> Any:
-    """Import it."""
+    """Import a family's evaluation module."""
     return importlib.import_module(evaluation_module(family, key))

@@ -1,7 +1,7 @@
-"""The text of a dvc.lock: entries by stage, their paths, their content. The one parser; it needs neither DVC nor a whole parse.
+"""Parser for dvc.lock: entries by stage, their paths, their content. It needs neither DVC nor a full YAML parse.
 
-A YAML parser takes a second for the lock of forty runs, so an entry is cut out of the text and parsed alone. The form is
-DVC's own: two spaces before the name of a stage, four before its keys.
+A YAML parser takes a second for the lock file of forty runs, so each entry is cut out of the text and parsed separately. The
+layout is DVC's own: two spaces before the name of a stage, four before its keys.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ ENTRY = re.compile(r"""^  ['"]?([A-Za-z][\w@.-]*)['"]?:\n(?:(?:   .*)?\n)+""", r
 
 
 def find_entries(text: str) -> dict[str, str]:
-    """Stage -> its lines, in order. What is not an entry is passed over; the text may be cut off."""
+    """Map each stage to its lines, in order. Other lines are ignored; the text may be truncated."""
     lines = text if text.endswith("\n") else f"{text}\n"
     return {match[1]: match[0] for match in ENTRY.finditer(lines)}
 
 
 def split(text: str) -> dict[str, str] | None:
-    """Stage -> its lines; None if ``text`` holds anything else, such as a comment, so that ``join`` would lose it."""
+    """Map each stage to its lines; None if ``text`` has other content, such as a comment, which ``join`` would lose."""
     entries = find_entries(text) if text else {}
     return entries if not text or text == join(entries) else None
 
 
 def join(entries: Mapping[str, str]) -> str:
-    """The text of a dvc.lock with these entries."""
+    """Join the entries to the text of a dvc.lock."""
     return HEAD + "".join(entries.values())
 
 
 def parse_entry(lines: str) -> dict[str, Any]:
-    """One entry's content (cmd, deps, params, outs). Raises YAMLError of ruamel.yaml."""
+    """Parse one entry (cmd, deps, params, outs). Raises YAMLError of ruamel.yaml."""
     (content,) = _load(lines).values()
     return dict(content)
 
 
 def parse_stages(text: str) -> dict[str, Any]:
-    """Stage -> its content, of a whole dvc.lock."""
+    """Parse a whole dvc.lock: stage -> its content."""
     return dict(_load(text)["stages"])
 
 
 def paths(lines: str, section: str) -> list[PurePosixPath]:
-    """The paths below ``deps`` or ``outs`` of an entry's lines."""
-    found = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", lines, re.MULTILINE)
-    named = re.findall(r"^    - path: (.*)$", found[1], re.MULTILINE) if found else []
-    return [PurePosixPath(path.strip("'\"")) for path in named]
+    """Return the paths below ``deps`` or ``outs`` of an entry's lines."""
+    block = re.search(rf"^    {section}:\n((?:    [- ] .*\n)*)", lines, re.MULTILINE)
+    names = re.findall(r"^    - path: (.*)$", block[1], re.MULTILINE) if block else []
+    return [PurePosixPath(path.strip("'\"")) for path in names]
 
 
 def _load(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Transient errors, which are worth a retry (network, locks, a restarting server), and redaction of secrets in messages."""
+"""Transient errors (network, locks, a restarting server) and redaction of secrets in messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import socket
 import urllib.error
 
-EXIT = 75  # EX_TEMPFAIL of sysexits.h: by it a stage tells the flow that a retry may succeed
+EXIT = 75  # EX_TEMPFAIL of sysexits.h: the exit code of a stage that may succeed at a retry
 STATUS = (408, 425, 429, 500, 502, 503, 504)  # of HTTP
 ERRNO = {
     errno.EAGAIN,
@@ -25,7 +25,7 @@ ERRNO = {
     errno.ESTALE,  # a network drive that was mounted again
     errno.ETIMEDOUT,
 }
-LOST_WORKER = "DataLoader worker (pid"  # how torch says that one was killed, mostly for its memory
+LOST_WORKER = "DataLoader worker (pid"  # torch's message for a killed worker, mostly out of memory
 SQLITE_HELD = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED (https://www.sqlite.org/rescode.html)
 
 HIDDEN = "***"
@@ -34,15 +34,15 @@ _QUERY = re.compile(r"([?&;](?:[\w-]*(?:password|passwd|pwd|secret|token|key)[\w
 
 
 class Unavailable(OSError):
-    """A server does not answer. A subclass may set ``transient`` to False: it refuses, and will again."""
+    """A server does not respond. A subclass may set ``transient`` to False for a permanent refusal."""
 
     transient = True
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether ``error``, or its cause, may not occur again at a retry.
+    """Return whether a retry may succeed after ``error``, judged by the error itself or by its cause.
 
-    A full disk, a missing file, 404, a wrong checksum and errors in code or settings do.
+    Permanent: a full disk, a missing file, 404, a wrong checksum, errors in code or settings.
     """
     while error is not None:
         known = _is_transient(error)
@@ -53,7 +53,7 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def _is_transient(error: BaseException) -> bool | None:
-    """None if only its cause can tell."""
+    """Classify the error without its cause; None if it is unknown."""
     if isinstance(error, Unavailable):
         return error.transient
     if isinstance(error, urllib.error.HTTPError):
@@ -71,5 +71,5 @@ def _is_transient(error: BaseException) -> bool | None:
 
 
 def redacted(text: str) -> str:
-    """``text`` with the passwords of the addresses in it replaced by ``***``."""
+    """Replace passwords and tokens in URLs of ``text`` by ``***``."""
     return _QUERY.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1:{HIDDEN}@", text))

@@ -1,4 +1,4 @@
-"""Files and processes: atomic writes, file locks, fresh folders, and which process on which machine wrote what."""
+"""Atomic writes, file locks, temporary folders, and the identity of processes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ POLL = 0.02  # seconds between two attempts to take a shared lock
 
 
 def write_atomically(path: Path, data: bytes, temporary: Path | None = None) -> None:
-    """Write ``data`` so that ``path`` holds the old bytes or the new, never a part: temporary file, fsync, rename.
+    """Write ``data`` atomically: temporary file, fsync, rename.
 
-    ``temporary``: a file on the same file system; by default one beside ``path``.
+    ``temporary``: a file on the same file system; by default next to ``path``.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -39,13 +39,13 @@ def write_text(path: Path, text: str, temporary: Path | None = None) -> None:
 
 
 def write_json(path: Path, content: Any, *, ensure_ascii: bool = True) -> None:
-    """Write ``content`` atomically as JSON with sorted keys, one per line; the folder is made."""
+    """Write ``content`` atomically as JSON with sorted keys, one per line; create the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=ensure_ascii) + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an npz of ``arrays``, in their order; NumPy writes no time into it."""
+    """Write an npz of ``arrays`` in their order; it holds no timestamp."""
     import numpy as np
 
     np.savez(path, **arrays)
@@ -60,7 +60,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in the file; empty if there is none, or something else."""
+    """Read the JSON object in the file; empty if there is no file or no object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -69,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def file_state(path: str | Path) -> tuple[int, int, int]:
-    """What changes when a file is written: time in nanoseconds, size, inode. Zeros for a file that is gone."""
+    """Return (mtime in nanoseconds, size, inode), which change when a file is written; zeros for a missing file."""
     try:
         state = os.stat(path)
     except OSError:
@@ -79,9 +79,9 @@ def file_state(path: str | Path) -> tuple[int, int, int]:
 
 @contextmanager
 def fresh_folder(out: Path) -> Iterator[Path]:
-    """A new empty folder beside ``out``, which takes its place when the block ends well; a failure leaves ``out`` as it was."""
+    """Yield a new empty folder that replaces ``out`` when the block succeeds; a failure leaves ``out`` unchanged."""
     temporary = out.with_name(f".{out.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -94,9 +94,9 @@ def fresh_folder(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[IO[str]]:
-    """Hold an exclusive lock on the file, which is made; the kernel frees it when the process ends, however it ends.
+    """Hold an exclusive lock on the file, creating it; the kernel releases it when the process ends.
 
-    Yields the open file, for a note of the holder. Without ``wait``: BlockingIOError while another process holds it.
+    Yields the open file, for a note on the holder. Without ``wait``: BlockingIOError while another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -105,7 +105,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[IO[str]]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds an exclusive lock on the file."""
+    """Return whether a process holds an exclusive lock on the file."""
     try:
         with path.open("rb") as file:
             return not _try_lock(file, fcntl.LOCK_EX)
@@ -115,7 +115,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def share_lock(path: Path, patience: float) -> Iterator[None]:
-    """Share the lock on an existing file with other readers; after ``patience`` seconds go on without it."""
+    """Hold a shared lock on an existing file; continue without it after ``patience`` seconds."""
     if not path.is_file():
         yield
         return
@@ -123,7 +123,7 @@ def share_lock(path: Path, patience: float) -> Iterator[None]:
         deadline = time.monotonic() + patience
         while not _try_lock(file, fcntl.LOCK_SH) and time.monotonic() < deadline:
             time.sleep(POLL)
-        yield  # closing the file gives the lock back
+        yield  # closing the file releases the lock
 
 
 def _try_lock(file: IO[bytes], kind: int) -> bool:
@@ -135,17 +135,17 @@ def _try_lock(file: IO[bytes], kind: int) -> bool:
 
 
 def this_process() -> str:
-    """The identity of this process among all others: host, pid, start time in clock ticks since boot."""
+    """Return the identity of this process: host, pid, start time in clock ticks since boot."""
     return identity(os.getpid())
 
 
 def identity(pid: int) -> str:
-    """The identity of another process on this machine."""
+    """Return the identity of a process on this machine."""
     return f"{socket.gethostname()}:{pid}:{_start_ticks(pid)}"
 
 
 def is_gone(process: str) -> bool | None:
-    """Whether the process with this identity has ended; None if that cannot be told because it ran on another machine."""
+    """Return whether the process with this identity has ended; None if it ran on another machine."""
     host, pid, started = (process + "::").split(":")[:3]
     if host != socket.gethostname() or not pid.isdigit():
         return None
@@ -154,7 +154,7 @@ def is_gone(process: str) -> bool | None:
 
 
 def start_time(pid: int) -> float | None:
-    """When the process started, in seconds since 1970; None if there is none, or a zombie."""
+    """Return the start time of the process in seconds since 1970; None if it does not exist or is a zombie."""
     import psutil
 
     try:
@@ -165,7 +165,7 @@ def start_time(pid: int) -> float | None:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Clock ticks from boot to start: unlike the time of day, they do not change when somebody sets the clock."""
+    """Return the clock ticks from boot to start, which do not change when the clock is set."""
     import psutil
 
     started = start_time(pid)

@@ -1,4 +1,4 @@
-"""The recipe: the smallest protocol that lets one loop, one exporter and one evaluator serve every family."""
+"""The recipe protocol: the interface of every family to the training loop, the exporter and the evaluator."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class Exportable:
-    """What leaves training: graphs by name, facts and signature (JSON) for the served code, an example of its input.
+    """The content of an export: graphs by name, facts and signature (JSON) for the served code, an example of its input.
 
-    ``weights`` only where sampling needs torch. The served code is the family's
-    ``served.py``: it travels in ``code/`` with every file that it imports, by relative imports.
+    ``weights``: only if sampling needs torch. The served code is the family's ``served.py``; it is copied to ``code/`` with
+    every file that it imports, by relative imports.
     """
 
     graphs: dict[str, Graph]
@@ -54,7 +54,7 @@ class Exportable:
 
 @dataclass(frozen=True)
 class Detection:
-    """What out-of-distribution scores are made of.
+    """The network and the last layer that out-of-distribution scores are computed from.
 
     ``network``, in eval mode: image [n, C, H, W] in [-1, 1] -> (logits [n, K], features [n, F]); ``head``: its last layer,
     logits = features W^T + b.
@@ -66,7 +66,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure and the direction in which it is better."""
+    """A value and the direction of improvement."""
 
     value: float
     better: Literal["max", "min"]
@@ -84,10 +84,10 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics by name, tables (rows of columns), pictures (uint8 [H, W, 3] or a Heatmap).
+    """The result of an evaluation: metrics by name, tables (rows of columns), pictures (uint8 [H, W, 3] or a Heatmap).
 
-    ``items``: metric -> float [N], one value an image of the main view in the view's order, whose mean is the metric; a paired
-    comparison of two models needs them. ``groups``: int64 [N], the class of each image; ``group_names``: its names.
+    ``items``: metric -> float [N], one value per image of the main view in its order, whose mean is the metric; used in paired
+    comparisons of two models. ``groups``: int64 [N], the class of each image; ``group_names``: the names of the classes.
     """
 
     metrics: dict[str, Metric]
@@ -99,23 +99,23 @@ class Report:
 
 
 class Served(Protocol):
-    """The served code, loaded from an export folder. It may have more methods; its family's evaluation knows them."""
+    """The served code, loaded from an export folder. It may have more methods, for its family's evaluation."""
 
     def predict(self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]: ...
 
 
 class Published(Protocol):
-    """What can start from given weights: a network, or several that are published together."""
+    """A network, or several published together, that can be initialised from given weights."""
 
     def load_published(self, state: dict[str, Any]) -> list[str]:
-        """Load tensors by name, in a published layout or in its own; return notes on what was not taken as it stands.
+        """Load tensors by name, in a published layout or in its own; return notes on tensors that were adapted or skipped.
 
-        ValueError lists what does not fit; the weights are then unchanged.
+        ValueError lists the tensors that do not fit; the weights are then unchanged.
         """
 
 
 class Module(Protocol):
-    """What the stages use of ``nn.Module``, which every recipe is."""
+    """The part of the ``nn.Module`` interface that the stages use; every recipe is an ``nn.Module``."""
 
     training: bool
 
@@ -132,17 +132,17 @@ class Module(Protocol):
 class Recipe(Module, Protocol):
     """A family: networks, objective, optimizers.
 
-    ``Train`` and ``Export``: settings classes of its parts of these blocks. ``Train`` is combined with the loop's settings and
-    wins: a family redeclares ``schedule``, ``ema_decay`` or ``warmup`` with its paper's default.
-    ``Roles``: stage -> the roles of links that it takes; links to views have any other role.
-    ``averaged``: the networks whose moving average the loop keeps if ``train.ema_decay`` is set, and the exports use.
-    ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> what starts from them.
-    ``prefers_fp32``: the precision that ``auto`` takes. ``detects``: it is a classifier and has ``detection``.
-    ``takes_rectangles``: it takes views whose ``image_size`` is (height, width); without it ``image_size`` is always an int.
+    ``Train`` and ``Export``: settings classes for its parts of these blocks. ``Train`` is combined with the loop's settings and
+    takes precedence: a family redeclares ``schedule``, ``ema_decay`` or ``warmup`` with its paper's default.
+    ``Roles``: stage -> the roles of links that it accepts; links to views have any other role.
+    ``averaged``: the networks to average if ``train.ema_decay`` is set; exports then use the averages.
+    ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> the module to initialise.
+    ``prefers_fp32``: resolve precision ``auto`` to fp32. ``detects``: it is a classifier and has ``detection``.
+    ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
-    work; ``linked``: stage -> role -> RunSettings of the run behind a link. ``build_network`` (settings, image_size, channels,
-    classes) makes the network for the same check, if its constructor needs more than these facts.
+    work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,
+    classes) builds the network for the same check, if its constructor needs more than these facts.
     """
 
     Roles: ClassVar[dict[str, tuple[str, ...]]]
@@ -156,20 +156,20 @@ class Recipe(Module, Protocol):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Self:
-        """The recipe at step 0. ``views``: "main" and the roles of links to views."""
+        """Build the recipe at step 0. ``views``: "main" and the roles of links to views."""
 
     def streams(self) -> dict[str, Stream]:
-        """role -> what the loop feeds to ``training_step`` under that role."""
+        """Return role -> the stream whose batches ``training_step`` receives under that role."""
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         """Update the weights by ``optimize`` and return the scalars to log."""
 
     def exportable(self) -> Exportable:
-        """What the export stage writes; called in eval mode with the final (averaged) weights."""
+        """Return the content of the export; called in eval mode with the final (averaged) weights."""
 
 
 class Detecting(Recipe, Protocol):
     """A recipe with ``detects = True``."""
 
     def detection(self) -> Detection:
-        """Network and last layer, with the final weights; called in eval mode."""
+        """Return the network and its last layer, with the final weights; called in eval mode."""

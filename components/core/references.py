@@ -1,4 +1,4 @@
-"""Blocks of params.yaml that point at other blocks: links, detectors, out-of-distribution views. Every name must exist."""
+"""Cross references in params.yaml (links, detectors, out-of-distribution views) and the check that their targets exist."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import Field
 from components.core.strict import Name, SettingsError, Strict, must_exist
 
 if TYPE_CHECKING:
-    from components.core.settings import Params
+    from components.core.params import Params
 
-TAKEN_ROLES = ("main", "run")  # the run's own view; the file that keeps a folder of links alive
+TAKEN_ROLES = ("main", "run")  # the run's own view; the placeholder file in a folder of links
 TAKEN_VIEWS = ("inside", "near", "far")  # in outputs/ood/<name>: the own view's scores; rows of means
 DETECTOR = "detector"  # the role, at stage export, of what a ``detect`` block serves
 
 
 class Link(Strict):
-    """One edge from an artifact to a run: DVC makes it a pointer file ``outputs/links/<run>/<stage>/<role>``.
+    """An edge from an artifact to a run, stored as the pointer file ``outputs/links/<run>/<stage>/<role>``.
 
-    At stage "export" the artifact travels with the export, in its ``linked/<role>``; a detector becomes a part of its graph.
+    At stage "export" the artifact is copied to the export's ``linked/<role>``; a detector becomes a part of its graph.
     """
 
     run: Name
@@ -32,10 +32,9 @@ class Link(Strict):
 
 
 class Ood(Strict):
-    """A view that a classifier was not made for, to be scored by the detectors of the block ``detect.<detect>``.
+    """An out-of-distribution view, to be scored by the detectors of the block ``detect.<detect>``.
 
-    ``kind``: "near" to its training data or "far" from it, for the averages; ``split``: the images that are scored, of one
-    split or all.
+    ``kind``: "near" to the training data or "far" from it, for the averages; ``split``: the split to score, or all.
     """
 
     moved: ClassVar[dict[str, str]] = {"run": "an entry names a block of `detect` now: `detect: <name>`, which names the run"}
@@ -47,7 +46,7 @@ class Ood(Strict):
 
 
 def check_references(params: Params) -> None:
-    """Names that point at other blocks point at blocks that exist, and no two claim one place in ``outputs/``."""
+    """Check that every referenced block exists and that no two blocks write to the same place in ``outputs/``."""
     for index, run in enumerate(params.pipeline.runs):
         must_exist(run, params.runs, f"pipeline.runs.{index}")
     for name, view in params.views.items():
@@ -60,7 +59,7 @@ def check_references(params: Params) -> None:
 
 
 def _check_detect(params: Params) -> None:
-    """A detect block is of a run and its view, the only one of the run; its other settings: ``stages.detect.settings``."""
+    """Check that each run has at most one detect block, on its own view; for other settings: ``stages.detect.settings``."""
     seen: dict[str, str] = {}
     for name, block in params.detect.items():
         run, view = str(block.get("run")), str(block.get("view"))
@@ -106,26 +105,26 @@ def _check_ood(params: Params) -> None:
 
 
 def _check_detector(name: str, link: Link, params: Params) -> None:
-    """The role ``detector`` at stage export, and no other, leads to what the run's own detect block serves."""
-    key, found = f"links.{name}.from", re.fullmatch(r"outputs/detect/([^/]+)/served", link.artifact)
-    wanted = (link.stage, link.role) == ("export", DETECTOR)
-    if not wanted and link.artifact.startswith("outputs/detect/"):
+    """Check that only the role ``detector`` at stage export points to a detector, and to one of the run's own block."""
+    key, match = f"links.{name}.from", re.fullmatch(r"outputs/detect/([^/]+)/served", link.artifact)
+    is_detector = (link.stage, link.role) == ("export", DETECTOR)
+    if not is_detector and link.artifact.startswith("outputs/detect/"):
         raise SettingsError(f"{key}: {link.artifact!r} is not allowed: it is for the role {DETECTOR!r} at stage export alone")
-    if not wanted:
+    if not is_detector:
         return
-    if found is None:
+    if match is None:
         raise SettingsError(f"{key}: {link.artifact!r} is not allowed: a detector is outputs/detect/<name>/served")
-    must_exist(found[1], params.detect, key)
-    block = params.detect[found[1]]
+    must_exist(match[1], params.detect, key)
+    block = params.detect[match[1]]
     if block["run"] != link.run:
         fault = f"{key}: {link.artifact!r} is not allowed: its detectors are fitted to run {block['run']!r}"
         raise SettingsError(f"{fault} and say nothing of {link.run!r}")
     if block.get("serve") is None:
-        raise SettingsError(f"{key}: {link.artifact!r} holds no detector; name one in detect.{found[1]}.serve")
+        raise SettingsError(f"{key}: {link.artifact!r} holds no detector; name one in detect.{match[1]}.serve")
 
 
 def _exists_artifact(path: str, params: Params, key: str) -> None:
-    """``outputs/<kind>/<name>`` must name a block; any other path is the user's file: ``check_links``."""
+    """Check that ``outputs/<kind>/<name>`` names a block; any other path is the user's file: ``check_links``."""
     match = re.fullmatch(r"outputs/([^/]+)/([^/]+)", path)
     if match is None:
         return
@@ -135,7 +134,7 @@ def _exists_artifact(path: str, params: Params, key: str) -> None:
 
 
 def check_links(params: Params, folder: Path, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
-    """Each link of the run leads to a view, or has a role that its recipe takes at that stage; a user's file exists."""
+    """Check that each link of the run points to a view or has a role of its recipe, and that the user's files exist."""
     for name, link in params.links.items():
         if link.run != run:
             continue

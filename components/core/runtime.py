@@ -20,7 +20,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 def require_code_at_start() -> None:
-    """In a worker process: Unavailable if the stage's code was edited between its start and this process's imports."""
+    """Raise Unavailable in a worker process whose code was edited between the start of the stage and its own imports."""
     started = read_started() or {"code": {}}
     mine = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for path, state in started["code"].items():
@@ -31,7 +31,7 @@ def require_code_at_start() -> None:
 
 
 def mix(*parts: int | str) -> int:
-    """A seed in [0, 2**63) from numbers and names; the same on every machine, and different parts give unrelated seeds."""
+    """Hash numbers and names to a seed in [0, 2**63), the same on every machine."""
     digest = hashlib.sha256("\x1f".join(f"{type(part).__name__}:{part}" for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
@@ -44,10 +44,10 @@ def set_threads(threads: int) -> None:
 
 
 def pick_device(local_rank: int = 0) -> torch.device:
-    """The device of this machine's process ``local_rank`` of a training: a GPU of its own where there is CUDA, else the CPU.
+    """Return the device of the process ``local_rank`` on this machine: its own GPU if CUDA is available, else the CPU.
 
-    ``DARKROOM_DEVICE`` overrides: ``cpu``, ``cuda``, or a device for each process, ``cuda:1,cuda:3``. ValueError where there
-    are too few.
+    ``DARKROOM_DEVICE`` overrides: ``cpu``, ``cuda``, or a device per process, ``cuda:1,cuda:3``. ValueError if there are too
+    few.
     """
     import torch
 
@@ -62,7 +62,7 @@ def pick_device(local_rank: int = 0) -> torch.device:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bf16 natively: CUDA from Ampere on, or a CPU with AMX or AVX512-BF16.
+    """Return whether the hardware multiplies bf16 natively: CUDA from Ampere on, or a CPU with AMX or AVX512-BF16.
 
     Measured on a CPU with AVX512-BF16 and no AMX: a training step of ResNet-18 takes 0.54 s instead of 1.00 s (`make bench`).
     """
@@ -73,18 +73,18 @@ def multiplies_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def resolve_precision(wanted: Precision | Literal["auto"], device: torch.device, prefers_fp32: bool) -> Precision:
-    """``auto`` -> "bf16" where the hardware multiplies it natively and the recipe does not say that it hurts, else "fp32"."""
-    if wanted != "auto":
-        return wanted
+def resolve_precision(precision: Precision | Literal["auto"], device: torch.device, prefers_fp32: bool) -> Precision:
+    """Resolve ``auto``: "bf16" if the hardware multiplies it natively and the recipe does not prefer fp32, else "fp32"."""
+    if precision != "auto":
+        return precision
     return "bf16" if multiplies_bf16(device) and not prefers_fp32 else "fp32"
 
 
 @contextmanager
 def exclusive_device(*devices: torch.device) -> Iterator[None]:
-    """Hold the file lock of each device, so that two trainings never share one GPU; a CPU is shared by its threads.
+    """Hold the file lock of each GPU, so that no two trainings share one; CPUs are not locked.
 
-    They are taken in one order everywhere: two trainings that want the same GPUs would otherwise wait for each other.
+    The locks are acquired in a fixed order: otherwise two trainings on the same GPUs could deadlock.
     """
     indices = sorted({device.index or 0 for device in devices if device.type != "cpu"})
     with ExitStack() as stack:

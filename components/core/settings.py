@@ -1,7 +1,7 @@
-"""params.yaml -> frozen, strict settings.
+"""Parse params.yaml to frozen, strict settings.
 
-The file is read as DVC reads it (YAML 1.2: ``1e-3`` is a number). Its shape is checked here; each block's class stands in the
-file that reads the block and is imported only when that block is asked for, so that naming a run costs no torch import.
+The file is parsed as in DVC (YAML 1.2: ``1e-3`` is a number). Its structure is checked here; each block's class is defined in
+the module that reads the block and imported on first access, so that loading a run does not import torch.
 Every error names the key's full path, the value and what is allowed.
 
 ``python -m components check`` validates everything and prints the resolved runs.
@@ -18,92 +18,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, create_model
+from pydantic import create_model
 
 from components.core import catalogue
-from components.core.references import Link, Ood, check_references
-from components.core.strict import Name, SettingsError, Strict, must_exist, named, parse, read_yaml
+from components.core.params import DatasetSettings, Params, refuse_unhashed
+from components.core.references import Ood, check_references
+from components.core.strict import SettingsError, Strict, must_exist, named, parse, read_yaml
 
 if TYPE_CHECKING:
     from components.registry.promotion.gates import Gates
     from components.stages.detect.settings import DetectSettings
 
-ROOT = Path(__file__).resolve().parents[2]  # where the code lies
-WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # nobody's out: tracking database, checkpoints, locks
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
+WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # outside DVC: tracking database, checkpoints, locks
 PARAMS = "params.yaml"
-STARTED = "DARKROOM_INPUTS"  # environment of what a stage starts: the file in which ``core.inputs`` noted what it started with
-UNHASHED = ("size", "nfiles")
+STARTED = "DARKROOM_INPUTS"  # environment variable: the file in which ``core.inputs`` stored a stage's inputs at its start
 BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
-# Classes that stand with the code that reads their blocks.
+# Classes that are defined with the code that reads their blocks.
 VIEW = "components.stages.augment.policy.policies:ViewSettings"
 LOOP = "components.stages.train.loop:LoopSettings"
 DETECT = "components.stages.detect.settings:DetectSettings"
 GATES = "components.registry.promotion.gates:Gates"
-StageKind = Literal[
-    "code", "fetch", "augment", "wire", "link", "train", "detect", "export", "evaluate", "ood", "ood_table", "publish"
-]  # fmt: skip
-
-
-class DatasetSettings(Strict):
-    """What every dataset block has; a source adds its own keys.
-
-    ``path`` is where the data come in and a DVC dependency: the user's folder, or ``built_in.txt`` for sources that need none.
-    """
-
-    source: str
-    path: str
-
-
-class Pipeline(Strict):
-    """``runs``: what ``make run`` runs when none is named; ``remote``: the DVC remote by which clones share results, or none.
-
-    ``stage_timeout``: seconds until a stage counts as hanging, ``stage_timeouts``: the same for stages of one kind;
-    ``retries``: further tries after a failure that can pass (network, lock), the first one after ``retry_delay`` seconds, each
-    later one after twice as many.
-    """
-
-    runs: tuple[Name, ...]
-    stage_timeout: float = Field(default=86400.0, gt=0)
-    stage_timeouts: dict[StageKind, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    retries: int = Field(default=4, ge=0, le=20)
-    retry_delay: float = Field(default=10.0, gt=0, le=3600)
-    remote: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-
-class Run(Strict):
-    """A run as it stands in params.yaml; blocks are still plain mappings."""
-
-    moved: ClassVar[dict[str, str]] = {
-        "detect": "it is a block of its own now, `detect: {<name>: {run: ..., view: ...}}`, and left out without detection"
-    }
-
-    recipe: str
-    view: Name
-    model: dict[str, Any]
-    train: dict[str, Any]
-    export: dict[str, Any]
-    evaluate: dict[str, Any]
-    promote: dict[str, Any]
-
-
-class Params(Strict):
-    """The shape of params.yaml. From ``schedules`` on all is the flows' (``flows.settings``)."""
-
-    root: str = Field(pattern=r"^[A-Za-z0-9_./-]+$")  # it stands in dvc.yaml's commands
-    seed: int = Field(ge=0, lt=2**31)
-    pipeline: Pipeline
-    datasets: dict[Name, dict[str, Any]]
-    views: dict[Name, dict[str, Any]]
-    runs: dict[Name, Run]
-    links: dict[Name, Link]
-    detect: dict[Name, dict[str, Any]]
-    ood: dict[Name, Ood]
-    schedules: dict[str, Any] = Field(default_factory=dict)
-    servers: dict[str, Any] = Field(default_factory=dict)
-    notify: dict[str, Any] = Field(default_factory=dict)
-    monitor: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,10 +53,10 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """A run. ``train`` holds the loop's keys and the recipe's, the other blocks the recipe's alone.
+    """The settings of a run. ``train`` has the keys of the loop and of the recipe, the other blocks those of the recipe.
 
-    From ``Workspace.run`` each block is parsed by the class that reads it when it is first asked for: a stage imports no code
-    for blocks that are not its own.
+    ``Workspace.run`` returns settings whose blocks are parsed on first access: a stage imports no code for the blocks of other
+    stages.
     """
 
     name: str
@@ -132,13 +69,13 @@ class RunSettings:
 
     @classmethod
     def unparsed(cls, name: str, recipe: str, view: str, blocks: Mapping[str, Callable[[], Any]]) -> RunSettings:
-        """Of functions that parse a block each."""
+        """Build settings with lazy blocks. ``blocks``: block -> function that parses it."""
         settings = object.__new__(cls)
         vars(settings).update(name=name, recipe=recipe, view=view, _blocks=blocks)
         return settings
 
     def parsed(self) -> RunSettings:
-        """Parse every block now, and return the settings. SettingsError for the first fault."""
+        """Parse every block and return the settings. SettingsError for the first fault."""
         for block in vars(self).get("_blocks", {}):
             getattr(self, block)
         return self
@@ -159,14 +96,14 @@ class Workspace:
 
     @cached_property
     def params(self) -> Params:
-        """params.yaml, its shape and its cross references checked; blocks are parsed by the methods below.
+        """Parse params.yaml and check its structure and cross references; the methods below parse its blocks.
 
-        In a stage it is the text with which the stage started, whose values are recorded as its inputs.
+        Within a stage this is the text at the start of the stage, whose values are recorded as its inputs.
         """
         raw = read_yaml(self.folder / PARAMS, held_params(self.folder))
         if not isinstance(raw, dict):
             raise SettingsError(f"{self.folder / PARAMS}: a mapping is expected, found {type(raw).__name__}")
-        _refuse_unhashed(raw, "")
+        refuse_unhashed(raw, "")
         params = parse(Params, raw, "")
         self._check_root(params.root)
         self._check_study()
@@ -174,31 +111,31 @@ class Workspace:
         return params
 
     def _check_root(self, root: str) -> None:
-        """``root`` leads from this folder to the repository, where DVC's commands find the code."""
+        """Check that ``root`` is the path from this folder to the repository, where DVC's commands find the code."""
         inside = self.folder == ROOT or ROOT in self.folder.parents
         if inside and (self.folder / root).resolve() != ROOT:
             raise SettingsError(f"root: {root!r} is not allowed: the code lies in {os.path.relpath(ROOT, self.folder)!r}")
 
     def _check_study(self) -> None:
-        """The folder's name becomes part of registered names, of MLflow's queries and of file names."""
+        """Check the folder's name, which becomes a part of registered names, of MLflow's queries and of file names."""
         if self.study is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", self.study):
             raise SettingsError(f"{self.folder}: a study's folder is named with letters, digits, '_', '-' and '.', up to 100")
 
     @property
     def study(self) -> str | None:
-        """The study's name, or None at the root."""
+        """Name of the study, or None at the root."""
         return None if self.folder == ROOT else self.folder.name
 
     def registered_name(self, run: str) -> str:
-        """``<run>`` at the root, ``<study>.<run>`` in a study: unique in the registry and below ``.work/``."""
+        """Return ``<run>`` at the root, ``<study>.<run>`` in a study: unique in the registry and below ``.work/``."""
         return run if self.study is None else f"{self.study}.{run}"
 
     def checkpoints(self, run: str) -> Path:
-        """Where the checkpoints of the run's training stand: outside DVC's outs, which DVC deletes before it runs a stage."""
+        """Return the folder of the run's checkpoints, outside DVC's outs, which DVC deletes before it runs a stage."""
         return WORK / "checkpoints" / f"train@{self.registered_name(run)}"
 
     def dataset(self, name: str) -> DatasetSettings:
-        """The dataset's block as its source's settings class."""
+        """Parse the dataset's block by its source's settings class."""
         block = named(self.params.datasets, name, "datasets")
         source = catalogue.load("source", str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
@@ -212,16 +149,16 @@ class Workspace:
         return settings
 
     def view(self, name: str) -> Any:
-        """The view's block (``components.stages.augment.policy.policies.ViewSettings``)."""
+        """Parse the view's block (``components.stages.augment.policy.policies.ViewSettings``)."""
         return self._parsed(VIEW, named(self.params.views, name, "views"), f"views.{name}")
 
     def gates(self, run: str) -> Gates:
-        """The run's ``promote`` block."""
+        """Parse the run's ``promote`` block."""
         gates: Gates = self._parsed(GATES, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
         return gates
 
     def run(self, name: str) -> RunSettings:
-        """The run; a block is parsed, by the class that reads it, when it is first asked for."""
+        """Return the run's settings; each block is parsed on first access."""
         run, key = named(self.params.runs, name, "runs"), f"runs.{name}"
         must_exist(run.recipe, catalogue.names("recipe"), f"{key}.recipe")
 
@@ -229,7 +166,7 @@ class Workspace:
             return catalogue.load("recipe", run.recipe, f"{key}.recipe")
 
         def train() -> Any:
-            # The family first: a default of its paper beats the loop's.
+            # The family first: its defaults take precedence over the loop's.
             cls = create_model("Train", __base__=(recipe().Train, _imported(LOOP)))
             train = parse(cls, run.train, f"{key}.train")
             _check_shares(train, f"{key}.train")
@@ -246,57 +183,57 @@ class Workspace:
         return RunSettings.unparsed(name, run.recipe, run.view, blocks)
 
     def _parsed(self, place: str, block: dict[str, Any], key: str) -> Any:
-        """``block`` as the class at ``place``: that class stands with the code that reads the block."""
+        """Parse ``block`` by the class at ``place``, "module:name"."""
         return parse(_imported(place), block, key)
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
-        """role -> pointer file of the run's links at ``stage`` (train, export or evaluate), by the names in params.yaml."""
-        found = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
-        return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(found)}
+        """Map each role to its pointer file, for the run's links at ``stage`` (train, export or evaluate)."""
+        roles = {link.role: link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)}
+        return {role: self.folder / "outputs" / "links" / run / stage / role for role in sorted(roles)}
 
     def linked_runs(self, run: str, stage: str) -> dict[str, RunSettings]:
-        """role -> settings of the run whose weights or export the link leads to."""
+        """Map each role to the settings of the linked run, for links to weights or exports."""
         links = [link for link in self.params.links.values() if (link.run, link.stage) == (run, stage)]
-        found = {link.role: link.artifact.split("/") for link in links}
+        paths = {link.role: link.artifact.split("/") for link in links}
         return {
-            role: self.run(path[2]) for role, path in found.items() if path[0] == "outputs" and path[1] in ("train", "export")
+            role: self.run(path[2]) for role, path in paths.items() if path[0] == "outputs" and path[1] in ("train", "export")
         }
 
     def detection(self, name: str) -> DetectSettings:
-        """The block ``detect.<name>``."""
+        """Parse the block ``detect.<name>``."""
         settings: DetectSettings = self._parsed(DETECT, named(self.params.detect, name, "detect"), f"detect.{name}")
         return settings
 
     def detection_of(self, run: str) -> str | None:
-        """The name of the run's ``detect`` block; None for a run without detection."""
+        """Return the name of the run's ``detect`` block; None for a run without detection."""
         return next((name for name, block in self.params.detect.items() if block["run"] == run), None)
 
     def ood(self, name: str) -> dict[str, Ood]:
-        """View -> entry of ``ood``, of the block ``detect.<name>``."""
-        found = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
-        return {view: found[view] for view in sorted(found)}
+        """Map each view to its entry of ``ood``, for the block ``detect.<name>``."""
+        entries = {entry.view: entry for entry in self.params.ood.values() if entry.detect == name}
+        return {view: entries[view] for view in sorted(entries)}
 
 
 def held_params(folder: Path) -> str | None:
-    """The text of params.yaml with which the stage of this process, or of the one that started it, began; None outside of one.
+    """Return the text of params.yaml at the start of this process's stage (or its parent's); None outside a stage.
 
-    Its values are recorded as the stage's inputs, whatever is written into the file meanwhile.
+    Its values are recorded as the stage's inputs, even if the file changes while the stage runs.
     """
     started = read_started()
     return str(started["text"]) if started and started["folder"] == str(folder) else None
 
 
 def read_started() -> dict[str, Any] | None:
-    """What the stage of this process, or of the one that started it, noted when it started; None outside of a stage."""
+    """Read what this process's stage (or its parent's) stored at its start; None outside a stage."""
     try:
-        found: dict[str, Any] = json.loads(Path(os.environ[STARTED]).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(Path(os.environ[STARTED]).read_text(encoding="utf-8"))
     except (KeyError, FileNotFoundError):
         return None
-    return found
+    return content
 
 
 def _check_shares(train: Any, key: str) -> None:
-    """A batch can be cut into equal shares; streams of other sizes are checked when they are opened, before the first step."""
+    """Check that the batch splits into equal shares; streams of other sizes are checked before the first step."""
     size = getattr(train, "batch_size", 0)
     if size % train.processes:
         fault = f"{key}.batch_size: {size} is not allowed: not a multiple of {key}.processes, {train.processes}"
@@ -304,11 +241,11 @@ def _check_shares(train: Any, key: str) -> None:
 
 
 def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
-    """The ``model`` block against the constructor of the network that it names.
+    """Parse the ``model`` block by the constructor of the network that it names.
 
-    A network's settings are the keyword-only parameters of its constructor that have a default; what follows from the data
-    (``image_size``, ``channels``, ``num_classes``) has none and is not a setting. The network raises ValueError for values
-    that do not fit each other; that happens when it is built.
+    A network's settings are the keyword-only parameters of its constructor with a default; facts about the data
+    (``image_size``, ``channels``, ``num_classes``) have none and are not settings. The constructor raises ValueError for
+    inconsistent values.
     """
     options = dict(block)
     name = options.pop("name", None)
@@ -324,19 +261,6 @@ def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
 
 
 def _imported(place: str) -> Any:
-    """The class at "module:name", imported now."""
+    """Import and return the class at "module:name"."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _refuse_unhashed(block: Any, path: str) -> None:
-    """SettingsError for a key that DVC's run cache leaves out of its hash, at any depth (dvc/stage/cache.py of 3.67.1).
-
-    Two values of such a key would share one cache entry: after a change the results of the old value would come back.
-    """
-    for key, value in block.items() if isinstance(block, dict) else enumerate(block if isinstance(block, list) else ()):
-        here = f"{path}.{key}".lstrip(".")
-        if key in UNHASHED:
-            hint = "a view's and a glyph's is image_size, and a transform's is the view's when it is left out"
-            raise SettingsError(f"{here}: a key of this name is not allowed: DVC's run cache passes over it; {hint}")
-        _refuse_unhashed(value, here)

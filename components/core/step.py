@@ -1,6 +1,6 @@
-"""What a training step asks for: one update, one source of randomness, one global batch.
+"""Building blocks of a training step: the optimizer update, random numbers, and the global batch.
 
-The only file in a step that knows that several processes share it.
+This is the only module in a training step that handles several processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from components.core.runtime import mix
 
-NEVER = 2**62  # a step that no training reaches
+NEVER = 2**62  # larger than any step
 
 
 class NonFiniteLoss(ValueError):
@@ -27,7 +27,7 @@ class NonFiniteLoss(ValueError):
 class FiniteCheck:
     """The first step at which each loss term of one training was not finite.
 
-    It stays on the terms' device until it is read: reading a CUDA tensor at every update would stall the queue.
+    The record stays on the terms' device until it is read: reading a CUDA tensor at every update would stall the queue.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class FiniteCheck:
         self._broken: dict[str, Tensor] = {}  # term -> int64 [], a step or NEVER
 
     def note(self, terms: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of one update."""
+        """Record the scalars of one update."""
         for name, term in terms.items():
             broken = torch.where(torch.isfinite(term.detach()), NEVER, self.step or 0)
             self._broken[name] = torch.minimum(self._broken[name], broken) if name in self._broken else broken
 
     def read(self) -> None:
-        """Raise NonFiniteLoss, naming the first step that broke and the terms that broke in it; forget what was noted."""
+        """Raise NonFiniteLoss naming the first non-finite step and its terms; clear the record."""
         steps = dict(zip(self._broken, torch.stack([*self._broken.values()]).tolist(), strict=True)) if self._broken else {}
         self._broken = {}
         first = min(steps.values(), default=NEVER)
@@ -55,7 +55,7 @@ _training: ContextVar[FiniteCheck | None] = ContextVar("training", default=None)
 
 @contextmanager
 def finite_check() -> Iterator[FiniteCheck]:
-    """Give the updates in the block one FiniteCheck, which the caller reads. Elsewhere every update reads its own."""
+    """Share one FiniteCheck between the updates of the block; the caller reads it. Elsewhere every update reads its own."""
     check = FiniteCheck()
     token = _training.set(check)
     try:
@@ -65,12 +65,12 @@ def finite_check() -> Iterator[FiniteCheck]:
 
 
 def optimize(losses: Tensor | Mapping[str, Tensor], *optimizers: Optimizer, clip_norm: float | None = None) -> Tensor:
-    """One update on the sum of ``losses``: zero, backward, average over processes, check, clip, step.
+    """Update the weights on the sum of ``losses``: zero, backward, average over processes, check, clip, step.
 
     ``losses``: scalars by name (a bare tensor is named "loss"), means over this process's share of the batch. ``clip_norm``
     bounds the gradient's global L2 norm. Returns the detached sum. On a CPU a non-finite term or gradient raises NonFiniteLoss
-    before any weight changes; on CUDA the training's FiniteCheck raises it later. All processes see the same terms, their
-    means, so that all raise or none. A parameter that no process has a gradient for is left alone by its optimizer.
+    before any weight changes; on CUDA the training's FiniteCheck raises it later. All processes see the means of the terms,
+    so that all raise or none. The optimizer skips a parameter that has no gradient on any process.
 
     Autocast's cache is cleared: a forward pass after the update does not see bf16 copies of the weights before it.
     """
@@ -101,15 +101,15 @@ def _check_finite(terms: Mapping[str, Tensor]) -> None:
 
 
 def processes() -> tuple[int, int]:
-    """(rank, number of processes) of this training."""
+    """Return (rank, world size) of this training."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 def average(parameters: list[Tensor], terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Replace each gradient by its mean over the processes. Returns the means of the scalars ``terms``.
+    """Replace each gradient by its mean over the processes; return the means of the scalars ``terms``.
 
-    None counts as zero where another process has a gradient, and stays None where none has, as with one process. One message
-    carries gradients and terms. With one process nothing happens.
+    A missing gradient counts as zero if another process has one, and stays None otherwise. Gradients and terms share one
+    all-reduce. With one process this is a no-op.
     """
     _, world = processes()
     if world == 1:
@@ -128,24 +128,24 @@ def average(parameters: list[Tensor], terms: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _used_anywhere(parameters: list[Tensor]) -> list[bool]:
-    """Whether any process has a gradient for each parameter. The flags travel between CPUs: no GPU's queue is waited for."""
+    """Return for each parameter whether any process has a gradient; reduced on CPUs, to avoid synchronising a GPU."""
     used = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
     dist.all_reduce(used, op=dist.ReduceOp.MAX)
     return [bool(flag) for flag in used.tolist()]
 
 
 def gather(rows: Tensor) -> Tensor:
-    """All processes' rows, each [n, ...], in the order of ranks: [n * processes, ...]. For losses over the global batch.
+    """Gather the rows [n, ...] of all processes in rank order: [n * processes, ...]. For losses over the global batch.
 
-    A row gets the gradients of its uses in every process. With ``optimize``, which averages over the processes, the update is
+    Gradients flow back to the rows from every process. With ``optimize``, which averages over the processes, the update equals
     that of one process with the whole batch, whether each process computes the whole loss or the mean over its own rows. All
-    processes must call it alike and use the result alike, or they wait for each other.
+    processes must make the same calls and use the results in the same way, or they deadlock.
     """
     return rows if processes()[1] == 1 else _Gather.apply(rows)
 
 
 class _Gather(torch.autograd.Function):
-    """``gather``, and its transpose as gradient; each is the other's, so that gradients of gradients are right too."""
+    """``gather`` with its transpose as gradient and vice versa, so that second-order gradients are correct."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _SumOfMine(torch.autograd.Function):
-    """The sum over the processes, of which each keeps its own rows."""
+    """Sum over the processes; each process returns its own rows (reduce-scatter)."""
 
     @staticmethod
     def forward(ctx: Any, everyone: Tensor) -> Tensor:
@@ -183,13 +183,13 @@ def draw(
     kind: Literal["normal", "uniform", "even"] = "normal",
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Random numbers [n, ...] of one purpose ``use`` at one step: N(0, 1) or U[0, 1).
+    """Draw random numbers [n, ...] for one purpose ``use`` at one step: N(0, 1) or U[0, 1).
 
-    "even" is U[0, 1) too, but spread over the batch: image i of n has u + i / n modulo 1, with one u, so that a mean over
-    the batch varies less (VDM, arXiv 2107.00630, appendix I.1).
+    "even" is stratified U[0, 1): image i of n has u + i / n modulo 1 with a shared u, which reduces the variance of a mean
+    over the batch (VDM, arXiv 2107.00630, appendix I.1).
 
     ``shape[0]`` is this process's share n of the batch; the numbers are drawn for the global batch and sliced by rank, so that
-    they do not depend on the number of processes, nor on what was drawn before.
+    they depend neither on the number of processes nor on earlier draws.
     """
     rank, world = processes()
     whole = (shape[0] * world, *shape[1:])

@@ -1,4 +1,4 @@
-"""Strict parsing: a mapping from YAML becomes a frozen settings object, or one message: where, what, what instead."""
+"""Strict parsing of YAML mappings to frozen settings objects; errors name the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Name = Annotated[str, Field(pattern=NAME)]  # stage names, file names, registere
 
 
 class SettingsError(ValueError):
-    """A value in params.yaml that cannot be used: the message says where, what and what instead."""
+    """An invalid value in params.yaml; the message names the key, the value and what is allowed."""
 
 
 def check_name(name: str) -> str:
-    """``name``, if it can be one of a block; else SettingsError."""
+    """Return ``name`` if it is valid as the name of a block, else raise SettingsError."""
     if not re.fullmatch(NAME, name):
         raise SettingsError(f"{name!r} is no name: it starts with a letter a-z and goes on with at most 62 of a-z, 0-9 and _")
     return name
@@ -32,8 +32,8 @@ def check_name(name: str) -> str:
 class Strict(BaseModel):
     """Base of every settings class: unknown keys, wrong types and later changes are errors.
 
-    ``renamed``: old name of a setting -> its name today; who still writes the old one is told the new one. ``moved``: the same
-    for a setting that stands in another block now, in words.
+    ``renamed``: old name of a setting -> its current name, for the error message; ``moved``: old name -> a hint, for a setting
+    that has moved to another block.
     """
 
     renamed: ClassVar[dict[str, str]] = {}
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 def resolve(catalog: dict[str, str], name: str, key: str) -> Any:
-    """The object behind ``catalog[name]`` ("module:Class"), imported now. ``key`` names the setting in the error."""
+    """Import and return the object at ``catalog[name]`` ("module:Class"). ``key`` names the setting in the error."""
     if name not in catalog:
         raise SettingsError(f"{key}: unknown name {name!r}; {_choices(name, catalog)}")
     module, _, attribute = catalog[name].partition(":")
@@ -59,9 +59,9 @@ def resolve(catalog: dict[str, str], name: str, key: str) -> Any:
 
 
 def parse(cls: type[S], block: Any, key: str) -> S:
-    """``block`` as ``cls``; SettingsError lists every fault with its full path below ``key``."""
+    """Parse ``block`` as ``cls``; SettingsError lists every fault with its full path below ``key``."""
     try:
-        # Through JSON: strict mode then takes a YAML list for a tuple, and still refuses "3" for 3.
+        # Through JSON: strict mode then accepts a YAML list for a tuple, and still rejects "3" for 3.
         return cls.model_validate_json(json.dumps(block))
     except TypeError as error:
         raise SettingsError(f"{key}: {error}") from None
@@ -99,7 +99,7 @@ def _class_at(cls: Any, location: list[str]) -> Any:
 def _classes(annotation: Any) -> list[type[BaseModel]]:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _classes(part)]
+    return [cls for part in getattr(annotation, "__args__", ()) for cls in _classes(part)]
 
 
 def _field_hint(cls: type[BaseModel], location: list[str]) -> str:
@@ -117,7 +117,7 @@ def _choices(name: str, allowed: Any) -> str:
 
 
 def read_yaml(path: Path, text: str | None = None) -> Any:
-    """The file, or its ``text`` if it was read before, as plain Python values, by YAML 1.2 as in DVC."""
+    """Parse the file, or its ``text`` if given, to plain Python values, by YAML 1.2 as in DVC."""
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8") if text is None else text)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Post-hoc out-of-distribution scores. ``DETECTORS`` is the seam: a detector ``x`` stands in ``components/detectors/x.py``.
+"""Post-hoc out-of-distribution scores. ``DETECTORS`` lists them: a detector ``x`` is in ``components/detectors/x.py``.
 
-What every detector promises is written down in ``protocol.py``. Its settings are the keyword-only parameters of its
+The interface of a detector is defined in ``shared/protocol.py``. Its settings are the keyword-only parameters of its
 constructor, each with a default.
 """
 

@@ -23,7 +23,7 @@ class Energy(Fitted):
         self.temperature = temperature
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads nothing."""
+        """Do nothing: the score has no fitted state."""
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)

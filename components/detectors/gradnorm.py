@@ -9,11 +9,11 @@ from torch import Tensor
 
 from components.detectors.shared.fitted import Fitted
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import demand_classes
+from components.detectors.shared.reading import require_classes
 
 
 class GradNorm(Fitted):
-    """The L1 norm of the gradient of KL(u || softmax(logits / T)) by the last layer's weight, u uniform.
+    """The L1 norm of the gradient of KL(u || softmax(logits / T)) with respect to the last layer's weight, u uniform.
 
     With p = softmax(logits / T) and logits = W x + b the gradient is (p - u) x^T / T, of rank one, so its L1 norm is
     ||p - u||_1 ||x||_1 / T (the paper's V and U). Published code sums over the K classes instead of
@@ -29,10 +29,10 @@ class GradNorm(Fitted):
         self.temperature = temperature
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        demand_classes(head, self.name, "the gradient is 0 everywhere")
+        require_classes(head, self.name, "the gradient is 0 everywhere")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)
         probability = (logits / self.temperature).softmax(1)
-        away = (probability - 1 / logits.shape[1]).abs().sum(1)
-        return away * features.abs().sum(1) / self.temperature
+        deviation = (probability - 1 / logits.shape[1]).abs().sum(1)
+        return deviation * features.abs().sum(1) / self.temperature

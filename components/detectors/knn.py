@@ -18,13 +18,13 @@ CELLS = 1 << 24  # similarities at a time: 64 MiB in float32
 class KNN(Fitted):
     """-||z - z_(k)||, z = x / ||x|| and z_(k) the k-th nearest of the training images. OpenOOD squares it.
 
-    ``neighbours`` k (>= 1; paper: 50 for CIFAR-10); ``share`` alpha of the training images that are kept (0 to 1), evenly
-    spaced in the order in which they come. Memory and the exported graph grow with them: 4 bytes x F an image.
+    ``neighbours`` k (>= 1; paper: 50 for CIFAR-10); ``share`` alpha of the training images to store (0 to 1), evenly spaced in
+    their order. Memory and the exported graph grow with them: 4 bytes x F per image.
     """
 
     name: ClassVar[str] = "knn"
-    kept: ClassVar[tuple[str, ...]] = ("bank",)
-    bank: Tensor  # normalised features of the training images, [images, F], in the dtype that they came in
+    state_names: ClassVar[tuple[str, ...]] = ("bank",)
+    bank: Tensor  # normalised features of the training images, [images, F], in their own dtype
 
     def __init__(self, *, neighbours: int = 50, share: float = 1.0):
         super().__init__()
@@ -35,7 +35,7 @@ class KNN(Fitted):
         self.neighbours, self.share = neighbours, share
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches once and keeps them."""
+        """Iterate over the batches once and store their features."""
         rows, start = [], 0
         for features, _, _ in checked(batches, head, self.name):
             ends = (torch.arange(start, start + features.shape[0] + 1, dtype=torch.float64) * self.share).floor()
@@ -47,7 +47,7 @@ class KNN(Fitted):
                 f"knn: {len(bank)} images stay (share {self.share:g} of {start}), fewer than neighbours, {self.neighbours}; "
                 "choose fewer neighbours or a larger share"
             )
-        self.keep({"bank": bank})
+        self.store({"bank": bank})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)
@@ -58,12 +58,12 @@ class KNN(Fitted):
         return torch.cat([self._distance(part, bank) for part in z.split(rows)])
 
     def _distance(self, z: Tensor, bank: Tensor) -> Tensor:
-        """Found by the cosine, and then measured directly: 2 - 2 cos would cancel for a near neighbour."""
+        """Select the k-th neighbour by cosine, then compute its distance directly: 2 - 2 cos would cancel."""
         nearest = (z @ bank.T).topk(self.neighbours, dim=1).indices[:, -1]
         return -torch.linalg.vector_norm(z - bank[nearest], dim=1)
 
 
 def _normalised(features: Tensor) -> Tensor:
-    """Of length 1, at least in float32; a feature of zeros stays so."""
+    """Normalise to length 1, at least in float32; a zero vector stays zero."""
     wide = features if features.dtype == torch.float64 else features.float()
     return wide / torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)

@@ -15,22 +15,22 @@ from components.detectors.shared.protocol import Head, Sample
 class Mahalanobis(Fitted):
     """-min_c (x - mu_c)^T S^-1 (x - mu_c): mu_c the mean of true class c, S the covariance about these means (eq. 1 and 2).
 
-    Of the last features, without the paper's input step and sum over layers. S divides by the number of images; where it is
-    singular its pseudo-inverse stands in. A class without images is passed over. Needs at least F training images.
+    Uses the last features, without the paper's input step and sum over layers. S divides by the number of images; if singular
+    it is replaced by its pseudo-inverse. Classes without images are ignored. Needs at least F training images.
     """
 
     name: ClassVar[str] = "mahalanobis"
-    kept: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means")
-    centre: Tensor  # mean of all images, [F]: what is subtracted before whitening keeps float32 exact
+    state_names: ClassVar[tuple[str, ...]] = ("centre", "whitening", "means")
+    centre: Tensor  # mean of all images, [F]: subtracted before whitening for accuracy in float32
     whitening: Tensor  # A, [F, r] with A A^T = S^-1
     means: Tensor  # (mu_c - centre) A, [C, r]
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches once; memory F x F, whatever their number."""
+        """Iterate over the batches once, in memory F x F."""
         moments = class_moments(batches, head, self.name)
         centre, _ = moments.total()
         white = whitening(moments.scatter / moments.counts.sum(), moments.power())
-        self.keep({"centre": centre, "whitening": white, "means": (moments.means - centre) @ white})
+        self.store({"centre": centre, "whitening": white, "means": (moments.means - centre) @ white})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

@@ -17,7 +17,7 @@ class MaxLogit(Fitted):
     name: ClassVar[str] = "max_logit"
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads nothing."""
+        """Do nothing: the score has no fitted state."""
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)

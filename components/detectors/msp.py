@@ -9,7 +9,7 @@ from torch import Tensor
 
 from components.detectors.shared.fitted import Fitted
 from components.detectors.shared.protocol import Head, Sample
-from components.detectors.shared.reading import demand_classes
+from components.detectors.shared.reading import require_classes
 
 
 class MSP(Fitted):
@@ -18,7 +18,7 @@ class MSP(Fitted):
     name: ClassVar[str] = "msp"
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        demand_classes(head, self.name, "every image has probability 1")
+        require_classes(head, self.name, "every image has probability 1")
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)

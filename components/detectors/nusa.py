@@ -16,11 +16,11 @@ from components.detectors.shared.protocol import Head, Sample
 class NuSA(Fitted):
     """sqrt(||z||^2 - ||z_null||^2) / ||z||, z = x - o: the share of z that the classifier's weight sees, 0 to 1.
 
-    That is the cosine of the angle between z and the rows of W. z = 0 scores 0. Nothing is read of the training images.
+    That is the cosine of the angle between z and the row space of W. z = 0 scores 0. The training images are not used.
     """
 
     name: ClassVar[str] = "nusa"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "row_space")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "row_space")
     origin: Tensor  # o, [F]
     row_space: Tensor  # orthonormal basis of the rows of W, [F, rank W]
 
@@ -32,7 +32,7 @@ class NuSA(Fitted):
                 f"nusa: the weight [{head.num_classes}, {head.num_features}] has rank {rank}, so that "
                 f"{'nothing' if rank == 0 else 'all'} of a feature is seen and the score is the same everywhere; use vim"
             )
-        self.keep({"origin": origin(head), "row_space": vectors[:rank].T})
+        self.store({"origin": origin(head), "row_space": vectors[:rank].T})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

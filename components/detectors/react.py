@@ -21,7 +21,7 @@ class ReAct(Fitted):
     """
 
     name: ClassVar[str] = "react"
-    kept: ClassVar[tuple[str, ...]] = ("clip", "weight", "bias")
+    state_names: ClassVar[tuple[str, ...]] = ("clip", "weight", "bias")
     clip: Tensor  # c, []
     weight: Tensor  # [K, F]
     bias: Tensor  # [K]
@@ -33,10 +33,10 @@ class ReAct(Fitted):
         self.quantile = quantile
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches three times (five times for float64), whatever their number."""
+        """Iterate over the batches three times (five times for float64)."""
         batches = rereadable(batches, self.name)
         clip = streamed_quantile(lambda: (features for features, _, _ in checked(batches, head, self.name)), self.quantile)
-        self.keep({"clip": clip, "weight": head.weight.double(), "bias": head.bias_or_zero().double()})
+        self.store({"clip": clip, "weight": head.weight.double(), "bias": head.bias_or_zero().double()})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

@@ -1,4 +1,4 @@
-"""Residual: how far the features lie from the principal space (Wang et al. 2022, arXiv 2203.10807)."""
+"""Residual: distance of the features to the principal space (Wang et al. 2022, arXiv 2203.10807)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Residual(Fitted):
     """
 
     name: ClassVar[str] = "residual"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "space")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "space")
     origin: Tensor  # o, [F]
     space: Tensor  # R, [F, F - D]
 
@@ -29,9 +29,9 @@ class Residual(Fitted):
         self.dimension = dimension
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches once; memory F x F, whatever their number."""
+        """Iterate over the batches once, in memory F x F."""
         space = residual_space(batches, head, self.dimension, self.name)
-        self.keep({"origin": origin(head), "space": space})
+        self.store({"origin": origin(head), "space": space})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, _ = self.ready(features, logits)

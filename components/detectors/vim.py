@@ -17,14 +17,14 @@ from components.detectors.shared.reading import checked, rereadable
 class ViM(Fitted):
     """log sum_k exp(logits_k) - alpha ||R^T (x - o)||, with o and R as in ``principal``. Needs at least F training images.
 
-    alpha = (mean largest logit) / (mean residual norm) over the training images. The mean norm is no function of the
-    second moment, so fit reads the batches twice: once for R, once for alpha, which is exact.
+    alpha = (mean largest logit) / (mean residual norm) over the training images. The mean norm does not follow from the
+    second moment, so fit iterates twice: once for R, once for alpha.
 
     ``dimension`` D of the principal space (1 to F - 1; null: the paper's rule).
     """
 
     name: ClassVar[str] = "vim"
-    kept: ClassVar[tuple[str, ...]] = ("origin", "space", "alpha")
+    state_names: ClassVar[tuple[str, ...]] = ("origin", "space", "alpha")
     origin: Tensor  # o, [F]
     space: Tensor  # R, [F, F - D]
     alpha: Tensor  # []
@@ -35,24 +35,24 @@ class ViM(Fitted):
         self.dimension = dimension
 
     def fit(self, batches: Iterable[Sample], head: Head) -> None:
-        """Reads the batches twice; memory F x F, whatever their number."""
+        """Iterate over the batches twice, in memory F x F."""
         batches = rereadable(batches, self.name)
         point = origin(head)
         space = residual_space(batches, head, self.dimension, self.name)
         alpha = _match(checked(batches, head, self.name), point, space)
-        self.keep({"origin": point, "space": space, "alpha": alpha})
+        self.store({"origin": point, "space": space, "alpha": alpha})
 
     def score(self, features: Tensor, logits: Tensor) -> Tensor:
         features, logits = self.ready(features, logits)
         return logits.logsumexp(1) - self.alpha.to(features) * residual_norm(features, self.origin, self.space)
 
     def probability(self, features: Tensor, logits: Tensor) -> Tensor:
-        """[n]: 1 - the virtual class' share of softmax([logits, alpha * residual]), which is sigmoid(score)."""
+        """Return [n]: 1 - the virtual class's probability in softmax([logits, alpha * residual]), which is sigmoid(score)."""
         return self.score(features, logits).sigmoid()
 
 
 def _match(samples: Iterable[Sample], point: Tensor, space: Tensor) -> Tensor:
-    """alpha, float64 []; norms in the dtype of the features, as ``score`` takes them."""
+    """Compute alpha, float64 []; norms in the dtype of the features, as in ``score``."""
     largest = norms = torch.zeros((), dtype=torch.float64)
     for features, logits, _ in samples:
         wide = features if features.dtype == torch.float64 else features.float()

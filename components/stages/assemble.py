@@ -1,4 +1,4 @@
-"""A run's recipe from its settings, its view and its links."""
+"""Build a run's recipe from its settings, its view and its links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_views(workspace: Workspace, settings: RunSettings, links: dict[str, Artifact]) -> dict[str, View]:
-    """role -> view: "main", and every link that leads to a view."""
+    """Open the views by role: "main", and every link to a view."""
     from components.stages.views.view import open_view
 
     main = open_view(workspace.folder / "outputs" / "views" / settings.view)
@@ -24,7 +24,7 @@ def open_views(workspace: Workspace, settings: RunSettings, links: dict[str, Art
 
 
 def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str, Artifact]) -> Recipe:
-    """The recipe at step 0, its initial weights drawn from the run's seed."""
+    """Build the recipe at step 0, with initial weights drawn from the run's seed."""
     import torch
 
     cls: type[Recipe] = catalogue.load("recipe", settings.recipe, f"runs.{settings.name}.recipe")
@@ -38,16 +38,16 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
 
 
 def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:
-    """ValueError for an ``image_size`` of (height, width) if the recipe or network ``taker`` takes square images only."""
+    """Raise SettingsError for an ``image_size`` of (height, width) if the recipe or network ``taker`` needs square images."""
     if not isinstance(image_size, int) and not getattr(taker, "takes_rectangles", False):
         raise SettingsError(f"{key}: {list(image_size)} is not allowed: {taker.__name__} takes square images only")
 
 
 def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:
-    """Load the weights that the links ``init`` and ``init_...`` lead to; return notes on what was not taken as it stands.
+    """Load the weights of the links ``init`` and ``init_...``; return notes on tensors that were adapted or skipped.
 
-    A linked run of the same recipe holds tensors named as in this one; what the recipe's ``published`` names for the role takes
-    those below its own name. Any other file is left to ``load_published``.
+    A linked run of the same recipe has tensors of the same names: a module of ``published`` loads those below its own name. Any
+    other file is passed to ``load_published``.
     """
     published = recipe.published
     names = {id(module): name for name, module in recipe.named_modules()}
@@ -64,12 +64,12 @@ def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:
 
 
 def is_start(role: str) -> bool:
-    """Whether a train link of this role leads to weights that a training starts from. They are not read after it."""
+    """Return whether a train link of this role points to initial weights, which are not read after the training."""
     return role == "init" or role.startswith("init_")
 
 
 def trained_recipe(workspace: Workspace, settings: RunSettings) -> tuple[Recipe, dict[str, View]]:
-    """(recipe in eval mode with its final weights, its views), after training."""
+    """Return (recipe in eval mode with its final weights, its views)."""
     links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
     views = open_views(workspace, settings, links)
     recipe = build_recipe(settings, views, links)

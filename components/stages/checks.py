@@ -1,6 +1,6 @@
-"""What can be said of params.yaml's blocks before any work: that they fit each other, the view, and the networks they name.
+"""Checks of params.yaml before any work: that the blocks are consistent with each other, the views and the networks.
 
-No stage needs this file; the flow's preflight and ``python -m components.core.settings`` do.
+Used by the flow's preflight and ``python -m components check``, by no stage.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from components.core.strict import SettingsError, Strict, resolve
 from components.stages.assemble import refuse_rectangle
 from components.stages.code.stage import LINKED
 
-CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code tells logits and features
-JUDGES = ("domains", "content", "modes")  # roles at stage evaluate of what translates images
-LEAST = 8  # channels of a 1 x 1 convolution with a stride
-LEFT_OF_THE_START = 0.05  # share of the initial weights that a moving average may still hold at the end
+CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code returns logits and features
+JUDGES = ("domains", "content", "modes")  # roles of classifiers in the evaluation of image translation
+MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
+MAX_INITIAL_SHARE = 0.05  # share of the initial weights that a moving average may still hold at the end
 
 
 def check_view(workspace: Workspace, name: str) -> None:
-    """Parse the view's block and build its augmentation policy, as the augment stage will."""
+    """Parse the view's block and build its augmentation policy, as the augment stage does."""
     from components.stages.augment.policy.validation import validate_policy
 
     validate_policy(name, workspace.view(name))
 
 
 def check_run(workspace: Workspace, name: str) -> None:
-    """Parse the run's blocks, check its links, and build its network for the view's size and channels, without memory."""
+    """Parse the run's blocks, check its links, and build its network for the view's size on the meta device."""
     from components.families import RECIPES
 
     run = workspace.run(name).parsed()
@@ -45,7 +45,7 @@ def check_run(workspace: Workspace, name: str) -> None:
 
 
 def check_detection(workspace: Workspace, name: str) -> None:
-    """The block is of a classifier, its detectors can be made, and the one that is to be served is among them."""
+    """Check that the run is a classifier, that its detectors can be built, and that the served one is among them."""
     from components.families import RECIPES
     from components.stages.detect.settings import check_servable, make_detectors
 
@@ -61,33 +61,33 @@ def check_detection(workspace: Workspace, name: str) -> None:
 
 
 def check_ood(workspace: Workspace, name: str) -> None:
-    """The network behind the entry's detectors takes images of its view."""
+    """Check that the network of the entry's detectors accepts images of its view."""
     entry = workspace.params.ood[name]
     own = workspace.params.detect[entry.detect]["view"]
     check_fits(f"ood.{name}.view", workspace.view(entry.view), workspace.view(own))
 
 
 def check_fits(key: str, view: Any, own: Any) -> None:
-    """The network takes images of the view."""
-    found, wanted = (" x ".join(map(str, (*v.shown, v.channels))) for v in (view, own))
-    if found != wanted:
-        raise SettingsError(f"{key}: its images are {found}, the run's view has {wanted}; give the view the same shape")
+    """Raise SettingsError if the images of ``view`` differ in size or channels from those of ``own``."""
+    actual, expected = (" x ".join(map(str, (*v.shown, v.channels))) for v in (view, own))
+    if actual != expected:
+        raise SettingsError(f"{key}: its images are {actual}, the run's view has {expected}; give the view the same shape")
 
 
 def check_average(run: RunSettings) -> None:
-    """What is exported is the moving average: at its end hardly anything of the random start is left in it."""
+    """Check that the exported moving average has at most a small share of the initial weights."""
     from components.stages.train.average import share_of_start
 
     decay, steps, ramp_up = run.train.ema_decay, run.train.steps, run.train.ema_ramp_up
     left = 0.0 if decay is None else share_of_start(steps, decay, ramp_up=ramp_up)
-    if left > LEFT_OF_THE_START:
+    if left > MAX_INITIAL_SHARE:
         fault = f"runs.{run.name}.train.ema_decay: {decay} is not allowed: after {steps} steps {left:.0%}"
-        most = int(LEFT_OF_THE_START ** (1 / steps) * 1e4) / 1e4
+        most = int(MAX_INITIAL_SHARE ** (1 / steps) * 1e4) / 1e4
         raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
 
 
 def check_judges(workspace: Workspace, run: RunSettings) -> None:
-    """Who judges a run's images is a classifier of images of their shape. That it knows their classes is seen at evaluation."""
+    """Check that each judge is an exported classifier for images of the run's shape; the evaluation checks its classes."""
     linked = workspace.linked_runs(run.name, "evaluate")
     for name, link in workspace.params.links.items():
         judge = linked.get(link.role) if (link.run, link.stage) == (run.name, "evaluate") else None
@@ -100,7 +100,7 @@ def check_judges(workspace: Workspace, run: RunSettings) -> None:
 
 
 def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
-    """The run's views are square, unless the recipe (and the network, if the recipe takes any) takes rectangles."""
+    """Check that the run's views are square, unless the recipe (and its network, if it names one) accepts rectangles."""
     from components.networks import MODELS
 
     takes = (
@@ -116,7 +116,7 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
-    """What the recipe and its evaluation have to say of their settings and of linked runs, and the network's options."""
+    """Run the checks of the recipe and its evaluation, and build the network with its options."""
     view, key = workspace.view(run.view), f"runs.{run.name}"
     linked = {stage: workspace.linked_runs(run.name, stage) for stage in LINKED}
     for part in (recipe, catalogue.evaluation(run.recipe, f"{key}.recipe")):
@@ -132,7 +132,7 @@ def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
 
 
 def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
-    """Build the network with two classes: SettingsError where its options do not fit each other."""
+    """Build the network with two classes; SettingsError if its options are inconsistent."""
     from components.networks import MODELS
 
     network = resolve(MODELS, model.name, key)
@@ -142,7 +142,7 @@ def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
 
 
 def without_memory(build: Callable[[], Any], key: str) -> None:
-    """Call ``build`` on torch's meta device: SettingsError below ``key`` for its ValueError, or for what torch cannot train."""
+    """Call ``build`` on torch's meta device; SettingsError below ``key`` for its ValueError and for unsafe convolutions."""
     import torch
 
     try:
@@ -154,23 +154,30 @@ def without_memory(build: Callable[[], Any], key: str) -> None:
 
 
 def check_convolutions(network: Any, key: str) -> None:
-    """SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
+    """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
 
-    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of its weights' gradient (found by glibc's
-    checks of the heap; 8 channels and more, no stride, other memory formats and CPUs with AVX-512 are free of it).
+    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of the weights' gradient (detected by glibc's
+    heap checks; 8 or more channels, no stride, other memory formats and CPUs with AVX-512 are not affected).
     """
     from torch import nn
 
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels < LEAST:
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and max(layer.stride) > 1
+            and layer.in_channels < MIN_CHANNELS
+        ):
             fault = (
                 f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
             )
-            raise SettingsError(f"{key}: {fault} on every CPU; at least {LEAST} channels are needed: make the network wider")
+            raise SettingsError(
+                f"{key}: {fault} on every CPU; at least {MIN_CHANNELS} channels are needed: make the network wider"
+            )
 
 
 def describe(workspace: Workspace) -> str:
-    """Every block of the workspace, parsed, as YAML-like text: what the stages will really read."""
+    """Format every parsed block of the workspace as YAML-like text: the settings that the stages will read."""
     params = workspace.params
     lines = [f"datasets.{name}: {_flat(workspace.dataset(name))}" for name in params.datasets]
     for name in params.views:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from components.core.errors import redacted
-from components.core.settings import Params
+from components.core.params import Params
 from components.core.strict import SettingsError
 from flows.project import Project
 from flows.settings import notifications

@@ -28,7 +28,7 @@ def answer(project, view, split):
     own = open_view(project.view("known"))
     network = load_network(workspace, workspace.run("known"), own, trained_weights(workspace, "known"), torch.device("cpu"))
     batch = next(open_view(project.view(view)).batches(split, 1000, ("label",)))
-    values, logits = network.answer(batch["image"])
+    values, logits = network.predict(batch["image"])
     return network, values, logits, batch
 
 
@@ -68,8 +68,8 @@ def test_what_is_saved_comes_back(project):
     assert (list(detectors), batch_size) == (list(DETECTORS), 256)
     assert detectors["knn"].neighbours == 5
     for name, detector in detectors.items():
-        stored = load_file(folder / f"{name}.safetensors") if detector.kept else {}
-        assert (folder / f"{name}.safetensors").exists() == bool(detector.kept)
+        stored = load_file(folder / f"{name}.safetensors") if detector.state_names else {}
+        assert (folder / f"{name}.safetensors").exists() == bool(detector.state_names)
         assert all(torch.equal(tensor, stored[key]) for key, tensor in detector.state().items())
         assert all(tensor.dtype == torch.float64 or name == "knn" for tensor in stored.values())
 

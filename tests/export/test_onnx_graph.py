@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from components.core.recipe import Exportable, Graph
-from components.stages.export.onnx_graph import answers, largest_differences, open_session, write_graph
+from components.stages.export.onnx_graph import largest_differences, open_session, paired_outputs, write_graph
 from components.stages.export.stage import validation_batches, write_graphs
 
 
@@ -69,7 +69,7 @@ def test_the_difference_is_measured_and_not_assumed(tmp_path):
     write_graph(graph, batches(2)[0], tmp_path / "net.onnx")
     with torch.no_grad():
         graph.module.layer.bias[1] += 0.25
-    found = largest_differences(answers(graph, tmp_path / "net.onnx", batches(1, 7), threads=1))
+    found = largest_differences(paired_outputs(graph, tmp_path / "net.onnx", batches(1, 7), threads=1))
     assert found == {"first": pytest.approx(0.25, abs=1e-5), "second": 0.0}
 
 

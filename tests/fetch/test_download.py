@@ -128,7 +128,7 @@ def test_always_busy_server_ends_in_an_error(server, tmp_path):
     server.faults["/set/file.bin"] = ["503"] * 20
     with pytest.raises(ValueError, match=r"file\.bin cannot be had: .*503"):
         download.bring(file_at(f"{server.url}/set/file.bin"), tmp_path / "got")
-    assert len(server.asked) == transfer.TRIES
+    assert len(server.asked) == transfer.MAX_ATTEMPTS
 
 
 def test_missing_file_is_asked_for_once_and_the_error_says_what_to_do(server, tmp_path):
@@ -189,7 +189,7 @@ def test_part_of_another_file_is_thrown_away(server, tmp_path, stale):
 
 
 def test_interrupted_download_keeps_its_part_for_the_next_run(server, tmp_path):
-    server.faults["/set/file.bin"] = ["break", *["503"] * (transfer.TRIES - 1)]
+    server.faults["/set/file.bin"] = ["break", *["503"] * (transfer.MAX_ATTEMPTS - 1)]
     with pytest.raises(ValueError, match="503"):
         download.bring(file_at(f"{server.url}/set/file.bin"), tmp_path / "got")
     assert left_over(tmp_path) == [f"{MD5}.part"]
@@ -202,7 +202,7 @@ def test_interrupted_download_keeps_its_part_for_the_next_run(server, tmp_path):
 def test_other_schemes_are_refused_also_after_a_redirect(server, tmp_path, address):
     with pytest.raises(ValueError, match="only http and https"):
         download.bring(file_at(address), tmp_path / "got")
-    server.faults["/set/file.bin"] = [f"to {address}"] * transfer.TRIES
+    server.faults["/set/file.bin"] = [f"to {address}"] * transfer.MAX_ATTEMPTS
     with pytest.raises(ValueError, match="cannot be had"):
         download.bring(file_at(f"{server.url}/set/file.bin"), tmp_path / "got")
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from components.core.files import fresh_folder
-from components.core.settings import ROOT, DatasetSettings
+from components.core.params import DatasetSettings
+from components.core.settings import ROOT
 from components.core.strict import resolve
 from components.stages.fetch import SOURCES
 

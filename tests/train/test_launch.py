@@ -102,10 +102,10 @@ NCCL = """
 import os, torch
 from components.core.runtime import pick_device
 from components.core.step import gather, optimize
-from components.stages.train.processes import anyone, joined, place_in
+from components.stages.train.processes import anyone, place_in, process_group
 place = place_in(os.environ, 2, "runs.test.train")
 device = pick_device(place.local_rank)
-with joined(place, device):
+with process_group(place, device):
     weight = torch.nn.Parameter(torch.ones(2, device=device))
     optimize((weight * (place.rank + 1)).sum(), torch.optim.SGD([weight], lr=1.0))
     assert weight.tolist() == [-0.5, -0.5] and weight.device == device, weight

@@ -21,7 +21,15 @@ from components.networks import MODELS
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints
-from components.stages.train.processes import ProcessLost, anyone, from_rank_0, joined, naming_lost, place_in, require_same
+from components.stages.train.processes import (
+    ProcessLost,
+    anyone,
+    from_rank_0,
+    place_in,
+    process_group,
+    require_same,
+    translate_backend_errors,
+)
 from components.stages.views.view import open_view
 
 STEPS, BATCH = 20, 16
@@ -159,7 +167,7 @@ def poisoned(view):
 
 
 def until_lost(place):
-    with naming_lost(place):
+    with translate_backend_errors(place):
         while True:
             anyone(False)
 
@@ -214,7 +222,7 @@ def main():
     MODELS["toy_coder"] = TOY_CODER
     torch.set_num_threads(1)
     place = place_in(os.environ, 2, "runs.test.train")
-    with joined(place, CPU):
+    with process_group(place, CPU):
         found = for_any_number(folder) | for_two(folder)
         if place.rank == 1:
             torch.save(found, folder / "found.1.pt")

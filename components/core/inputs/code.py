@@ -1,7 +1,7 @@
-"""The code that a stage runs through is the code of its digest, though files are edited while it runs.
+"""Import snapshot: a stage runs the code of its digest even if files are edited meanwhile.
 
-Python imports a module when it is first used, which may be hours after the start. So the sources are read when the stage
-starts and compared with the digest, and every later import takes them from memory. An edit then changes neither what the stage
+Python imports a module on first use, which may be hours after the start. The sources are therefore read at the start of the
+stage and compared with the digest, and every later import uses the copy in memory. An edit changes neither what the stage
 runs nor what it records. Worker processes import from the files: they call ``runtime.require_code_at_start``.
 """
 
@@ -22,8 +22,9 @@ from components.core.files import file_state
 
 @dataclass(frozen=True)
 class Code:
-    """``package``: the folder of the package whose modules have digests. ``edited``: names of the files whose text
-    (absolute path -> bytes) is not that of the stage's digest.
+    """The code to compare with a digest. ``package``: the folder of the package whose modules have digests.
+
+    ``edited``: returns the names of the files whose text (absolute path -> bytes) differs from the stage's digest.
     """
 
     package: Path
@@ -31,7 +32,7 @@ class Code:
 
 
 class Sources(MetaPathFinder):
-    """The package's modules as they were when this was made."""
+    """Import finder for the package's modules as of the creation of this object."""
 
     def __init__(self, package: Path) -> None:
         self.name = package.name
@@ -42,7 +43,7 @@ class Sources(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As Python's own finder, with our loader."""
+        """Find a module as Python's own finder does, and attach the loader of this module."""
         if fullname.partition(".")[0] != self.name:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -61,14 +62,14 @@ class _Loader(SourceFileLoader):
         return {"mtime": state[0] // 10**9, "size": state[1]} if state else dict(super().path_stats(path))
 
     def get_data(self, path: Any) -> bytes:
-        """The text of a module, or its byte code, which Python tells from that of another text only by size and second."""
-        found = self.sources.texts.get(str(path))
-        if found is None and self.path in self.sources.states and file_state(path)[0] <= self.sources.states[self.path][0]:
+        """Return the source of a module, or its byte code, which Python matches to a source only by size and second."""
+        text = self.sources.texts.get(str(path))
+        if text is None and self.path in self.sources.states and file_state(path)[0] <= self.sources.states[self.path][0]:
             raise OSError(f"{path} is older than its source")
-        return super().get_data(path) if found is None else found
+        return super().get_data(path) if text is None else text
 
     def set_data(self, path: Any, data: Any, *, _mode: int = 0o666) -> None:
-        """Keep the byte code for others, unless it is of a text that is no longer there."""
+        """Cache the byte code, unless its source has changed since."""
         if self.path in self.sources.states and file_state(self.path) == self.sources.states[self.path]:
             super().set_data(path, data, _mode=_mode)
 

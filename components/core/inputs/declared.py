@@ -1,8 +1,8 @@
-"""The inputs that dvc.yaml declares for one stage, without loading DVC.
+"""Read the declared inputs of one stage from dvc.yaml without loading DVC.
 
-DVC's own loader needs over half a second for one stage (its imports, its repository, two YAML files). The templates of our
-dvc.yaml are plain: ``foreach`` over a mapping of params.yaml, ``${key}``, ``${item.x}`` and ``${root}`` in deps and params.
-Anything else is ``Unusual``, and DVC itself is asked.
+DVC's own loader needs over half a second per stage (its imports, its repository, two YAML files). The templates of this
+dvc.yaml are simple: ``foreach`` over a mapping of params.yaml, ``${key}``, ``${item.x}`` and ``${root}`` in deps and params.
+Anything else raises ``Unusual``, and the caller falls back to DVC.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ PLAIN = {"cmd", "deps", "params", "outs", "metrics", "plots", "desc", "meta"}
 
 
 class Unusual(Exception):
-    """A form that only DVC reads."""
+    """A form of dvc.yaml or .dvcignore that only DVC can read."""
 
 
 @dataclass(frozen=True)
 class Declared:
-    """``deps``: path as in dvc.lock -> absolute path; ``keys``: file -> dotted keys of its parameters."""
+    """Declared inputs. ``deps``: path as in dvc.lock -> absolute path; ``keys``: file -> dotted keys of its parameters."""
 
     deps: dict[str, Path]
     keys: dict[str, list[str]]
 
 
 def repository(folder: Path) -> Path:
-    """The root of the DVC repository that holds the workspace."""
+    """Return the root of the DVC repository that contains the workspace."""
     return next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), folder)
 
 
 def parse_yaml(text: str) -> Any:
-    """A YAML text as DVC parses it (dvc/utils/serialize/_yaml.py)."""
+    """Parse a YAML text as DVC does (dvc/utils/serialize/_yaml.py)."""
     from ruamel.yaml import YAML
 
     return YAML(typ="safe").load(text)
 
 
 def declared(folder: Path, stage: str, params: Any) -> Declared:
-    """The inputs of the stage; ``params``: the content of the workspace's params.yaml."""
+    """Return the declared inputs of the stage; ``params``: the content of the workspace's params.yaml."""
     content = parse_yaml((folder / "dvc.yaml").read_text(encoding="utf-8"))
     kind, _, key = stage.partition("@")
     block = content["stages"].get(kind)
@@ -71,7 +71,7 @@ def declared(folder: Path, stage: str, params: Any) -> Declared:
 
 
 def declared_by_dvc(folder: Path, stage: str) -> Declared:
-    """The same from DVC itself."""
+    """Return the declared inputs of the stage as loaded by DVC."""
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
 
@@ -83,49 +83,49 @@ def declared_by_dvc(folder: Path, stage: str) -> Declared:
 
 
 def chosen(content: Any, keys: list[str]) -> dict[str, Any]:
-    """key -> value of the parameters that are there; ``content``: a parsed file of parameters."""
-    found = {}
+    """Select the existing ``keys`` (default: all) of a parsed parameter file: key -> value."""
+    values = {}
     for key in keys or list(content):
         try:
-            found[key] = _value(key, content)
+            values[key] = _value(key, content)
         except Unusual:
             continue  # DVC fails on a missing parameter by itself
-    return found
+    return values
 
 
 def _dep(folder: Path, path: str) -> tuple[str, Path]:
-    """A dep's path as dvc.lock has it, and where it is. DVC makes an absolute path relative if it leads into the repository."""
+    """Return a dep's path as in dvc.lock and its location. DVC makes absolute paths into the repository relative."""
     place = Path(os.path.normpath(folder / path))
     shortened = os.path.isabs(path) and place.is_relative_to(repository(folder))
     return (os.path.relpath(place, folder) if shortened else path), place
 
 
 def _only_name(text: Any) -> str:
-    found = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
-    if found is None:
+    match = re.fullmatch(r"\$\{([\w.]+)\}", text) if isinstance(text, str) else None
+    if match is None:
         raise Unusual(text)
-    return found[1]
+    return match[1]
 
 
 def _filled(text: Any, values: Mapping[str, Any]) -> str:
-    """A template with its values in place."""
+    """Interpolate a template."""
     if not isinstance(text, str):
         raise Unusual(text)
 
     def value(match: re.Match[str]) -> str:
-        found = _value(match[1], values)
-        if not isinstance(found, str) or "${" in found:
+        content = _value(match[1], values)
+        if not isinstance(content, str) or "${" in content:
             raise Unusual(text)
-        return found
+        return content
 
-    filled = re.sub(r"\$\{([\w.]+)\}", value, text)
-    if "${" in filled:
+    result = re.sub(r"\$\{([\w.]+)\}", value, text)
+    if "${" in result:
         raise Unusual(text)
-    return filled
+    return result
 
 
 def _value(key: str, values: Any) -> Any:
-    """The value at a dotted key."""
+    """Look up a dotted key."""
     for part in key.split("."):
         if not isinstance(values, Mapping) or part not in values:
             raise Unusual(key)

@@ -1,7 +1,7 @@
-"""The files of a dependency: which there are, whether they were touched since, and DVC's hash of them.
+"""List the files of a dependency, detect changes to them, and compute their DVC hash.
 
-A file counts as untouched if its time, size and inode are the same; one that was written within the clock's last tick is
-compared by its bytes. Hashes come from DVC's own state database, as far as it knows the files: big data are not read twice.
+A file is unchanged if its mtime, size and inode are; a file written within the clock's last tick is compared by its bytes.
+Hashes are taken from DVC's own state database if it has them, so that large data are not read twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IGNORED = {".git", ".hg", ".dvc"}  # by DVC itself (dvc/ignore.py)
 
 @dataclass(frozen=True)
 class File:
-    """What a later look compares; ``bytes_hash`` only of a file so young that its time may stay the same when it changes."""
+    """The state of a file for later comparison; ``bytes_hash`` only if the file is so new that a change may keep its mtime."""
 
     mtime: int
     size: int
@@ -40,13 +40,13 @@ Listing = dict[str, File]  # path below the dependency ("" for a single file) ->
 
 
 def listing(path: Path, root: Path) -> Listing:
-    """The files of a dependency as they are now. ``root``: of DVC's repository. FileNotFoundError if it does not exist."""
+    """List the files of a dependency. ``root``: of DVC's repository. FileNotFoundError if the dependency does not exist."""
     young = time.time_ns() - TICK
     return {name: _look(place, young) for name, place in _walk(path, ignored_names(path, root))}
 
 
 def touched(before: Listing, path: Path, root: Path) -> list[str]:
-    """Names of the files that came, went or were written since; a name may be "" (the dependency itself)."""
+    """Return the names of files added, removed or written since ``before``; "" is the dependency itself."""
     if not path.exists():
         return [""]
     try:
@@ -69,7 +69,7 @@ def _look(place: str, young: int) -> File:
 
 
 def _walk(path: Path, ignored: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """(name, place) of the files that DVC hashes. Like DVC it follows links to files, and none to folders."""
+    """Yield (name, path) of the files that DVC hashes. Like DVC, follow links to files but not to folders."""
     top = str(path)
     if not os.path.isdir(top):
         yield "", top
@@ -85,7 +85,7 @@ def _walk(path: Path, ignored: frozenset[str]) -> Iterator[tuple[str, str]]:
 
 
 def ignored_names(path: Path, root: Path) -> frozenset[str]:
-    """Names that DVC passes over below ``path``: those of the root's .dvcignore. Unusual for patterns and more files."""
+    """Return the names that DVC ignores below ``path``, from the root's .dvcignore. Unusual for patterns and nested files."""
     if not path.is_relative_to(root):
         return frozenset()  # a user's folder elsewhere
     names = set(IGNORED)
@@ -101,7 +101,7 @@ def ignored_names(path: Path, root: Path) -> frozenset[str]:
 
 
 def hashes(paths: dict[str, Path], listings: dict[str, Listing], root: Path) -> dict[str, str]:
-    """DVC's hash of each dependency, from the listing that was taken before."""
+    """Compute DVC's hash of each dependency from its listing."""
     with _state(root) as state:
         return {name: _hash(str(path), listings[name], state) for name, path in paths.items()}
 
@@ -109,31 +109,31 @@ def hashes(paths: dict[str, Path], listings: dict[str, Listing], root: Path) -> 
 def _hash(path: str, files: Listing, state: sqlite3.Connection | None) -> str:
     places = {name: os.path.join(path, name) if name else path for name in files}
     known = _known({places[name]: file for name, file in files.items()}, state)
-    found = {name: known.get(place) or md5(place) for name, place in places.items()}
-    if list(found) == [""]:
-        return found[""]
-    tree = [{"md5": found[name], "relpath": name} for name in sorted(found)]
+    digests = {name: known.get(place) or md5(place) for name, place in places.items()}
+    if list(digests) == [""]:
+        return digests[""]
+    tree = [{"md5": digests[name], "relpath": name} for name in sorted(digests)]
     return hashlib.md5(json.dumps(tree).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def md5(path: str) -> str:
-    """The MD5 of a file's bytes."""
+    """Compute the MD5 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _known(files: dict[str, File], state: sqlite3.Connection | None) -> dict[str, str]:
-    """path -> hash, of the files that DVC's state database knows as they were listed (dvc_data/hashfile/state.py)."""
-    found = {path: file.bytes_hash for path, file in files.items() if file.bytes_hash}
-    wanted = [path for path in files if path not in found]
-    for start in range(0, len(wanted) if state else 0, VARIABLES):
+    """Look up path -> hash in DVC's state database, for files unchanged since the listing (dvc_data/hashfile/state.py)."""
+    digests = {path: file.bytes_hash for path, file in files.items() if file.bytes_hash}
+    missing = [path for path in files if path not in digests]
+    for start in range(0, len(missing) if state else 0, VARIABLES):
         assert state is not None
-        part = wanted[start : start + VARIABLES]
+        part = missing[start : start + VARIABLES]
         query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({','.join('?' * len(part))})"  # noqa: S608
         for path, text in state.execute(query, part):
             if value := _hash_in(text, path, files[path]):
-                found[path] = value
-    return found
+                digests[path] = value
+    return digests
 
 
 def _hash_in(text: str, path: str, file: File) -> str | None:
@@ -150,7 +150,7 @@ def _hash_in(text: str, path: str, file: File) -> str | None:
 
 @contextmanager
 def _state(root: Path) -> Iterator[sqlite3.Connection | None]:
-    """DVC's state database, for reading; None if there is none where DVC 3.67.1 keeps it: files are then hashed here."""
+    """Open DVC's state database read-only; None if DVC 3.67.1 has none, and files must be hashed here."""
     path = state_path(root)
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5) if path.is_file() else None
@@ -166,7 +166,7 @@ def _state(root: Path) -> Iterator[sqlite3.Connection | None]:
 
 
 def state_path(root: Path) -> Path:
-    """Where DVC keeps the hashes of a repository's files (dvc/repo/__init__.py, ``site_cache_dir``)."""
+    """Return the path of DVC's state database for a repository (dvc/repo/__init__.py, ``site_cache_dir``)."""
     config = ConfigParser(interpolation=None)
     with suppress(Error, UnicodeDecodeError):
         config.read([root / ".dvc" / "config", root / ".dvc" / "config.local"], encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Entries of dvc.lock that contradict their record: find those of a stage's makers, and remove them.
+"""Find and remove entries of dvc.lock that contradict their record.
 
-Between the last comparison of a stage and DVC's own hashing lie some milliseconds; and where DVC takes a result from its run
-cache, no command of ours runs at all. An edit there leaves an entry whose inputs are not those of its record.
+Some milliseconds pass between a stage's last comparison and DVC's own hashing; and if DVC restores a result from its run
+cache, the stage does not run at all. An edit in these moments leaves an entry whose inputs differ from its record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE = 60.0  # seconds for DVC's lock, which is held while dvc.lock is writt
 
 
 def entries(folder: Path) -> dict[str, str]:
-    """Stage -> the lines of its entry; empty if there is no dvc.lock."""
+    """Map each stage to the lines of its entry; empty if there is no dvc.lock."""
     try:
         return find_entries((folder / LOCK).read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
@@ -30,18 +30,18 @@ def entries(folder: Path) -> dict[str, str]:
 
 
 def wrong_entries(folder: Path) -> list[str]:
-    """Names of all stages whose entry contradicts its record."""
+    """Return the names of all stages whose entry contradicts its record."""
     return [name for name, text in entries(folder).items() if _is_wrong(name, text)]
 
 
 def wrong_makers(folder: Path, deps: list[str]) -> list[str]:
-    """Names of the stages that made one of ``deps`` and whose entry contradicts its record. Only their lines are parsed."""
-    wanted = [PurePosixPath(dep) for dep in deps]
-    return [name for name, text in entries(folder).items() if _makes(text, wanted) and _is_wrong(name, text)]
+    """Return the names of the stages that produced one of ``deps`` and whose entry contradicts its record."""
+    dep_paths = [PurePosixPath(dep) for dep in deps]
+    return [name for name, text in entries(folder).items() if _makes(text, dep_paths) and _is_wrong(name, text)]
 
 
 def parsed(name: str, text: str) -> Mapping[str, Any] | None:
-    """An entry from its lines; None if it is not whole: another DVC may be writing it."""
+    """Parse an entry from its lines; None if it is incomplete: another DVC may be writing it."""
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -59,12 +59,12 @@ def _is_wrong(name: str, text: str) -> bool:
 
 
 def _makes(text: str, deps: list[PurePosixPath]) -> bool:
-    """Whether one of the deps is an out of the entry, in one, or a folder that holds one."""
+    """Return whether one of the deps is an out of the entry, lies in one, or contains one."""
     return any(dep == out or out in dep.parents or dep in out.parents for dep in deps for out in paths(text, "outs"))
 
 
 def forget(folder: Path, names: list[str]) -> None:
-    """Remove entries that contradict their record from dvc.lock, and from DVC's run cache, which would give them back."""
+    """Remove entries that contradict their record from dvc.lock and from DVC's run cache, which would restore them."""
     with _nobody_else_writes(folder):
         texts = entries(folder)
         wrong = {name: texts[name] for name in names if name in texts and _is_wrong(name, texts[name])}
@@ -80,7 +80,7 @@ def forget(folder: Path, names: list[str]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all; an empty list of stages is no dvc.lock."""
+    """Write dvc.lock atomically; delete it if no stages are left, which DVC could not read."""
     if find_entries(text):
         write_text(path, text, repository(path.parent) / ".dvc" / "tmp" / f"{path.name}.part")
     else:
@@ -88,7 +88,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _forget_run(folder: Path, entry: Mapping[str, Any]) -> None:
-    """Remove the runs that DVC's run cache has for these inputs and that contradict their record."""
+    """Remove those runs of DVC's run cache for these inputs that contradict their record."""
     from copy import deepcopy
 
     from dvc.repo import Repo
@@ -99,14 +99,14 @@ def _forget_run(folder: Path, entry: Mapping[str, Any]) -> None:
     with Repo(str(repository(folder))) as repo:
         key = _get_cache_hash(deepcopy(dict(entry)), key=True)
         for path in list(Path(repo.stage_cache._get_cache_dir(key)).glob("*")):
-            found = parse_yaml(path.read_text(encoding="utf-8"))
-            stage = recorded_stage(found)
-            if stage is not None and contradicts(stage, found):
+            run_entry = parse_yaml(path.read_text(encoding="utf-8"))
+            stage = recorded_stage(run_entry)
+            if stage is not None and contradicts(stage, run_entry):
                 remove_run(path)
 
 
 def remove_run(path: Path) -> None:
-    """Remove a run from the run cache, and the folder of its inputs with the last one: DVC 3.67.1 fails on an empty one."""
+    """Remove a run from the run cache, and its folder if it is then empty, on which DVC 3.67.1 fails."""
     path.unlink(missing_ok=True)
     with suppress(OSError):  # other runs of the same inputs
         path.parent.rmdir()
@@ -114,7 +114,7 @@ def remove_run(path: Path) -> None:
 
 @contextmanager
 def _nobody_else_writes(folder: Path) -> Iterator[None]:
-    """Hold the lock that DVC holds while it writes dvc.lock, and releases while a command runs (zc.lockfile: flock)."""
+    """Hold DVC's repository lock, which DVC holds while it writes dvc.lock and releases while a command runs."""
     path = repository(folder) / ".dvc" / "tmp" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + PATIENCE

@@ -1,6 +1,6 @@
-"""The record of a stage's inputs, and whether an entry of dvc.lock agrees with its record.
+"""Format of the record of a stage's inputs, and its comparison with an entry of dvc.lock.
 
-Standard library only: DVC's own process imports this file.
+Standard library only: DVC's own process imports this module.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ CHANGED = "inputs changed while it ran"  # flows/pipeline/retries.py finds it in
 
 
 def record_path(stage: str) -> str:
-    """The record's path below the workspace: ``outputs/inputs/train/digits.json`` of ``train@digits``."""
+    """Return the record's path below the workspace: ``outputs/inputs/train/digits.json`` for ``train@digits``."""
     kind, _, block = stage.partition("@")
     return f"{FOLDER}/{kind}/{block}.json" if block else f"{FOLDER}/{kind}.json"
 
 
 def serialise(deps: Mapping[str, str], params: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """The record as a file: the same bytes for the same inputs. ``deps``: path -> MD5, ``params``: file -> key -> value."""
+    """Serialise a record deterministically. ``deps``: path -> MD5, ``params``: file -> key -> value."""
     content = {"deps": dict(deps), "params": {file: dict(values) for file, values in params.items()}}
     return (json.dumps(content, indent=1, sort_keys=True, default=str) + "\n").encode()
 
 
 def contradicts(stage: str, entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of dvc.lock names other inputs than those that the stage ran with. False for a stage without record."""
+    """Return whether an entry of dvc.lock contradicts the record of its stage. False for a stage without a record."""
     path = record_path(stage)
     recorded = [out.get("md5") for out in entry.get("outs", ()) if out["path"] == path]
     deps, params = inputs_of(entry)
@@ -36,7 +36,7 @@ def contradicts(stage: str, entry: Mapping[str, Any]) -> bool:
 
 
 def recorded_stage(entry: Mapping[str, Any]) -> str | None:
-    """The name of the stage whose record is among the entry's outs; None for an entry without a record."""
+    """Return the name of the stage whose record is among the entry's outs; None for an entry without a record."""
     for out in entry.get("outs", ()):
         parts = Path(out["path"]).with_suffix("").parts
         if parts[:2] == tuple(FOLDER.split("/")):
@@ -45,19 +45,19 @@ def recorded_stage(entry: Mapping[str, Any]) -> str | None:
 
 
 def inputs_of(entry: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
-    """``deps`` and ``params`` of an entry of dvc.lock."""
+    """Return ``deps`` and ``params`` of an entry of dvc.lock."""
     return {dep["path"]: dep.get("md5", "") for dep in entry.get("deps", ())}, dict(entry.get("params", {}))
 
 
 def differences(record: bytes, entry: Mapping[str, Any]) -> list[str]:
-    """Names of the inputs in which a record and an entry of dvc.lock differ."""
+    """Return the names of the inputs in which a record and an entry of dvc.lock differ."""
     content = json.loads(record)
     other = json.loads(serialise(*inputs_of(entry)))
     return [*_different(content["deps"], other["deps"], ""), *changed_params(content["params"], other["params"])]
 
 
 def changed_params(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """``params.yaml: runs.digits.train.steps`` for each value that differs. Both: file -> key -> value."""
+    """Return ``params.yaml: runs.digits.train.steps`` per value that differs. Both arguments: file -> key -> value."""
     return [f"{file}: {key}" for file in {**before, **after} for key in _different(before.get(file), after.get(file), "")]
 
 

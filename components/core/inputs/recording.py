@@ -1,11 +1,11 @@
-"""Take a stage's inputs when it starts, compare them when it ends, and write the record.
+"""Hash a stage's inputs at its start, compare them at its end, and write the record.
 
     code = Code(ROOT / "components", lambda texts: edited_files(workspace, "train", "digits", texts))
     with recorded_inputs(workspace, "train@digits", code):
         ...                      # import the stage and run it, the writing of its outs included
 
-As the last act of the process: what follows it is a moment in which an edit goes unseen here. Such an edit leaves an entry that
-contradicts its record, and is found by whatever reads the entry next.
+The block must be the last act of the process: an edit after it is not detected here. It leaves an entry that contradicts its
+record, which the next reader of the entry detects.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from components.core.runtime import require_code_at_start
 from components.core.settings import Workspace
 
 NAMED = 4  # changed inputs in a message
-COPIES_CODE = ("export",)  # stages that read files of code otherwise than by importing them
+COPIES_CODE = ("export",)  # stages that also copy code files
 
 
 class InputsChanged(Unavailable):
-    """Inputs changed while a stage ran: it is not recorded, and another try is right."""
+    """Inputs changed while a stage ran; it is not recorded and should be retried."""
 
 
 class CodeChanged(ValueError):
-    """The code is no longer that of the stage's digest: stage ``code`` has to run first, which no retry of this stage does."""
+    """The code differs from the stage's digest: stage ``code`` must run first, so a retry of this stage does not help."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a stage started with. ``deps``: path -> DVC's hash, ``values``: file -> key -> parameter."""
+    """The inputs at the start of a stage. ``deps``: path -> DVC's hash, ``values``: file -> key -> parameter."""
 
     folder: Path
     stage: str
@@ -57,60 +57,60 @@ class Inputs:
 
     @property
     def record(self) -> bytes:
-        """The content of the record."""
+        """Content of the record."""
         return serialise(self.deps, self.values)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the record: one for all that the stage's result depends on, but for the machine."""
+        """SHA-256 of the record: of everything that the stage's result depends on, except the machine."""
         return hashlib.sha256(self.record).hexdigest()
 
     def require_unchanged(self, others: Sequence[str] = ()) -> None:
-        """InputsChanged if the inputs, or ``others``, are no longer those that the stage started with."""
+        """Raise InputsChanged if the inputs have changed since the start, or if there are ``others`` that have."""
         if changed := [*others, *self.changed()]:
             more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
             raise InputsChanged(f"{self.stage} is not recorded, its {CHANGED}: {', '.join(changed[:NAMED])}{more}")
 
     def changed(self) -> list[str]:
-        """Names of the inputs that are no longer those the stage started with."""
+        """Return the names of inputs that have changed since the start."""
         return [*self.changed_params(), *self.changed_deps()]
 
     def changed_params(self) -> list[str]:
-        """Parameters with another value."""
+        """Return the parameters whose value has changed."""
         try:
             return changed_params(self.values, _read_params(self.folder, self.declared, None))
         except (OSError, ValueError) as error:
             return [f"{PARAMS} ({' '.join(str(error).split())[:100]})"]
 
     def changed_deps(self) -> list[str]:
-        """Data that were written, added or removed."""
+        """Return the data files that were written, added or removed."""
         if self.listings is None:
             now = _hashed_by_dvc(self.folder, self.stage)
             return [name for name in self.deps if now.get(name) != self.deps[name]]
         root = repository(self.folder)
-        found = {name: files.touched(self.listings[name], path, root) for name, path in self.declared.deps.items()}
-        return [os.path.join(name, file).rstrip("/") for name, names in found.items() for file in names]
+        changes = {name: files.touched(self.listings[name], path, root) for name, path in self.declared.deps.items()}
+        return [os.path.join(name, file).rstrip("/") for name, names in changes.items() for file in names]
 
 
 @contextmanager
 def recorded_inputs(workspace: Workspace, stage: str, code: Code | None = None) -> Iterator[Inputs]:
-    """Hold the inputs of a stage while the block runs it; write its record if they are then still the same.
+    """Record the inputs of the stage that runs in the block, if they are unchanged at its end.
 
-    Inside the block each Workspace of this folder reads the params.yaml that was hashed, and ``code.package`` is imported as it
-    was when its digest was compared, also in the processes that a training starts. CodeChanged (exit code 2) if the digest is
-    not that of the code; InputsChanged (exit code 75) if something changed meanwhile, even if the block failed. No record is
-    written then, nor after any other failure.
+    Inside the block each Workspace of this folder reads the hashed params.yaml, and ``code.package`` is imported as it was when
+    its digest was compared, also in the processes that a training starts. CodeChanged (exit code 2) if the code differs from
+    the digest; InputsChanged (exit code 75) if an input changed meanwhile, even if the block failed. No record is written
+    after either, or after any other failure.
     """
     sources = Sources(code.package) if code else None
-    if started := _joined(workspace, stage):  # one of several processes: the launcher records
+    if inputs_at_launch := _launcher_inputs(workspace, stage):  # one of several processes: the launcher records
         require_code_at_start()
         with frozen(sources) if sources else nullcontext():
-            yield started
+            yield inputs_at_launch
         return
     inputs = take_inputs(workspace.folder, stage)
-    vars(workspace).pop("params", None)  # read before, perhaps from another text
+    vars(workspace).pop("params", None)  # may have been parsed from an older text
     _refuse_wrong_entries(inputs)
-    with _held(workspace, inputs, sources), frozen(sources) if sources else nullcontext():
+    with _shared_start(workspace, inputs, sources), frozen(sources) if sources else nullcontext():
         if code and sources and (edited := code.edited(sources.texts)):
             raise CodeChanged(
                 f"the code of {stage} changed since its digest was written ({edited[0]}); start again with stage code"
@@ -130,18 +130,18 @@ def recorded_inputs(workspace: Workspace, stage: str, code: Code | None = None) 
 
 
 def take_inputs(folder: Path, stage: str) -> Inputs:
-    """The inputs of a stage as they are now: one reading of params.yaml, and files listed before they are hashed."""
+    """Hash the current inputs of a stage: read params.yaml once, and list files before hashing them."""
     text = (folder / PARAMS).read_text(encoding="utf-8")
     try:
-        wanted = declared(folder, stage, parse_yaml(text))
+        declaration = declared(folder, stage, parse_yaml(text))
         root = repository(folder)
-        listings = {name: _list(stage, name, path, root) for name, path in wanted.deps.items()}
-        deps = files.hashes(wanted.deps, listings, root)
-        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text), listings)
+        listings = {name: _list(stage, name, path, root) for name, path in declaration.deps.items()}
+        deps = files.hashes(declaration.deps, listings, root)
+        return Inputs(folder, stage, text, declaration, deps, _read_params(folder, declaration, text), listings)
     except Unusual:
-        wanted = declared_by_dvc(folder, stage)
+        declaration = declared_by_dvc(folder, stage)
         deps = _hashed_by_dvc(folder, stage)
-        return Inputs(folder, stage, text, wanted, deps, _read_params(folder, wanted, text))
+        return Inputs(folder, stage, text, declaration, deps, _read_params(folder, declaration, text))
 
 
 def _list(stage: str, name: str, path: Path, root: Path) -> files.Listing:
@@ -151,13 +151,13 @@ def _list(stage: str, name: str, path: Path, root: Path) -> files.Listing:
         raise ValueError(f"{name} does not exist; {stage} depends on it") from None
 
 
-def _read_params(folder: Path, wanted: Declared, text: str | None) -> dict[str, dict[str, Any]]:
-    """file -> key -> value; ``text``: of params.yaml, which is read if None."""
-    found = {}
-    for file, keys in wanted.keys.items():
+def _read_params(folder: Path, declaration: Declared, text: str | None) -> dict[str, dict[str, Any]]:
+    """Read the declared parameters: file -> key -> value. ``text``: of params.yaml, which is read if None."""
+    values = {}
+    for file, keys in declaration.keys.items():
         source = text if text is not None and file == PARAMS else (folder / file).read_text(encoding="utf-8")
-        found[file] = chosen(_parse(file, source), keys)
-    return found
+        values[file] = chosen(_parse(file, source), keys)
+    return values
 
 
 def _parse(file: str, text: str) -> Any:
@@ -170,18 +170,18 @@ def _parse(file: str, text: str) -> Any:
 
 
 def _hashed_by_dvc(folder: Path, stage: str) -> dict[str, str]:
-    """path -> hash, by DVC."""
+    """Compute path -> hash by DVC."""
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
 
     with Repo(str(repository(folder))) as repo:
         loaded = repo.stage.load_one(path=str(folder / "dvc.yaml"), name=stage)
-        found = [dep for dep in loaded.deps if not isinstance(dep, ParamsDependency)]
-        return {dep.def_path: str(dep.get_hash().value) if dep.exists else "" for dep in found}
+        dependencies = [dep for dep in loaded.deps if not isinstance(dep, ParamsDependency)]
+        return {dep.def_path: str(dep.get_hash().value) if dep.exists else "" for dep in dependencies}
 
 
 def _refuse_wrong_entries(inputs: Inputs) -> None:
-    """InputsChanged if a stage that made one of the inputs is recorded with inputs that it did not run with."""
+    """Raise InputsChanged if dvc.lock has wrong inputs for a stage that produced one of the inputs."""
     wrong = lock.wrong_makers(inputs.folder, list(inputs.deps))
     if wrong:
         lock.forget(inputs.folder, wrong)
@@ -197,9 +197,9 @@ def _record(workspace: Workspace, inputs: Inputs, code: Code | None) -> None:
 
 
 def _require_unchanged(workspace: Workspace, inputs: Inputs, code: Code | None, cause: BaseException | None = None) -> None:
-    """InputsChanged, also if a stage that copies code has copied other code; what it may have mixed up is removed."""
+    """Raise InputsChanged if inputs or copied code have changed; delete checkpoints that may mix two states of the data."""
     kind, _, block = inputs.stage.partition("@")
-    if kind == "train" and inputs.changed_deps():  # its checkpoints are of no known data
+    if kind == "train" and inputs.changed_deps():  # its checkpoints belong to no known data
         shutil.rmtree(workspace.checkpoints(block), ignore_errors=True)
     copied = code.edited(Sources(code.package).texts) if code and kind in COPIES_CODE else []
     try:
@@ -209,11 +209,11 @@ def _require_unchanged(workspace: Workspace, inputs: Inputs, code: Code | None, 
 
 
 @contextmanager
-def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
-    """Let this process and those that it starts read the params.yaml that was hashed."""
+def _shared_start(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iterator[None]:
+    """Publish the hashed params.yaml to this process and its children, in the file that ``settings.STARTED`` names."""
     path = settings.WORK / "inputs" / f"{inputs.stage}.{workspace.study or 'root'}.{os.getpid()}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob("*.json"):  # of stages that were killed
+    for other in path.parent.glob("*.json"):  # left by killed stages
         if start_time(int(other.stem.rpartition(".")[2])) is None:
             other.unlink(missing_ok=True)
     content = {"folder": str(inputs.folder), "stage": inputs.stage, "text": inputs.text, "record": inputs.record.decode()}
@@ -226,8 +226,8 @@ def _held(workspace: Workspace, inputs: Inputs, sources: Sources | None) -> Iter
         path.unlink(missing_ok=True)
 
 
-def _joined(workspace: Workspace, stage: str) -> Inputs | None:
-    """The inputs of the launcher that started this process as one of a training, without what only the launcher compares."""
+def _launcher_inputs(workspace: Workspace, stage: str) -> Inputs | None:
+    """Return the inputs of the launcher, if it started this process for a training; without listings, which it compares."""
     started = settings.read_started()
     if started is None or (started["folder"], started["stage"]) != (str(workspace.folder), stage):
         return None

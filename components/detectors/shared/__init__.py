@@ -1,1 +1,1 @@
-"""What detectors have in common; ``protocol`` says what every detector promises."""
+"""Common code of the detectors; ``protocol`` defines their interface."""

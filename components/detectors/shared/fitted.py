@@ -1,4 +1,4 @@
-"""Fitted numbers as a module's buffers: they move with ``.to``, are stored by name, and become part of an exported graph."""
+"""Base module whose buffers are the fitted tensors: they move with ``.to``, have names, and are exported with the graph."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor, nn
 
 
 class Fitted(nn.Module):
-    """What the detectors share: ``kept`` names the tensors that ``fit`` leaves behind."""
+    """Base class of the detectors. ``state_names``: the names of the fitted tensors."""
 
     name: ClassVar[str]
-    kept: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[tuple[str, ...]] = ()
     needs_gradient: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
-        for name in self.kept:
+        for name in self.state_names:
             self.register_buffer(name, None)
 
-    def keep(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take the fitted tensors; a slice is copied, so that the file holds no more than the slice."""
-        assert set(tensors) == set(self.kept)
-        for name in self.kept:
+    def store(self, tensors: Mapping[str, Tensor]) -> None:
+        """Store the fitted tensors; a slice is copied, so that the file does not contain its base."""
+        assert set(tensors) == set(self.state_names)
+        for name in self.state_names:
             self.register_buffer(name, tensors[name].detach().clone(memory_format=torch.contiguous_format))
 
     def state(self) -> dict[str, Tensor]:
-        self._demand_fit()
+        self._require_fit()
         return dict(self.named_buffers())
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        if set(state) != set(self.kept):
-            raise ValueError(f"{self.name}: the stored state has {sorted(state)}, wanted {sorted(self.kept)}")
-        self.keep(state)
+        if set(state) != set(self.state_names):
+            raise ValueError(f"{self.name}: the stored state has {sorted(state)}, wanted {sorted(self.state_names)}")
+        self.store(state)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         return self.score(features, logits)
@@ -43,8 +43,8 @@ class Fitted(nn.Module):
         raise NotImplementedError
 
     def ready(self, features: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Both as float32, or as float64 where they are; ValueError before ``fit`` and for shapes that do not fit."""
-        self._demand_fit()
+        """Cast both to float32, or to float64 if either is; ValueError before ``fit`` and for inconsistent shapes."""
+        self._require_fit()
         if features.dim() != 2 or logits.dim() != 2 or features.shape[0] != logits.shape[0]:
             raise ValueError(
                 f"{self.name}: features {list(features.shape)} and logits {list(logits.shape)}; wanted [n, F] and [n, K]"
@@ -52,6 +52,6 @@ class Fitted(nn.Module):
         double = torch.float64 in (features.dtype, logits.dtype)
         return (features.double(), logits.double()) if double else (features.float(), logits.float())
 
-    def _demand_fit(self) -> None:
-        if missing := [name for name in self.kept if getattr(self, name) is None]:
+    def _require_fit(self) -> None:
+        if missing := [name for name in self.state_names if getattr(self, name) is None]:
             raise ValueError(f"{self.name}: {', '.join(missing)} not fitted yet; call fit or load first")

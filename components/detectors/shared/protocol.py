@@ -1,4 +1,4 @@
-"""What every detector promises, and what it is fitted on."""
+"""The interface of a detector and the samples that it is fitted on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Sample = tuple[Tensor, Tensor, Tensor]  # features [n, F], logits [n, K], labels
 class Head:
     """The classifier's last layer, logits = features W^T + b: ``weight`` W [K, F], ``bias`` b [K], or None for no bias.
 
-    Parameters are taken without their gradients. ValueError for other shapes and for numbers that are not finite.
+    Parameters are detached. ValueError for other shapes and for non-finite values.
     """
 
     weight: Tensor
@@ -41,27 +41,27 @@ class Head:
         return self.weight.shape[1]
 
     def bias_or_zero(self) -> Tensor:
-        """b [K]; zeros where the layer has none."""
+        """Return b [K]; zeros if the layer has no bias."""
         return self.weight.new_zeros(self.num_classes) if self.bias is None else self.bias
 
 
 class Detector(Protocol):
-    """A score of how far an image looks like the training data: **higher means more in-distribution**, for every detector.
+    """A score of similarity to the training data: **higher means more in-distribution**, for every detector.
 
-    ``fit`` reads the batches one after the other and keeps nothing of size [number of images, ...] (``knn`` alone must).
-    ``vim`` and ``react`` read them more than once: they need a list, or an object whose ``__iter__`` starts again. The
-    arithmetic is float64, on the device of the features; the order and the size of the batches do not matter.
-    ValueError names the batch whose features or logits are not finite, and whatever makes a score meaningless.
+    ``fit`` streams the batches and stores nothing of size [number of images, ...] (except ``knn``). ``vim`` and ``react``
+    iterate more than once: they need a list, or an object whose ``__iter__`` starts again. The arithmetic is float64, on the
+    device of the features; the order and the size of the batches do not matter. ValueError names the batch whose features or
+    logits are not finite, and the reason if the score would be meaningless.
 
-    ``score`` takes features [n, F] and logits [n, K] of one dtype and gives [n], in float64 for float64 and in float32 for
-    all else; a NaN that goes in comes out in its own row alone. It consists of operations that torch exports to ONNX.
+    ``score`` maps features [n, F] and logits [n, K] of one dtype to [n], in float64 for float64 inputs and in float32
+    otherwise; a NaN affects its own row only. It consists of operations that torch exports to ONNX.
 
-    ``state`` are the fitted tensors by name (contiguous, float64; {} where nothing is fitted) for a safetensors file;
-    ``load`` takes them back. All detectors are ``nn.Module``s whose forward is ``score``; ``.float()`` before an export
-    keeps the graph small, and ``.to(device)`` saves a copy of the state a call.
+    ``state`` returns the fitted tensors by name (contiguous, float64; {} if nothing is fitted) for a safetensors file;
+    ``load`` restores them. All detectors are ``nn.Module``s whose forward is ``score``; ``.float()`` before an export reduces
+    the graph's size, and ``.to(device)`` avoids a copy of the state per call.
 
-    ``needs_gradient``: the score needs the network itself and a gradient of its input, so it is ``score_images`` that
-    works, ``score`` raises ValueError, and it cannot stand in an exported graph (``odin``).
+    ``needs_gradient``: the score needs the network and a gradient of its input (``odin``): use ``score_images``; ``score``
+    raises ValueError, and the detector cannot be part of an exported graph.
     """
 
     name: ClassVar[str]

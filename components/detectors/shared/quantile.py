@@ -1,4 +1,4 @@
-"""The exact quantile of more numbers than fit in memory: radix selection on the bits of the floats."""
+"""Exact quantile of a stream that does not fit in memory: radix selection on the bits of the floats."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SIZE = 1 << DIGIT
 
 
 def streamed_quantile(read: Callable[[], Iterable[Tensor]], share: float) -> Tensor:
-    """The ``share`` quantile of all values that ``read()`` yields, float64 [], as ``numpy.quantile`` defines it (linear).
+    """Compute the ``share`` quantile of all values that ``read()`` yields, float64 [], as ``numpy.quantile`` (linear).
 
-    The values are finite and all of one dtype; every ``read()`` yields the same ones. It is called three times for float32
-    and narrower, five times for float64.
+    The values are finite and of one dtype; every ``read()`` yields the same ones. It is called three times for float32 and
+    narrower types, five times for float64.
     """
     count, dtype = 0, torch.float32
     for values in read():
@@ -27,7 +27,7 @@ def streamed_quantile(read: Callable[[], Iterable[Tensor]], share: float) -> Ten
 
 
 def _order_statistics(read: Callable[[], Iterable[Tensor]], dtype: torch.dtype, ranks: tuple[int, ...]) -> list[Tensor]:
-    """The values of these ranks (from 0) in ascending order: each pass counts the next 16 bits of what is still possible."""
+    """Select the values of these ranks (from 0) in ascending order; each pass determines the next 16 bits."""
     bits = torch.finfo(dtype).bits
     prefixes: list[int | None] = [None] * len(ranks)
     left = list(ranks)
@@ -46,14 +46,14 @@ def _order_statistics(read: Callable[[], Iterable[Tensor]], dtype: torch.dtype, 
 
 
 def _digits(keys: Tensor, shift: int, prefix: int | None) -> Tensor:
-    """The 16 bits from ``shift`` on of the keys that begin with ``prefix``; the first ones carry the sign, and are moved up."""
+    """Extract 16 bits at ``shift`` from the keys that begin with ``prefix``; the first digit, signed, is offset to >= 0."""
     if prefix is None:
         return (keys >> shift) + SIZE // 2
     return (keys[keys >> (shift + DIGIT) == prefix] >> shift) & (SIZE - 1)
 
 
 def _ordered_bits(values: Tensor) -> Tensor:
-    """Signed integers in the order of the floats: of a negative float, all bits but the sign are turned."""
+    """Map floats to signed integers of the same order: for a negative float, flip all bits but the sign."""
     kind = torch.int64 if values.dtype == torch.float64 else torch.int32
     keys = values.view(kind)
     return torch.where(keys < 0, keys ^ torch.iinfo(kind).max, keys)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.params import Run
 from components.core.references import DETECTOR
-from components.core.settings import ROOT, Run, Workspace
+from components.core.settings import ROOT, Workspace
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import export_key, lock_digest
 from components.registry.record.published import evaluation_key

@@ -1,1 +1,1 @@
-"""Stage 2, augment: a dataset becomes a view."""
+"""Stage 2, augment: prepare a dataset for training as a view."""

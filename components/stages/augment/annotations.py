@@ -1,4 +1,4 @@
-"""What a dataset says of its pictures beside their classes: captions, several classes per picture, boxes. Read and checked."""
+"""Read and check a dataset's annotations: captions, several classes per picture, boxes."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class RawBoxes:
     image: np.ndarray
 
     def of(self, picture: int) -> tuple[np.ndarray, np.ndarray]:
-        """(boxes [b, 4], labels [b]) of one picture."""
+        """Return (boxes [b, 4], labels [b]) of one picture."""
         first, last = np.searchsorted(self.image, [picture, picture + 1])
         return self.boxes[first:last], self.label[first:last]
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Of N pictures: ``texts``, one caption or a list of captions each; ``labels`` float32 [N, K]; ``boxes``. None: no such."""
+    """Annotations of N pictures. ``texts``: one caption or a list of captions each; ``labels``: float32 [N, K]; or None."""
 
     texts: list[str] | list[list[str]] | None = None
     labels: np.ndarray | None = None
@@ -41,13 +41,13 @@ class Annotations:
 
     @property
     def class_keys(self) -> tuple[str, ...]:
-        """The keys of the dataset's class names that belong to these."""
+        """Keys of the dataset's class names that belong to annotations."""
         given = {"labels": self.labels, "box_label": self.boxes}
         return tuple(key for key, value in given.items() if value is not None)
 
 
 def read_annotations(folder: Path, entry: dict[str, Any], count: int) -> Annotations:
-    """The annotations of ``count`` pictures. ValueError names a file whose type or length is wrong."""
+    """Read the annotations of ``count`` pictures. ValueError names a file whose type or length is wrong."""
     texts = json.loads((folder / entry["text"]).read_text(encoding="utf-8")) if "text" in entry else None
     if texts is not None and len(texts) != count:
         raise ValueError(f"{folder / entry['text']}: {len(texts)} texts for {count} images")
@@ -74,7 +74,7 @@ def _read_boxes(folder: Path, entry: dict[str, Any], count: int) -> RawBoxes:
 
 
 def load_array(path: Path, dtype: type) -> Any:
-    """The array of a .npy file, memory mapped. ValueError if it is broken or of another type."""
+    """Map the array of a .npy file. ValueError if it is broken or of another type."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -85,7 +85,7 @@ def load_array(path: Path, dtype: type) -> Any:
 
 
 def check_annotations(given: Annotations, classes: dict[str, tuple[str, ...]], name: Callable[[int], str], where: str) -> None:
-    """ValueError for what no view can be made of; it names the picture and, of boxes, the box."""
+    """Raise ValueError for invalid annotations; it names the picture and the box."""
     if given.texts is not None:
         _check_texts(given.texts, name, where)
     if given.labels is not None:

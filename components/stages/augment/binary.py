@@ -1,4 +1,4 @@
-"""The two binary formats in which image sets are published, their headers and lengths checked."""
+"""Readers of two binary formats of published image sets, with checks of headers and lengths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then planar RGB
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """A uint8 array from an IDX file (http://yann.lecun.com/exdb/mnist), plain or gzip.
+    """Read a uint8 array from an IDX file (http://yann.lecun.com/exdb/mnist), plain or gzip.
 
     Header, big endian: two zero bytes, 8 for uint8, the number of dimensions, then each size as 32 bits.
     """
@@ -31,7 +31,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 def read_cifar10(path: Path) -> np.ndarray:
-    """uint8 [N, 3073], memory mapped: label byte, then 32 x 32 planar RGB (https://www.cs.toronto.edu/~kriz/cifar.html)."""
+    """Map uint8 [N, 3073]: label byte, then 32 x 32 planar RGB (https://www.cs.toronto.edu/~kriz/cifar.html)."""
     size = path.stat().st_size
     if size == 0 or size % CIFAR_RECORD:
         raise ValueError(f"{path}: {size} bytes, not a multiple of a record's {CIFAR_RECORD}")

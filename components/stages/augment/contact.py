@@ -1,4 +1,4 @@
-"""contact.png: some training images, each beside what the augmentation policy makes of it. For eyes, not for machines."""
+"""Contact sheet (contact.png): some training images next to augmented versions, for visual inspection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAPER, INK, FAINT = (250, 250, 248), (30, 30, 30), (120, 120, 120)
 
 
 def pick(labels: np.ndarray, augmented: bool) -> np.ndarray:
-    """Rows for the sheet in ascending order of class: the classes in turn, or every so many of them where there are more."""
+    """Select rows for the sheet in ascending order of class: the classes in turn, or evenly spaced ones if there are more."""
     count = LINES if augmented else LINES * COLUMNS
     nth = np.zeros(len(labels), dtype=np.int64)  # which image of its class a row is
     for label in np.unique(labels):
@@ -42,9 +42,9 @@ def contact_sheet(
     *,
     corrupted: bool,
 ) -> bytes:
-    """PNG of ``image`` uint8 [n, H, W, C] with its boxes: a line per image with its augmented versions, or originals alone.
+    """Draw ``image`` uint8 [n, H, W, C] with its boxes as PNG: a line per image with its augmented versions, or originals only.
 
-    ``arrays``: images and what moves with them; ``beside``: what is written at the left of each line, or None.
+    ``arrays``: images with masks and boxes; ``beside``: the caption at the left of each line, or None.
     """
     original = "corrupted original" if corrupted else "original"
     grey = "grey" if facts.channels == 1 else "RGB"
@@ -67,7 +67,7 @@ def contact_sheet(
 
 
 def _tiles(arrays: Arrays) -> list[Image.Image]:
-    """Every image, enlarged or reduced, with its boxes drawn in the colours of their classes."""
+    """Resize every image and draw its boxes in the colours of their classes."""
     tiles = [_enlarged(image) for image in arrays["image"]]
     if "boxes" in arrays:
         for tile, boxes, labels, mask in zip(tiles, *(arrays[name] for name in BOXES), strict=True):
@@ -99,7 +99,7 @@ def _draw(title: str, subtitle: str, lines: list[list[Image.Image]], captions: l
 
 
 def _enlarged(pixels: np.ndarray) -> Image.Image:
-    """uint8 [H, W, C] -> RGB. A small image grows by a whole factor, so that its pixels are seen as they are."""
+    """Convert uint8 [H, W, C] to RGB of tile size. Small images are enlarged by an integer factor without interpolation."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     longer = max(image.size)
     if longer < TILE:
@@ -110,7 +110,7 @@ def _enlarged(pixels: np.ndarray) -> Image.Image:
 
 
 def _short(caption: str) -> str:
-    """What the built-in font can show, in the space there is."""
+    """Escape and truncate a caption for the built-in font and the available space."""
     shown = caption if caption.isascii() else caption.encode("ascii", "backslashreplace").decode()
-    most = 14 if "," not in shown else 40  # several things are said of the image
+    most = 14 if "," not in shown else 40  # more for several annotations
     return shown if len(shown) <= most else shown[: most - 1] + "."

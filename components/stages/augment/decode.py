@@ -1,4 +1,4 @@
-"""One picture -> uint8 [H, W, channels] of the view's stored size: orientation, colour mode and size are settled here, once."""
+"""Decode a picture to uint8 [H, W, channels] of the view's stored size: orientation, colour mode and size."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from PIL import Image, ImageOps
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.views.frames import Placement, centre, place
 
-# PIL reads many more, and hands what looks like PostScript to Ghostscript, whatever the file is called.
+# PIL supports more, and passes PostScript to Ghostscript whatever the file's suffix.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-MAX_SIDE = 65535  # pixels, JPEG's own limit: each row of a picture costs memory, however short it is
+MAX_SIDE = 65535  # pixels, the limit of JPEG: each row of a picture costs memory, however short it is
 
 
 def decode(picture: np.ndarray | bytes, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
-    """An array or the bytes of an image file -> (uint8 [H, W, channels] of ``stored_size``, the picture's place in it).
+    """Decode an array or the bytes of an image file to (uint8 [H, W, channels] of ``stored_size``, the picture's placement).
 
-    ValueError says what is wrong with a file.
+    ValueError for an invalid file.
     """
     return _decode_file(picture, settings) if isinstance(picture, bytes) else _decode_array(picture, settings)
 
 
 def decode_file(data: bytes, settings: ViewSettings) -> np.ndarray:
-    """The bytes of an image file -> uint8 [H, W, channels] of ``image_size``, as an evaluation gets it: with the centre crop.
+    """Decode the bytes of an image file to uint8 [H, W, channels] of ``image_size``, centre-cropped as in an evaluation.
 
-    EXIF orientation is applied, alpha is dropped, of an animation the first frame is taken. A picture that claims more than
-    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is refused before it is unpacked. ValueError says what is wrong with the file.
+    EXIF orientation is applied, alpha is dropped, and the first frame of an animation is used. A picture that claims more than
+    ``PIL.Image.MAX_IMAGE_PIXELS`` pixels is rejected before it is decoded. ValueError for an invalid file.
     """
     left, upper, right, lower = centre(settings.stored, settings.shown).part
     return _decode_file(data, settings)[0][upper:lower, left:right]
@@ -39,15 +39,15 @@ def _decode_file(data: bytes, settings: ViewSettings) -> tuple[np.ndarray, Place
     source = io.BytesIO(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a broken TIFF PIL warns thousands of times
+            warnings.simplefilter("ignore")  # PIL warns thousands of times about a broken TIFF
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_long(image)
                 image.load()
                 return fit(to_mode(ImageOps.exif_transpose(image), settings.channels), settings)
     except Exception as error:  # on broken files PIL raises nearly everything, TypeError and OverflowError among it
-        told = " ".join(str(error).replace(f"{source!r}", "the file").split())
-        raise ValueError(told or type(error).__name__) from None
+        message = " ".join(str(error).replace(f"{source!r}", "the file").split())
+        raise ValueError(message or type(error).__name__) from None
 
 
 def _refuse_long(image: Image.Image) -> None:
@@ -65,7 +65,7 @@ def _decode_array(pixels: np.ndarray, settings: ViewSettings) -> tuple[np.ndarra
 
 
 def to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Mode L or RGB. ValueError for a mode whose range of values is unknown."""
+    """Convert to mode L or RGB. ValueError for a mode whose range of values is unknown."""
     if image.mode.startswith("I"):  # 16 bits a pixel; PIL's own conversion clips at 255
         image = Image.fromarray(_from_16_bits(np.asarray(image)))
     elif image.mode == "F":
@@ -82,7 +82,7 @@ def _from_16_bits(pixels: np.ndarray) -> np.ndarray:
 
 
 def fit(image: Image.Image, settings: ViewSettings) -> tuple[np.ndarray, Placement]:
-    """Mode L or RGB -> (uint8 [H, W, C] by ``settings.fit``, with one antialiased resampling; where the picture is in it)."""
+    """Fit an image of mode L or RGB by ``settings.fit`` with one antialiased resampling: (uint8 [H, W, C], placement)."""
     placement = place((image.height, image.width), settings.stored, settings.fit)
     left, upper, right, lower = placement.target
     shown = _resize(image, (right - left, lower - upper), placement.part)
@@ -96,7 +96,7 @@ def fit(image: Image.Image, settings: ViewSettings) -> tuple[np.ndarray, Placeme
 
 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int, int]) -> Any:
-    """Lanczos where a side shrinks (its filter widens with the scale: no aliasing), bicubic where both grow."""
+    """Resample by Lanczos if a side shrinks (its filter widens with the scale: no aliasing), else by bicubic."""
     width, height = box[2] - box[0], box[3] - box[1]
     if (width, height) == size:
         return image.crop(box)

@@ -1,4 +1,4 @@
-"""The table of all images, divided into splits that share no image and miss no class."""
+"""Divide the table of all images into splits without leakage and without missing classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.stages.augment.table import NAMED, Classes, Table
 
 @dataclass(frozen=True)
 class Divided:
-    """A dataset's images, and which split each row is in; ``leaked``: split -> rows left out because another split has them."""
+    """A dataset's images and splits; ``leaked``: split -> number of rows dropped because another split has them."""
 
     table: Table
     classes: Classes
@@ -22,17 +22,17 @@ class Divided:
 
     @property
     def primary(self) -> str | None:
-        """The column whose classes are balanced and complete."""
+        """Column whose classes are stratified and complete."""
         return primary(self.classes)
 
 
 def primary(classes: Classes) -> str | None:
-    """``label``, or else ``domain``; None if the dataset has neither."""
+    """Return ``label``, or else ``domain``; None if the dataset has neither."""
     return next((column for column in ("label", "domain") if column in classes), None)
 
 
 def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str) -> Divided:
-    """Make the missing splits, then look for leaks and for classes without training images. ``key``: the view's."""
+    """Divide the missing splits, then check for leakage and for classes without training images. ``key``: the view's."""
     splits = make_splits(
         table.published,
         settings.split,
@@ -44,20 +44,20 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
     )
     leaks = find_leaks(splits, table.digests)
     if leaks and settings.leakage == "error":
-        raise ValueError(f"{key}: {'; '.join(_describe(split, found, table) for split, found in leaks.items())}")
+        raise ValueError(f"{key}: {'; '.join(_describe(split, leak, table) for split, leak in leaks.items())}")
     splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
     _check_not_empty(splits, key)
     _check_groups(splits, table.columns, classes, settings.split, key)
     for column in sorted({primary(classes) or "domain", "domain"} & set(classes)):
         what = "domains" if column == "domain" else "classes"
         _check_complete(splits, table.columns[column], classes[column], what, key)
-    return Divided(table, classes, splits, {split: len(found) for split, found in leaks.items()})
+    return Divided(table, classes, splits, {split: len(leak) for split, leak in leaks.items()})
 
 
 def _check_groups(
     splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
 ) -> None:
-    """No group (patient, page, video) is in two splits, however these were made. A column ``group`` always means groups."""
+    """Check that no group (patient, page, video) is in two splits, published ones included. The default column is ``group``."""
     column = settings.column if settings.by == "group" else "group"
     if column not in columns:
         return
@@ -70,9 +70,9 @@ def _check_groups(
                 raise ValueError(f"{key}.split: the {column} {name!r} is in {seen[group]} and in {split}; {hint}")
 
 
-def _describe(split: str, found: dict[int, int], table: Table) -> str:
-    pairs = [f"{table.names[row]} = {table.names[other]}" for row, other in list(found.items())[:NAMED]]
-    return f"{len(found)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
+def _describe(split: str, leaks: dict[int, int], table: Table) -> str:
+    pairs = [f"{table.names[row]} = {table.names[other]}" for row, other in list(leaks.items())[:NAMED]]
+    return f"{len(leaks)} {split} images are in another split too (leakage: drop leaves them out): {', '.join(pairs)}"
 
 
 def _check_not_empty(splits: dict[str, Rows], key: str) -> None:

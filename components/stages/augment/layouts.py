@@ -1,6 +1,6 @@
-"""A dataset as fetched -> its splits, each a stream of pictures not yet decoded. Four layouts; lengths are checked.
+"""Read a fetched dataset: per split a stream of encoded pictures with columns and annotations, in one of four layouts.
 
-What a file of dataset.json holds is documented where it is written: ``components.stages.fetch.dataset_files``.
+The files of dataset.json are documented in ``components.stages.fetch.dataset_files``, which writes them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Pictures = Callable[[], Iterator[np.ndarray | bytes]]
 
 @dataclass(frozen=True)
 class RawSplit:
-    """``columns``: int64 [N]; ``annotations``: what else is known; ``name(i)``: what to call picture i in an error.
+    """A split of a raw dataset. ``columns``: int64 [N]; ``name(i)``: the name of picture i in error messages.
 
     ``pictures()`` yields the N pictures in order: uint8 [H, W] or [H, W, C], or the bytes of an image file.
     """
@@ -47,7 +47,7 @@ class RawSplit:
 
 
 def read_dataset(folder: Path) -> tuple[dict[str, RawSplit], Classes]:
-    """(split -> its pictures and columns, column -> class names). ValueError names the file that is not as it should be."""
+    """Read (split -> raw split, column -> class names). ValueError names an invalid file."""
     index = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     readers: dict[str, Callable[[Path, Any, Classes], RawSplit]] = {
         "arrays": _read_arrays,
@@ -85,7 +85,7 @@ def _check_columns(raw: RawSplit, classes: Classes, where: str) -> None:
 
 
 def _read_columns(folder: Path, entry: dict[str, Any], own: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The columns of an entry: all its keys but the layout's ``own`` ones and those of annotations."""
+    """Read the columns of an entry: all its keys except the layout's ``own`` ones and those of annotations."""
     names = [name for name in entry if name not in (*own, *ANNOTATIONS)]
     if reserved := sorted({"image", "image_mask", "tokens", "box_mask"} & set(names)):
         raise ValueError(f"{folder}/dataset.json: {reserved[0]!r} cannot be a column: it is a key of the batch contract")
@@ -155,7 +155,7 @@ def _labels_of_folders(members: list[tarfile.TarInfo], path: Path, classes: tupl
 def _members(path: Path) -> list[tarfile.TarInfo]:
     data_end = path.stat().st_size - 1024
     try:
-        with path.open("rb") as file:  # tarfile takes an archive that breaks off between members for a whole one
+        with path.open("rb") as file:  # tarfile does not detect an archive truncated between members
             whole = data_end >= 0 and file.seek(data_end) == data_end and not any(file.read())
         with tarfile.open(path, "r:") as archive:
             members = [member for member in archive if member.isfile()]

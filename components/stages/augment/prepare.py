@@ -1,4 +1,4 @@
-"""A dataset becomes a view: decode, split, check, write. Built beside its place and renamed: a view is whole or absent."""
+"""Prepare a dataset as a view: decode, split, check, write. The folder is renamed at the end: a view is complete or absent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ORDER = ("train", "validation", "test")
 
 
 def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed: int) -> ViewFacts:
-    """Write the view's folder ``out``. ValueError for all that a user can mend: the policy, a file, the splits, a leak."""
+    """Write the view's folder ``out``. ValueError for an invalid policy, file or split, and for leakage."""
     key = f"views.{name}"
     raw, classes = read_dataset(dataset)
     boxes = next(iter(raw.values())).annotations.boxes is not None
@@ -39,24 +39,24 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
         scratch = folder / "scratch"
         table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, key)
         data = divide(table, classes, settings, seed, key)
-        if corruption:  # after the splits, which are made by what the images were
+        if corruption:  # after the splits, which depend on the original images
             corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
         facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
-        write_json(folder / "view.json", {**_told(facts), "dropped": dropped}, ensure_ascii=False)
+        write_json(folder / "view.json", {**_facts_as_json(facts), "dropped": dropped}, ensure_ascii=False)
         write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
         shutil.rmtree(scratch)
     return facts
 
 
-def _told(facts: ViewFacts) -> dict[str, Any]:
-    """The facts as JSON; what the view does not have is left out."""
+def _facts_as_json(facts: ViewFacts) -> dict[str, Any]:
+    """Convert the facts to JSON; fields with default values are omitted."""
     return {field.name: value for field in fields(facts) if (value := getattr(facts, field.name)) != field.default}
 
 
 def _copies(data: Divided, settings: ViewSettings, augmenter: Augmenter | None, seed: int) -> list[Iterator[Arrays]]:
-    """The augmented copies of the training images, as chunks."""
+    """Return the augmented copies of the training images, in chunks."""
     if augmenter is None or "train" not in data.splits:
         return []
     arrays, rows = data.table.arrays, data.splits["train"]
@@ -64,9 +64,9 @@ def _copies(data: Divided, settings: ViewSettings, augmenter: Augmenter | None, 
 
 
 def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings, copies: list[Iterator[Arrays]]) -> ViewFacts:
-    """All splits' arrays, the training images followed by their copies; returns what follows from them.
+    """Write all splits' arrays, the training images followed by their copies; return the facts.
 
-    Mean and standard deviation are those of the first split where there is none to train on.
+    Mean and standard deviation are those of the training split, or of the first split if there is none.
     """
     writer, arrays = Writer(folder), data.table.arrays
     counts, levels = {}, {}
@@ -93,7 +93,7 @@ def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings
 def _write_split(
     writer: Writer, split: str, data: Divided, settings: ViewSettings, extra: list[Iterator[Arrays]]
 ) -> np.ndarray:
-    """One split's images, columns, texts and annotations; returns how often each grey level occurs."""
+    """Write one split's images, columns, texts and annotations; return the histogram of grey levels."""
     table = data.table
     rows = np.tile(data.splits[split], 1 + len(extra))
     levels = writer.pictures(split, len(rows), chain(original_chunks(table.arrays, data.splits[split]), *extra))
@@ -117,7 +117,7 @@ def _write_split(
 def _write_contact(
     folder: Path, facts: ViewFacts, data: Divided, augmenter: Augmenter | None, seed: int, *, corrupted: bool
 ) -> None:
-    """Some images of the first split, whose classes take turns."""
+    """Write the contact sheet with some images of the first split, balanced over classes."""
     table, rows = data.table, data.splits[next(iter(facts.counts))]
     labels = table.columns[data.primary] if data.primary else np.zeros(len(table.images), dtype=np.int64)
     words = _words(data, facts.context_length > 0)
@@ -129,9 +129,9 @@ def _write_contact(
 
 
 def _words(data: Divided, texts: bool) -> dict[str | None, Callable[[int], str]]:
-    """What the sheet writes beside an image, as functions of its row: class, several classes, classes of boxes, a caption.
+    """Return functions from a row to its captions on the sheet: class, several classes, classes of boxes, a caption.
 
-    ``texts``: the captions become tokens.
+    ``texts``: whether the view has tokens.
     """
     table, classes = data.table, {column: np.array(names) for column, names in data.classes.items()}
     words: dict[str | None, Callable[[int], str]] = {}

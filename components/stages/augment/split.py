@@ -1,6 +1,6 @@
-"""Which image goes to which split: functions of contents, labels and seed, never of the order in which files came.
+"""Divide images into splits by contents, labels and seed, independently of the order of the files.
 
-Equal images stay on one side; so do the groups of a column (patients, pages, videos) with ``by: group``.
+Equal images are in one split; with ``by: group`` so are the groups of a column (patients, pages, videos).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from components.core.strict import SettingsError
 from components.stages.augment.policy.policies import Splits
 
-MADE = ("test", "validation")  # the splits that can be made, in the order in which they choose
+NEW_SPLITS = ("test", "validation")  # the splits that can be divided off, in this order
 Rows = np.ndarray  # int64 indices into the table of all images
 Column = tuple[np.ndarray, tuple[str, ...]]  # class indices int64 [N], class names
 
@@ -29,19 +29,19 @@ def make_splits(
     seed: int,
     key: str,
 ) -> dict[str, Rows]:
-    """split -> rows, ascending. ``published``: the dataset's own splits; new ones come out of "all" or "train".
+    """Return split -> rows, ascending. ``published``: the dataset's own splits; new ones are taken from "all" or "train".
 
-    A dataset may have a test split alone, to be compared with another's; then there is nothing to make.
+    A dataset with only a test split is returned unchanged.
 
-    ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is asked for, if there is
-    nothing to take it from, or if a column or class does not exist.
+    ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is requested, if there is
+    no split to divide, or if a column or class does not exist.
     """
-    wanted = {split: part for split in MADE if (part := getattr(settings, split)) is not None}
-    for split in wanted:
+    requests = {split: part for split in NEW_SPLITS if (part := getattr(settings, split)) is not None}
+    for split in requests:
         if split in published:
             raise SettingsError(f"{key}.{split}: the dataset has a published {split} split; leave this key out")
     pools = [name for name in ("all", "train") if name in published]
-    if len(pools) == 2 or (wanted and not pools):
+    if len(pools) == 2 or (requests and not pools):
         raise SettingsError(f"{key}: one split to divide is needed, 'all' or 'train'; the dataset has {', '.join(published)}")
     if not pools:
         return published
@@ -54,7 +54,7 @@ def make_splits(
     labels = columns[primary][0] if primary is not None else np.zeros(len(digests), dtype=np.int64)
     chosen = {split: rows for split, rows in published.items() if split != pools[0]}
     size = len(rest)
-    for split, part in wanted.items():
+    for split, part in requests.items():
         if settings.by == "image":
             assert isinstance(part, float)
             rows = _stratified(rest, part * size, digests, labels, seed)
@@ -67,8 +67,8 @@ def make_splits(
     return {"train": rest, **chosen}
 
 
-def _stratified(rows: Rows, wanted: float, digests: Sequence[bytes], labels: np.ndarray, seed: int) -> Rows:
-    """About ``wanted`` of the rows, each class in proportion; groups come in the order of a keyed hash of their contents."""
+def _stratified(rows: Rows, target: float, digests: Sequence[bytes], labels: np.ndarray, seed: int) -> Rows:
+    """Select about ``target`` rows, stratified by class; equal images stay together, in the order of a keyed content hash."""
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
         groups.setdefault(digests[row], []).append(row)
@@ -78,24 +78,24 @@ def _stratified(rows: Rows, wanted: float, digests: Sequence[bytes], labels: np.
     sizes = {label: sum(len(groups[digest]) for digest in members) for label, members in by_class.items()}
     taken = [
         row
-        for label, quota in largest_remainder(sizes, wanted).items()
+        for label, quota in largest_remainder(sizes, target).items()
         for row in _take([groups[digest] for digest in by_class[label]], quota)
     ]
     return np.array(sorted(taken), dtype=np.int64)
 
 
-def largest_remainder(sizes: dict[int, int], wanted: float) -> dict[int, int]:
-    """Whole shares of round(``wanted``) in proportion to ``sizes``: rounded down, the rest to the largest remainders."""
+def largest_remainder(sizes: dict[int, int], target: float) -> dict[int, int]:
+    """Apportion round(``target``) in proportion to ``sizes``: rounded down, the rest to the largest remainders."""
     total = sum(sizes.values())
-    exact = {label: size * wanted / total for label, size in sorted(sizes.items())}
+    exact = {label: size * target / total for label, size in sorted(sizes.items())}
     shares = {label: int(share) for label, share in exact.items()}
-    for label in sorted(exact, key=lambda label: (shares[label] - exact[label], label))[: round(wanted) - sum(shares.values())]:
+    for label in sorted(exact, key=lambda label: (shares[label] - exact[label], label))[: round(target) - sum(shares.values())]:
         shares[label] += 1
     return shares
 
 
 def _take(groups: list[list[int]], quota: int) -> list[int]:
-    """Rows of the first groups that fit into ``quota``; the last group is never taken, so that no class is left without."""
+    """Return the rows of the first groups that fit into ``quota``, never of the last, so that the class keeps images."""
     taken: list[int] = []
     for group in groups[:-1]:
         if len(taken) + len(group) <= quota:
@@ -103,11 +103,11 @@ def _take(groups: list[list[int]], quota: int) -> list[int]:
     return taken
 
 
-def _whole_groups(rows: Rows, wanted: float, column: Column, labels: np.ndarray, seed: int) -> Rows:
-    """Whole groups with about ``wanted`` rows together, in the order of a keyed hash of their names.
+def _whole_groups(rows: Rows, target: float, column: Column, labels: np.ndarray, seed: int) -> Rows:
+    """Select whole groups with about ``target`` rows in total, in the order of a keyed hash of their names.
 
-    A group is taken if it fits into what is still wanted and leaves every class that it has somewhere else, too. At the end one
-    more is taken if that comes closer to ``wanted``. One group at least is left.
+    A group is selected if it fits into the remaining target and if all its classes also occur in remaining groups. At the end
+    one more is selected if that comes closer to ``target``. At least one group remains.
     """
     indices, names = column
     members = {names[group]: rows[indices[rows] == group] for group in np.unique(indices[rows])}
@@ -127,18 +127,18 @@ def _whole_groups(rows: Rows, wanted: float, column: Column, labels: np.ndarray,
         taken.append(name)
 
     for name in order:
-        if number + len(members[name]) <= wanted and may_go(name):
+        if number + len(members[name]) <= target and may_go(name):
             take(name)
             number += len(members[name])
     over = [name for name in order if name not in taken and may_go(name)]
     nearest = min(over, key=lambda name: len(members[name]), default=None)
-    if nearest is not None and abs(number + len(members[nearest]) - wanted) < abs(number - wanted):
+    if nearest is not None and abs(number + len(members[nearest]) - target) < abs(number - target):
         take(nearest)
     return np.sort(np.concatenate([members[name] for name in taken])) if taken else rows[:0]
 
 
 def _held_out(rows: Rows, part: float | Sequence[str], column: Column, seed: int, key: str) -> Rows:
-    """All rows of some classes of the column."""
+    """Select all rows of some classes of the column."""
     indices, names = column
     present = [names[index] for index in np.unique(indices[rows])]
     if isinstance(part, float):
@@ -152,11 +152,11 @@ def _held_out(rows: Rows, part: float | Sequence[str], column: Column, seed: int
 
 
 def find_leaks(splits: dict[str, Rows], digests: Sequence[bytes]) -> dict[str, dict[int, int]]:
-    """split -> {row: the equal row of a split that is kept before it}: test before validation before train."""
-    kept: dict[bytes, int] = {}
+    """Return split -> {row: equal row of a split with precedence}: test before validation before train."""
+    owners: dict[bytes, int] = {}
     leaks: dict[str, dict[int, int]] = {}
     for split in sorted(splits, key=("test", "validation", "train").index):
         rows = splits[split].tolist()
-        leaks[split] = {row: kept[digests[row]] for row in rows if digests[row] in kept}
-        kept.update({digests[row]: row for row in rows if digests[row] not in kept})
-    return {split: found for split, found in leaks.items() if found}
+        leaks[split] = {row: owners[digests[row]] for row in rows if digests[row] in owners}
+        owners.update({digests[row]: row for row in rows if digests[row] not in owners})
+    return {split: leak for split, leak in leaks.items() if leak}

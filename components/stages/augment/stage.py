@@ -1,4 +1,4 @@
-"""Stage ``augment``: the view's dataset, prepared for training, in ``outputs/views/<view>``."""
+"""Stage ``augment``: prepare the view's dataset for training in ``outputs/views/<view>``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from components.stages.augment.prepare import make_view
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Prepare the view; one line says what it holds."""
+    """Prepare the view and print a summary."""
     settings = workspace.view(name)
     outputs = workspace.folder / "outputs"
     dataset = outputs / "datasets" / settings.dataset

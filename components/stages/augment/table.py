@@ -1,4 +1,4 @@
-"""All images of a dataset, decoded in one pass into memory maps, with what is known of each."""
+"""Decode all images of a dataset in one pass into memory maps, with their annotations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ NAMED = 5  # how many files an error names
 class Table:
     """One row per image, in the dataset's order.
 
-    ``arrays``: what a policy moves: ``image`` uint8 [N, H, W, C], memory mapped; ``image_mask`` bool [N, H, W] with fit: pad;
-    ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M] where there are boxes; ``columns`` int64 [N];
+    ``arrays``: inputs of a policy: ``image`` uint8 [N, H, W, C], memory mapped; ``image_mask`` bool [N, H, W] with fit: pad;
+    ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M] if there are boxes; ``columns`` int64 [N];
     ``labels`` float32 [N, K] or None; ``texts``: one caption or a list of them per image, or None; ``digests`` of the decoded
     pixels; ``names`` for errors; ``published``: the dataset's split -> its readable rows; ``unreadable``: names of the others.
     """
@@ -77,7 +77,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
                 boxes.append(_fitting(part.annotations.boxes.of(index), placement, settings))
         published[split] = np.array([row for row in range(start, len(digests)) if digests[row]], dtype=np.int64)
     if unreadable and settings.unreadable == "error":
-        raise ValueError(_too_bad(unreadable))
+        raise ValueError(_unreadable_message(unreadable))
     parts = list(raw.values())
     if parts[0].annotations.boxes is not None:
         arrays |= padded(boxes)
@@ -97,24 +97,24 @@ def _fitting(
 
 
 def _report(name: str, error: ValueError, before: list[str], settings: ViewSettings) -> str:
-    """What to keep of an unreadable file; with ``unreadable: error`` the pass ends when enough files can be named."""
+    """Describe an unreadable file; with ``unreadable: error`` raise when there are enough of them to report."""
     if settings.unreadable == "skip":
         return name
     report = f"{name} ({error})"
     if len(before) + 1 == NAMED:
-        raise ValueError(_too_bad([*before, report]) + "; perhaps more")
+        raise ValueError(_unreadable_message([*before, report]) + "; perhaps more")
     return report
 
 
-def _too_bad(unreadable: list[str]) -> str:
+def _unreadable_message(unreadable: list[str]) -> str:
     return f"unreadable images (unreadable: skip leaves them out): {'; '.join(unreadable)}"
 
 
 def choose_columns(table: Table, classes: Classes, settings: ViewSettings, key: str) -> tuple[Table, Classes]:
-    """Table and class names with the columns that the settings name as ``label`` and as ``domain``.
+    """Add the columns ``label`` and ``domain`` that the settings select to the table and its class names.
 
-    A dataset without a column ``label``, or without ``domain``, has none if the settings name no other. It has one of them, or
-    at least captions, boxes or several classes per picture.
+    A dataset without a column ``label`` or ``domain`` has none if the settings select no other. It must have one of them, or
+    captions, boxes or several classes per picture.
     """
     columns, names = dict(table.columns), dict(classes)
     described = table.texts is not None or table.labels is not None or "boxes" in table.arrays

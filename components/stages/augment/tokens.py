@@ -1,4 +1,4 @@
-"""Captions -> tokens: the bytes of a text in UTF-8, then zeros, as ``components.diffusion.conditions`` has them."""
+"""Tokenise captions to their UTF-8 bytes, padded with zeros, as in ``components.diffusion.conditions``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def tokenise(captions: Sequence[str], context_length: int, truncate: bool) -> np.ndarray:
-    """uint8 [captions, context_length]. ValueError for a caption with a NUL, which stands for padding, or for a longer one.
+    """Tokenise to uint8 [captions, context_length]. ValueError for a caption with a NUL, the padding, or for a longer one.
 
-    With ``truncate`` a longer one is cut after its last whole character that fits.
+    With ``truncate`` a longer one is cut after the last whole character that fits.
     """
     rows = np.zeros((len(captions), context_length), dtype=np.uint8)
     for row, caption in zip(rows, captions, strict=True):
@@ -27,5 +27,5 @@ def tokenise(captions: Sequence[str], context_length: int, truncate: bool) -> np
 
 
 def captions_of(text: str | Sequence[str]) -> list[str]:
-    """All captions of an image, whose text is one caption or a list of them."""
+    """Return all captions of an image, whose text is one caption or a list of them."""
     return [text] if isinstance(text, str) else list(text)

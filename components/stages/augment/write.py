@@ -1,4 +1,4 @@
-"""A view's arrays on disk, written chunk by chunk; digest and statistics are taken on the way.
+"""Write a view's arrays chunk by chunk, with digest and statistics.
 
 Per split: ``image`` uint8 [N, H, W, C] of ``stored_size``; a file int64 [N] per column. If the view has them: ``image_mask``
 bool [N, H, W]; ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M]; ``labels`` float32 [N, K];
@@ -27,22 +27,22 @@ STD_FLOOR = 1 / 127.5  # one grey level in [-1, 1] units: constant images must n
 
 
 def original_chunks(arrays: Arrays, rows: np.ndarray) -> Iterator[Arrays]:
-    """Copies of the rows of ``image`` uint8 [N, H, W, C] and of what moves with it, in order."""
+    """Yield copies of the rows of ``image`` uint8 [N, H, W, C] with masks and boxes, in order."""
     step = max(1, CHUNK // arrays["image"][0].nbytes)
     for start in range(0, len(rows), step):
         yield {name: array[rows[start : start + step]] for name, array in arrays.items()}
 
 
 def augmented_chunks(arrays: Arrays, rows: np.ndarray, augmenter: Augmenter, copy: int, seed: int) -> Iterator[Arrays]:
-    """The rows once more, augmented: the draws are functions of (seed, copy, place)."""
+    """Yield augmented copies of the rows; the draws are functions of (seed, copy, place)."""
     for number, chunk in enumerate(original_chunks(arrays, rows)):
         yield augmenter.move(chunk, Draws.make(len(chunk["image"]), seed, "copies", copy, number))
 
 
 def corrupt_in_place(arrays: Arrays, corruption: Augmenter, seed: int) -> None:
-    """Overwrite ``image`` uint8 [N, H, W, C] and what moves with it.
+    """Corrupt ``image`` uint8 [N, H, W, C] with masks and boxes in place.
 
-    The draws are functions of (seed, place in the dataset), whatever the image's split.
+    The draws are functions of (seed, place in the dataset), independent of the image's split.
     """
     step = max(1, CHUNK // arrays["image"][0].nbytes)
     for number, start in enumerate(range(0, len(arrays["image"]), step)):
@@ -53,7 +53,7 @@ def corrupt_in_place(arrays: Arrays, corruption: Augmenter, seed: int) -> None:
 
 
 class Writer:
-    """Writes arrays into ``folder``; ``digest`` is the SHA-256 over names, types, shapes and bytes in the order of writing."""
+    """Writer of arrays to ``folder``; ``digest``: SHA-256 over names, types, shapes and bytes in the order of writing."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -61,13 +61,13 @@ class Writer:
 
     @property
     def digest(self) -> str:
-        """Hexadecimal."""
+        """SHA-256 in hexadecimal digits."""
         return self._digest.hexdigest()
 
     def pictures(self, split: str, count: int, chunks: Iterator[Arrays]) -> np.ndarray:
-        """``<split>.image.npy`` uint8 [N, H, W, C] and what moves with it, a file each, of ``count`` images in chunks.
+        """Write ``<split>.image.npy`` uint8 [N, H, W, C] and a file per mask or box array, of ``count`` images in chunks.
 
-        The digest takes the images alone; ``moving`` adds the rest. Returns how often each grey level occurs, int64 [C, 256].
+        Adds only the images to the digest; ``moving`` adds the rest. Returns the histogram of grey levels, int64 [C, 256].
         """
         first = next(chunks)
         maps = {name: self._map(split, name, array.dtype, (count, *array.shape[1:])) for name, array in first.items()}
@@ -97,29 +97,29 @@ class Writer:
             self._digest.update(np.asarray(array[start : start + 4096]).tobytes())
 
     def array(self, split: str, name: str, array: np.ndarray) -> None:
-        """``<split>.<name>.npy``, of any type and shape."""
+        """Write ``<split>.<name>.npy`` of any type and shape."""
         array = np.ascontiguousarray(array)
         self._digest.update(f"{split}.{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
         np.save(self._folder / f"{split}.{name}.npy", array, allow_pickle=False)
 
     def column(self, split: str, column: str, indices: np.ndarray) -> None:
-        """``<split>.<column>.npy``, int64 [N]."""
+        """Write ``<split>.<column>.npy``, int64 [N]."""
         name = f"{split}.{column}"
         self._digest.update(f"{name} int64 {indices.shape}\n".encode() + indices.astype("<i8").tobytes())
         np.save(self._folder / f"{name}.npy", indices.astype(np.int64), allow_pickle=False)
 
     def texts(self, split: str, texts: list[Any]) -> None:
-        """``<split>.text.json``: N captions, or N lists of captions."""
+        """Write ``<split>.text.json``: N captions, or N lists of captions."""
         data = (json.dumps(texts, ensure_ascii=False, indent=0) + "\n").encode()
         self._digest.update(f"{split}.text\n".encode() + data)
         write_atomically(self._folder / f"{split}.text.json", data)
 
 
 def statistics(levels: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) per channel in [-1, 1] units, from counts int64 [C, 256] of the grey levels.
+    """Compute (mean, std) per channel in [-1, 1] units from the histogram of grey levels, int64 [C, 256].
 
-    The sums are exact integers, and floats are made at the very end, each by correctly rounded operations: every machine gets
-    the same bits. With pixels v in 0..255, n of them, and x = v / 127.5 - 1: mean x = (2 sum v - 255 n) / (255 n) and
+    The sums are exact integers and the final operations correctly rounded, so that every machine gets the same bits. With n
+    pixels v in 0..255 and x = v / 127.5 - 1: mean x = (2 sum v - 255 n) / (255 n) and
     var x = 4 (n sum v^2 - (sum v)^2) / (255 n)^2.
     """
     values = np.arange(256, dtype=np.int64)

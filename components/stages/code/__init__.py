@@ -1,1 +1,1 @@
-"""Stage ``code``: digests of what each stage runs through."""
+"""Stage ``code``: digests of the code of each stage."""

@@ -1,7 +1,7 @@
-"""Whether the code is still that of a stage's digest: compared at the start of every stage, in the texts that it will import.
+"""Compare the code with a stage's digest, at the start of every stage and on the texts that it will import.
 
-Only the files that the digest names are compared: their import statements, being the same, lead to the same files. A digest of
-a text is computed once (``.work/digests.json``): a hundred syntax trees take most of a second.
+Only the files in the digest are compared: if their import statements are unchanged, so is the set of files. Digests are cached
+by text (``.work/digests.json``): a hundred syntax trees take most of a second.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from components.stages.code.closure import COMPONENTS, file_of
 from components.stages.code.stage import modules
 
 SHIPPED = "shipped: "
-KNOWN = 5000  # texts whose digests are kept
+KNOWN = 5000  # size of the cache
 
 
 def edited_files(
     workspace: Workspace, stage: str, name: str, texts: Mapping[str, bytes], components: Path = COMPONENTS
 ) -> list[str]:
-    """The files whose code is not that of ``outputs/code/<stage>/<name>.json``; ``texts``: absolute path -> bytes."""
+    """Return the files whose code differs from ``outputs/code/<stage>/<name>.json``; ``texts``: absolute path -> bytes."""
     path = workspace.folder / "outputs" / "code" / stage / f"{name}.json"
     recorded: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     known = _Known()
     edited = [
         file
-        for file, wanted in recorded.items()
-        if known.digest(file, texts.get(str(components.parent / file.removeprefix(SHIPPED)))) != wanted
+        for file, expected in recorded.items()
+        if known.digest(file, texts.get(str(components.parent / file.removeprefix(SHIPPED)))) != expected
     ]
     known.save()
     needed = {f"components/{file}" for module in modules(workspace, stage, name) if (file := file_of(module, components))}
@@ -40,7 +40,7 @@ def edited_files(
 
 
 class _Known:
-    """SHA-256 of a text -> digest of its code, of this version of ``digest.py``."""
+    """Cache: SHA-256 of a text -> digest of its code, valid for one version of ``digest.py``."""
 
     def __init__(self) -> None:
         self.path = settings.WORK / "digests.json"
@@ -53,7 +53,7 @@ class _Known:
         self.new: dict[str, str] = {}
 
     def digest(self, file: str, text: bytes | None) -> str | None:
-        """The digest of a file; None for one that is gone or cannot be parsed."""
+        """Return the digest of a file; None if it is missing or cannot be parsed."""
         if text is None:
             return None
         hashed = hashlib.sha256(text).hexdigest()
@@ -67,7 +67,7 @@ class _Known:
         return self.new.get(hashed) or self.before[hashed]
 
     def save(self) -> None:
-        """Keep the newest. Of two processes that write at once one's additions are lost, and computed again."""
+        """Save the newest entries. If two processes write at once, one's additions are lost and computed again."""
         if self.new:
             digests = dict(list({**self.before, **self.new}.items())[-KNOWN:])
             self.path.parent.mkdir(parents=True, exist_ok=True)

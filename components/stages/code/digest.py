@@ -1,7 +1,7 @@
-"""Digest of a Python file's meaning: its syntax tree without comments, docstrings and layout.
+"""Digest of a Python file's syntax tree without comments, docstrings and layout.
 
-The same under every Python that the project supports: positions, and fields that only newer versions have, are left out when
-they are empty. Two files with the same digest compile to the same code, but for line numbers and docstrings.
+It is the same under every supported Python: positions are ignored, and so are empty fields, which only newer versions may
+have. Two files with the same digest compile to the same code, except for line numbers and docstrings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ UNSEEN = {"type_ignores", "type_comment", "kind"}  # of the tree's fields: comme
 
 
 def code_digest(path: Path) -> str:
-    """SHA-256 (hexadecimal) of the file's tree. SyntaxError as Python raises it."""
+    """Compute the SHA-256 (hexadecimal) of the file's syntax tree. Raises SyntaxError."""
     state = path.stat()
     return _digest(path, state.st_mtime_ns, state.st_size)
 
@@ -27,12 +27,12 @@ def _digest(path: Path, mtime: int, size: int) -> str:
 
 
 def text_digest(text: str, name: str = "<text>") -> str:
-    """SHA-256 (hexadecimal) of the tree of a module's text."""
+    """Compute the SHA-256 (hexadecimal) of the syntax tree of a module's text."""
     return hashlib.sha256("".join(_canonical(ast.parse(text, name))).encode()).hexdigest()
 
 
 def _canonical(node: object) -> Iterator[str]:
-    """The tree as text: names of nodes, their fields in order, constants."""
+    """Serialise the tree as text: names of nodes, their fields in order, constants."""
     if isinstance(node, ast.JoinedStr):
         node = ast.JoinedStr(values=_merged(node.values))
     if isinstance(node, ast.AST):
@@ -55,7 +55,7 @@ def _canonical(node: object) -> Iterator[str]:
 
 
 def _without_texts(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements without docstrings, and other texts that stand alone; ``pass`` adds nothing beside them either."""
+    """Drop docstrings, other string statements, and ``pass``."""
     return [statement for statement in body if not (_is_text(statement) or isinstance(statement, ast.Pass))]
 
 
@@ -65,7 +65,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _merged(values: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string, neighbouring constants as one: how they are cut differs between versions of Python."""
+    """Merge neighbouring constants of an f-string, whose boundaries differ between versions of Python."""
     merged: list[ast.expr] = []
     for value in values:
         last = merged[-1] if merged else None

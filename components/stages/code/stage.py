@@ -1,9 +1,9 @@
-"""Stage ``code``: the digests of what every stage of every block runs through, in ``outputs/code/<stage>/<name>.json``.
+"""Stage ``code``: write the code digests of every stage and block to ``outputs/code/<stage>/<name>.json``.
 
-Each other stage depends on its own file, and on no file of code: an edit makes just those stages stale that run through it, and
-an edit of a comment or of the layout none.
+Each other stage depends on its own digest file and on no code file: an edit invalidates only the stages that use the code, and
+an edit of comments or layout none.
 
-``outputs/code/links/<run>.json`` holds the roles of a run's links by stage: which they are, no stage of dvc.yaml can name.
+``outputs/code/links/<run>.json`` has the roles of a run's links by stage, which dvc.yaml cannot express.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOOP = "components.stages.train.loop"  # its settings are a part of every run's 
 
 
 def run(workspace: Workspace, name: str = "") -> None:
-    """Write ``contents``; what an older params.yaml left goes."""
+    """Write ``contents`` to an empty folder."""
     out = workspace.folder / "outputs" / "code"
     shutil.rmtree(out, ignore_errors=True)
     texts = contents(workspace)
@@ -48,25 +48,25 @@ def run(workspace: Workspace, name: str = "") -> None:
 
 
 def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, str]:
-    """What this stage writes: "<stage>/<name>.json" -> text. SettingsError for a name that is in no catalogue.
+    """Return the files of this stage: "<stage>/<name>.json" -> text. SettingsError for a name that is in no catalogue.
 
     ``components``: the folder of the code.
     """
-    found: dict[str, object] = {
+    documents: dict[str, object] = {
         f"{stage}/{name}.json": digests_of(workspace, stage, name, components)
         for stage, names in blocks(workspace).items()
         for name in names
     }
-    found |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
-    return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in found.items()}
+    documents |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
+    return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in documents.items()}
 
 
 def blocks(workspace: Workspace) -> dict[str, list[str]]:
-    """Stage -> the names of the blocks that it runs for."""
+    """Return stage -> the names of the blocks that it runs for."""
     params = workspace.params
-    found = {stage: list(params.runs) for stage in ("wire", "train", "export", "evaluate")}
-    found |= {stage: list(params.detect) for stage in ("detect", "ood_table")}
-    return found | {
+    names = {stage: list(params.runs) for stage in ("wire", "train", "export", "evaluate")}
+    names |= {stage: list(params.detect) for stage in ("detect", "ood_table")}
+    return names | {
         "fetch": list(params.datasets),
         "augment": list(params.views),
         "link": list(params.links),
@@ -75,7 +75,7 @@ def blocks(workspace: Workspace) -> dict[str, list[str]]:
 
 
 def digests_of(workspace: Workspace, stage: str, name: str, components: Path = COMPONENTS) -> dict[str, str]:
-    """File -> digest, of all that the stage runs through for this block; what is shipped counts by its bytes."""
+    """Return file -> digest of the code that the stage uses for this block; shipped files are hashed by their bytes."""
     start = [file for module in modules(workspace, stage, name) if (file := file_of(module, components))]
     digests = {f"components/{file}": code_digest(components / file) for file in closure(start, components)}
     if stage == "export":
@@ -85,7 +85,7 @@ def digests_of(workspace: Workspace, stage: str, name: str, components: Path = C
 
 
 def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
-    """The modules that the stage starts from: its own, and what it imports by names in params.yaml."""
+    """Return the root modules of the stage: its own, and those that it imports by names in params.yaml."""
     params, own = workspace.params, [MODULES[stage]]
     if stage == "fetch":
         key = f"datasets.{name}.source"
@@ -103,7 +103,7 @@ def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
 
 
 def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:
-    """All that there are for the stages that fit and score; for an export the one that it is linked to."""
+    """Return the modules of all detectors for the stages that fit and score; for an export, of the linked one."""
     if stage in ("detect", "ood"):
         return [target.partition(":")[0] for target in catalogue.names("detector").values()]
     if stage == "export" and DETECTOR in workspace.links(run, "export"):
@@ -113,7 +113,7 @@ def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:
 
 
 def roles(workspace: Workspace, run: str) -> dict[str, list[str]]:
-    """Stage -> the roles of the run's links."""
+    """Return stage -> the roles of the run's links."""
     return {stage: list(workspace.links(run, stage)) for stage in LINKED}
 
 

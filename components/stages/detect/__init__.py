@@ -1,1 +1,1 @@
-"""Out-of-distribution detection of a run: detectors fitted on its training images, other views scored, one table."""
+"""Out-of-distribution detection: fit detectors on a run's training images, score other views, tabulate the results."""

@@ -1,4 +1,4 @@
-"""Features of a split: one pass of the network, then read from disk as often as the fits ask."""
+"""Features of a split: one pass of the network, stored on disk for repeated iteration."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from components.detectors.shared.protocol import Sample
 from components.stages.detect.network import Network
 from components.stages.views.view import View
 
-CELLS = 1 << 22  # numbers a batch of a fit: 32 MiB in float64
+CELLS = 1 << 22  # numbers per batch of a fit: 32 MiB in float64
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A batch of the view and what the network says of it: float32 [n, F] and [n, K]; all on the device."""
+class Prediction:
+    """A batch of the view with the network's features float32 [n, F] and logits [n, K]; all on the device."""
 
     batch: Batch
     features: Tensor
     logits: Tensor
 
 
-def answers(
+def predictions(
     network: Network, view: View, splits: Sequence[str], batch_size: int, columns: tuple[str, ...] = ()
-) -> Iterator[Answer]:
-    """The splits one after the other, in order, without augmentation. ValueError names an image whose answer is not finite."""
+) -> Iterator[Prediction]:
+    """Yield predictions of the splits in order, without augmentation. ValueError names an image with non-finite outputs."""
     for split in splits:
         seen = 0
         for batch in view.batches(split, batch_size, columns):
             here = {name: tensor.to(network.device) for name, tensor in batch.items()}
-            features, logits = network.answer(here["image"])
+            features, logits = network.predict(here["image"])
             _check_finite((features, logits), f"view {view.facts.name!r}, split {split}", seen)
             seen += len(features)
-            yield Answer(here, features, logits)
+            yield Prediction(here, features, logits)
 
 
-def _check_finite(answer: tuple[Tensor, Tensor], where: str, start: int) -> None:
-    for name, values in zip(("features", "logits"), answer, strict=True):
+def _check_finite(prediction: tuple[Tensor, Tensor], where: str, start: int) -> None:
+    for name, values in zip(("features", "logits"), prediction, strict=True):
         bad = (~torch.isfinite(values)).any(1)
         if bad.any():
             image = start + int(bad.nonzero()[0])
@@ -56,8 +56,8 @@ def _check_finite(answer: tuple[Tensor, Tensor], where: str, start: int) -> None
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Samples on disk: features float32 [N, F], logits float32 [N, K], labels int64 [N]. It can be iterated again and again."""
+class StoredSamples:
+    """Samples on disk: features float32 [N, F], logits float32 [N, K], labels int64 [N]. Iterable repeatedly."""
 
     arrays: tuple[np.ndarray, np.ndarray, np.ndarray]
     device: torch.device
@@ -74,23 +74,23 @@ class Kept:
 
 
 @contextmanager
-def kept_samples(network: Network, view: View, split: str, batch_size: int, beside: Path) -> Iterator[Kept]:
-    """Pass a split once and keep what comes out, as long as the block lasts: memory does not grow with the data set.
+def stored_samples(network: Network, view: View, split: str, batch_size: int, beside: Path) -> Iterator[StoredSamples]:
+    """Store the samples of a split on disk while the block runs: memory does not grow with the data set.
 
-    The files have no name, so that nothing stays behind however the process ends; they take the disk of the folder ``beside``.
+    The files are anonymous, so that nothing is left behind when the process ends; they use the disk of the folder ``beside``.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=beside)) for _ in range(3)]
-        for answer in answers(network, view, (split,), batch_size, ("label",)):
-            for file, tensor in zip(files, (answer.features, answer.logits, answer.batch["label"]), strict=True):
+        for prediction in predictions(network, view, (split,), batch_size, ("label",)):
+            for file, tensor in zip(files, (prediction.features, prediction.logits, prediction.batch["label"]), strict=True):
                 tensor.cpu().numpy().tofile(file)
         classes, width = network.head.weight.shape
         arrays = _mapped(files[0], np.float32, width), _mapped(files[1], np.float32, classes), _mapped(files[2], np.int64, 0)
-        yield Kept(arrays, network.device)
+        yield StoredSamples(arrays, network.device)
 
 
 def _mapped(file: IO[bytes], dtype: type[np.generic], width: int) -> np.ndarray:
-    """The file as [N, width], or as [N] where the width is 0; read when touched."""
+    """Map the file as [N, width], or as [N] if the width is 0."""
     file.flush()
     flat = np.memmap(file, dtype, mode="r")
     return flat.reshape(-1, width) if width else flat

@@ -1,4 +1,4 @@
-"""The rows of the table: how well each detector tells the run's own images from those of each other view."""
+"""Rows of the table: metrics of each detector between the run's own images and those of each other view."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from components.metrics.detection import detection_figures
 
 FIGURES = ("auroc", "aupr_in", "aupr_out", "fpr95_in_positive", "fpr95_out_positive", "rejected")
 KINDS = ("near", "far")
-MEASURED = ("auroc", "fpr95_in_positive")  # what becomes a metric, as a mean over the views of a kind
+MEASURED = ("auroc", "fpr95_in_positive")  # reported as metrics, as means over the views of a kind
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Outside:
-    """Another view: "near" or "far", and detector -> scores float64 [n]."""
+    """Scores of another view: its kind, "near" or "far", and detector -> float64 [n]."""
 
     kind: str
     scores: dict[str, np.ndarray]
@@ -39,15 +39,15 @@ class Scores:
     tpr: float
 
     def detectors(self) -> list[str]:
-        """The fitted ones, in the order of the catalogue."""
+        """Return the fitted detectors in the order of the catalogue."""
         return [name for name in DETECTORS if name in self.inside]
 
 
 def read_scores(folder: Path, views: Iterable[str]) -> Scores:
-    """From ``outputs/ood/<name>``; ``views``: the other views that are meant, near ones come first."""
+    """Read the scores below ``outputs/ood/<name>``; ``views``: the other views to read; near ones come first."""
     facts = read_json(folder / "inside" / "facts.json")
-    found = {name: _read_view(folder / name) for name in views}
-    ordered = {name: found[name] for kind in KINDS for name in found if found[name].kind == kind}
+    unordered = {name: _read_view(folder / name) for name in views}
+    ordered = {name: unordered[name] for kind in KINDS for name in unordered if unordered[name].kind == kind}
     inside = read_arrays(folder / "inside" / "inside.npz")
     return Scores(inside, facts["thresholds"], ordered, facts["unfitted"], facts["tpr"])
 
@@ -57,7 +57,7 @@ def _read_view(folder: Path) -> Outside:
 
 
 def table_rows(scores: Scores) -> list[Row]:
-    """A row a detector and view, then one a detector and kind: the mean over the kind's views, as OpenOOD reports."""
+    """Return per detector a row per view, then a row per kind: the mean over the kind's views, as OpenOOD reports."""
     rows = []
     for detector in scores.detectors():
         own = [_row(scores, detector, name) for name in scores.views]
@@ -66,8 +66,8 @@ def table_rows(scores: Scores) -> list[Row]:
 
 
 def _kinds(scores: Scores) -> list[str]:
-    found = {view.kind for view in scores.views.values()}
-    return [kind for kind in KINDS if kind in found]
+    kinds = {view.kind for view in scores.views.values()}
+    return [kind for kind in KINDS if kind in kinds]
 
 
 def _row(scores: Scores, detector: str, name: str) -> Row:
@@ -84,24 +84,24 @@ def _mean(kind: str, rows: list[Row]) -> Row:
 
 
 def compact_rows(rows: list[Row]) -> list[Row]:
-    """A row a detector, its AUROC by view, then the means: from ``table_rows``, in which each view comes once a detector."""
-    found: dict[str, Row] = {}
+    """Pivot ``table_rows`` to a row per detector: its AUROC by view, then the means."""
+    table: dict[str, Row] = {}
     for row in rows:
-        found.setdefault(row["detector"], {"detector": row["detector"]})[row["view"]] = row["auroc"]
-    return list(found.values())
+        table.setdefault(row["detector"], {"detector": row["detector"]})[row["view"]] = row["auroc"]
+    return list(table.values())
 
 
 def metrics(rows: list[Row]) -> dict[str, dict[str, float]]:
-    """Detector -> means by ``<kind>_<figure>``."""
-    found: dict[str, dict[str, float]] = {}
+    """Return detector -> means by ``<kind>_<figure>``."""
+    means: dict[str, dict[str, float]] = {}
     for row in rows:
         if row["view"] == row["kind"]:
-            found.setdefault(row["detector"], {}).update({f"{row['kind']}_{name}": row[name] for name in MEASURED})
-    return found
+            means.setdefault(row["detector"], {}).update({f"{row['kind']}_{name}": row[name] for name in MEASURED})
+    return means
 
 
 def aligned(rows: list[Row]) -> str:
-    """Plain text: names to the left, figures with four digits to the right."""
+    """Format the rows as plain text: names left-aligned, numbers with four digits right-aligned."""
     cells = [list(rows[0])] + [[v if isinstance(v, str) else f"{v:.4f}" for v in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [[first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])] for first, *rest in cells]

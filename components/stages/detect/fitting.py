@@ -1,4 +1,4 @@
-"""All detectors fitted on the same samples; their state on disk and back."""
+"""Fit detectors on the same samples, and save and load their state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Options = dict[str, dict[str, Any]]  # detector -> options of its constructor
 
 
 def fit_all(detectors: dict[str, Any], samples: Iterable[Sample], head: Head) -> tuple[dict[str, Any], dict[str, str]]:
-    """(the detectors that are fitted, name -> why it cannot be). Samples that are not finite have been refused before."""
+    """Fit the detectors; return (the fitted ones, name -> reason for the others). The samples are finite."""
     unfitted = {}
     for name, detector in detectors.items():
         try:
@@ -28,21 +28,21 @@ def fit_all(detectors: dict[str, Any], samples: Iterable[Sample], head: Head) ->
 
 
 def save_state(path: Path, detector: Detector) -> None:
-    """A safetensors file of the fitted tensors, float64."""
+    """Write the fitted tensors, float64, as a safetensors file."""
     from safetensors.torch import save
 
     path.write_bytes(save({name: tensor.cpu().contiguous() for name, tensor in detector.state().items()}))
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of ``save_state``; {} where there is no file, for a detector that keeps nothing."""
+    """Load the tensors of ``save_state``; {} if there is no file: the detector has no fitted state."""
     from safetensors.torch import load_file
 
     return load_file(path) if path.is_file() else {}
 
 
 def save_fitted(folder: Path, detectors: dict[str, Any], options: Options, unfitted: dict[str, str], batch_size: int) -> None:
-    """``detectors.json`` and ``<detector>.safetensors``: all that scoring another view needs beside the network."""
+    """Write ``detectors.json`` and ``<detector>.safetensors``, all that scoring another view needs besides the network."""
     for name, detector in detectors.items():
         if detector.state():
             save_state(folder / f"{name}.safetensors", detector)
@@ -51,10 +51,10 @@ def save_fitted(folder: Path, detectors: dict[str, Any], options: Options, unfit
 
 
 def load_fitted(folder: Path) -> tuple[dict[str, Any], int]:
-    """(name -> fitted detector, images at once), from ``save_fitted``."""
+    """Load (name -> fitted detector, batch size) from the files of ``save_fitted``."""
     stored = read_json(folder / "detectors.json")
-    found = {}
+    detectors = {}
     for name in (name for name in DETECTORS if name in stored["detectors"]):  # JSON has its own order
-        found[name] = make_detector(name, stored["detectors"][name]["options"], f"detectors.json: {name}")
-        found[name].load(load_state(folder / f"{name}.safetensors"))
-    return found, stored["batch_size"]
+        detectors[name] = make_detector(name, stored["detectors"][name]["options"], f"detectors.json: {name}")
+        detectors[name].load(load_state(folder / f"{name}.safetensors"))
+    return detectors, stored["batch_size"]

@@ -1,4 +1,4 @@
-"""The trained network of a run, as the detectors ask it."""
+"""The trained network of a run, as used by the detectors."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ class Network:
     device: torch.device
 
     def logits(self, image: Tensor) -> Tensor:
-        """[n, K] of images on the device, with a gradient where one is wanted."""
+        """Compute logits [n, K] of images on the device, differentiable."""
         logits: Tensor = self.module(image)[0]
         return logits
 
     @torch.no_grad()
-    def answer(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [n, F], logits [n, K]) of images on the device, float32."""
+    def predict(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute (features [n, F], logits [n, K]) of images on the device, float32."""
         logits, features = self.module(image)
         return features.float(), logits.float()
 
 
 def weights_path(run: str) -> str:
-    """Where the run's training leaves its weights, in the workspace."""
+    """Return the path of the run's weights in the workspace."""
     return f"outputs/train/{run}/weights.pt"
 
 
 def trained_weights(workspace: Workspace, run: str) -> Artifact:
-    """The weights as they lie there now."""
+    """Return the current weights of the run."""
     path = workspace.folder / weights_path(run)
     return Artifact(path, content_md5(path))
 
 
 def fitted_weights(workspace: Workspace, name: str) -> Artifact:
-    """The weights that the detectors of the block were fitted to. ValueError if others lie there now."""
+    """Return the weights that the block's detectors were fitted to. ValueError if they have been replaced since."""
     weights = Artifact.follow(workspace.folder / "outputs" / "detect" / name / "fitted" / NETWORK, workspace.folder)
     if content_md5(weights.path) != weights.md5:
         place = weights.path.relative_to(workspace.folder)
@@ -62,9 +62,9 @@ def fitted_weights(workspace: Workspace, name: str) -> Artifact:
 
 
 def load_network(workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device) -> Network:
-    """The run's network with its final ``weights``. ``view``: the run's own, of which the facts alone are read.
+    """Build the run's network with its final ``weights``. ``view``: the run's own; only its facts are read.
 
-    ValueError where the weights of the last layer are not finite.
+    ValueError if the weights of the last layer are not finite.
     """
     links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
     views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
@@ -80,9 +80,9 @@ def load_network(workspace: Workspace, settings: RunSettings, view: View, weight
 
 @contextmanager
 def exact_arithmetic(threads: int) -> Iterator[None]:
-    """Arithmetic that repeats its bits: ``threads`` also in NumPy's BLAS, whose sums depend on them.
+    """Make arithmetic reproducible: fix ``threads`` also in NumPy's BLAS, whose sums depend on them.
 
-    On CUDA: convolutions in full float32 (by default they round to 10 bits), by algorithms that repeat their bits.
+    On CUDA: deterministic convolutions in full float32 (by default TF32).
     """
     from threadpoolctl import threadpool_limits
 

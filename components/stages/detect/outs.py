@@ -1,4 +1,4 @@
-"""What ``detect@<name>`` leaves in its three outs."""
+"""Write the three outs of ``detect@<name>``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from components.stages.detect.settings import DetectSettings
 
 
 def write_network(workspace: Workspace, folder: Path, detection: DetectSettings) -> None:
-    """The facts of the run's view, and a pointer to its weights: the stage ``ood`` depends on ``folder`` and on no run."""
+    """Write the facts of the run's view and a pointer to its weights: the stage ``ood`` depends on ``folder`` only."""
     shutil.copyfile(workspace.folder / "outputs" / "views" / detection.view / "view.json", folder / "view.json")
     write_pointer(folder / NETWORK, workspace.folder, weights_path(detection.run))
 
 
-def write_inside(folder: Path, detection: DetectSettings, found: Inside, unfitted: dict[str, str]) -> None:
-    """Scores, thresholds, and where they come from."""
-    write_arrays(folder / "validation.npz", found.validation)
-    write_arrays(folder / "inside.npz", found.inside)
-    images = {"validation": _count(found.validation), "inside": _count(found.inside)}
-    facts = {"tpr": detection.tpr, "thresholds": found.thresholds, "images": images, "unfitted": unfitted}
-    splits = {"validation_split": found.validation_split, "inside_split": found.inside_split}
+def write_inside(folder: Path, detection: DetectSettings, scores: Inside, unfitted: dict[str, str]) -> None:
+    """Write scores, thresholds, and the splits that they were computed on."""
+    write_arrays(folder / "validation.npz", scores.validation)
+    write_arrays(folder / "inside.npz", scores.inside)
+    images = {"validation": _count(scores.validation), "inside": _count(scores.inside)}
+    facts = {"tpr": detection.tpr, "thresholds": scores.thresholds, "images": images, "unfitted": unfitted}
+    splits = {"validation_split": scores.validation_split, "inside_split": scores.inside_split}
     write_json(folder / "facts.json", facts | splits)
 
 
@@ -36,10 +36,10 @@ def _count(scores: dict[str, np.ndarray]) -> int:
     return len(next(iter(scores.values()), ()))
 
 
-def write_served(outs: Outs, detection: DetectSettings, found: Inside) -> None:
-    """What the export puts into the graph, and the scores that new images are compared with; {} for no detector.
+def write_served(outs: Outs, detection: DetectSettings, scores: Inside) -> None:
+    """Write the served detector and the reference scores of the validation images; {} for no detector.
 
-    A detector that keeps nothing of the training images has no file here either.
+    A detector without fitted state has no safetensors file.
     """
     name, folder = detection.serve, outs.served
     if name is None:
@@ -48,7 +48,7 @@ def write_served(outs: Outs, detection: DetectSettings, found: Inside) -> None:
     state = outs.fitted / f"{name}.safetensors"
     if state.is_file():
         shutil.copyfile(state, folder / "detector.safetensors")
-    write_arrays(folder / "reference.npz", {"ood_score": found.validation[name].astype(np.float32)})
-    facts = {"detector": name, "options": detection.options.get(name, {}), "threshold": found.thresholds[name]}
-    more = {"tpr": detection.tpr, "split": found.validation_split}
+    write_arrays(folder / "reference.npz", {"ood_score": scores.validation[name].astype(np.float32)})
+    facts = {"detector": name, "options": detection.options.get(name, {}), "threshold": scores.thresholds[name]}
+    more = {"tpr": detection.tpr, "split": scores.validation_split}
     write_json(folder / "served.json", facts | more)

@@ -1,4 +1,4 @@
-"""Stage ``ood``: score a view that a run was not made for, an entry of ``ood``."""
+"""Stage ``ood``: score an out-of-distribution view, an entry of ``ood``."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from components.stages.views.view import View, open_view
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Score the view's images by the detectors that the block ``detect.<detect>`` has fitted."""
+    """Score the view's images by the fitted detectors of the block ``detect.<detect>``."""
     entry, ood = name, named(workspace.params.ood, name, "ood")
     view = open_view(workspace.folder / "outputs" / "views" / ood.view)
     splits = chosen_splits(view.facts, ood.split, f"ood.{entry}.split")
@@ -27,7 +27,7 @@ def run(workspace: Workspace, name: str) -> None:
 
 
 def score(workspace: Workspace, name: str, view: View, splits: tuple[str, ...], key: str) -> dict[str, np.ndarray]:
-    """Detector -> float64 [n], by what ``detect@<name>`` has fitted."""
+    """Return detector -> float64 [n], by the fitted detectors of ``detect@<name>``."""
     settings, weights = workspace.run(workspace.detection(name).run), fitted_weights(workspace, name)
     fitted = workspace.folder / "outputs" / "detect" / name / "fitted"
     own, device = open_view(fitted), pick_device()  # the facts of the run's own view; its images may lie on another machine
@@ -39,10 +39,10 @@ def score(workspace: Workspace, name: str, view: View, splits: tuple[str, ...], 
 
 
 def check_fits(view: ViewFacts, own: ViewFacts, key: str) -> None:
-    """ValueError where the network cannot take the view's images."""
-    wanted, found = ((facts.image_size, facts.channels) for facts in (own, view))
-    if found != wanted:
+    """Raise ValueError if the network cannot process the view's images."""
+    expected, actual = ((facts.image_size, facts.channels) for facts in (own, view))
+    if actual != expected:
         raise ValueError(
-            f"{key}: view {view.name!r} has image_size {found[0]} and channels {found[1]}; the network was trained on view "
-            f"{own.name!r} with image_size {wanted[0]} and channels {wanted[1]}: make a view of these"
+            f"{key}: view {view.name!r} has image_size {actual[0]} and channels {actual[1]}; the network was trained on view "
+            f"{own.name!r} with image_size {expected[0]} and channels {expected[1]}: make a view of these"
         )

@@ -1,4 +1,4 @@
-"""Where ``detect@<name>`` and ``ood@<entry>`` write."""
+"""Output folders of ``detect@<name>`` and ``ood@<entry>``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.core.settings import Workspace
 
 @dataclass(frozen=True)
 class Outs:
-    """``fitted``: for the scores of other views; ``inside``: scores of the run's own; ``served``: for the export."""
+    """Output folders. ``fitted``: the detectors; ``inside``: scores of the run's own view; ``served``: for the export."""
 
     fitted: Path
     inside: Path
@@ -23,7 +23,7 @@ class Outs:
 
 @contextmanager
 def fresh_outs(workspace: Workspace, name: str) -> Iterator[Outs]:
-    """New folders, which take the places of the old ones when the block ends well."""
+    """Yield new folders that replace the old ones when the block succeeds."""
     outputs = workspace.folder / "outputs"
     places = outputs / "detect" / name / "fitted", outputs / "ood" / name / "inside", outputs / "detect" / name / "served"
     with ExitStack() as stack:
@@ -31,12 +31,11 @@ def fresh_outs(workspace: Workspace, name: str) -> Iterator[Outs]:
 
 
 def clear(workspace: Workspace, name: str) -> None:
-    """Remove the scores of views that have left params.yaml.
+    """Remove the scores of views that are no longer in params.yaml; call it before the stage ``ood_table``.
 
-    The stage ``ood_table`` depends on the folder that holds them, whose hash must not depend on the past: it is called before
-    that stage starts.
+    That stage depends on the whole folder, whose hash must not depend on the past.
     """
     folder = workspace.folder / "outputs" / "ood" / name
-    for found in folder.iterdir() if folder.is_dir() else ():
-        if found.name not in {"inside", *workspace.ood(name)}:
-            shutil.rmtree(found) if found.is_dir() else found.unlink()
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in {"inside", *workspace.ood(name)}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

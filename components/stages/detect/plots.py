@@ -1,4 +1,4 @@
-"""Pictures of the table: histograms and ROC curves of a view, and AUROC of all detectors and views. PNG without dates."""
+"""Plots of the scores: histograms and ROC curves per view, and AUROC of all detectors and views, as PNG without timestamps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from components.metrics.detection import auroc, roc_curve
 from components.stages.detect.figures import Row, Scores
 
 BINS = 50
-SHOWN = (0.001, 0.999)  # quantiles of all scores between which a histogram is drawn: single images far away would flatten it
+SHOWN = (0.001, 0.999)  # quantiles of the scores that bound a histogram, against outliers
 COLUMNS = 4  # histograms side by side
 BLUE, ORANGE = "#3b6ea8", "#e08a1e"
 
 
 def draw(folder: Path, scores: Scores, compact: list[Row]) -> list[Path]:
-    """Draw everything into ``folder``; the files."""
+    """Draw all plots into ``folder`` and return their paths."""
     paths = [folder / "auroc.png"]
     draw_overview(paths[0], compact, len(scores.views))
     for name in scores.views:
@@ -29,7 +29,7 @@ def draw(folder: Path, scores: Scores, compact: list[Row]) -> list[Path]:
 
 
 def _figure(width: float, height: float) -> Any:
-    """An empty figure in inches, 100 pixels each, without a window."""
+    """Create an empty figure in inches of 100 pixels, without a window."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +43,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def draw_histograms(path: Path, scores: Scores, view: str) -> None:
-    """A panel a detector: share of the images by score, of the run's own view and of ``view``, and the threshold."""
+    """Draw a panel per detector: normalised histograms of the run's own view and of ``view``, and the threshold."""
     detectors = scores.detectors()
     columns = min(COLUMNS, len(detectors))
     rows = -(-len(detectors) // columns)
@@ -77,7 +77,7 @@ def _line(label: str) -> Any:
 
 
 def _draw_panel(axes: Any, inside: np.ndarray, outside: np.ndarray, threshold: float) -> None:
-    """Images beyond the shown range are counted in the outermost bins."""
+    """Draw one panel; scores outside its range are counted in the outermost bins."""
     everything = np.concatenate([inside, outside])
     low, high = np.quantile(everything, SHOWN)
     low, high = min(low, threshold), max(high, threshold)
@@ -92,7 +92,7 @@ def _draw_panel(axes: Any, inside: np.ndarray, outside: np.ndarray, threshold: f
 
 
 def draw_roc(path: Path, scores: Scores, view: str) -> None:
-    """ROC curves of all detectors, the run's own images as positive; the best is first in the legend."""
+    """Draw the ROC curves of all detectors, the run's own images as positive, in order of AUROC."""
     outside = scores.views[view].scores
     areas = {detector: auroc(scores.inside[detector], outside[detector]) for detector in scores.detectors()}
     figure = _figure(7.5, 5.2)
@@ -115,12 +115,12 @@ def draw_roc(path: Path, scores: Scores, view: str) -> None:
 
 
 def _colors(detectors: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """One of ten colours, and another kind of line where they begin again: the same in the pictures of all views."""
+    """Assign each detector a colour and a line style, the same in the plots of all views."""
     return {name: {"color": f"C{i % 10}", "linestyle": ("-", "--")[i // 10 % 2]} for i, name in enumerate(detectors)}
 
 
 def draw_overview(path: Path, compact: list[Row], num_views: int) -> None:
-    """AUROC as a heat map with its numbers: a row a detector, a column a view, then a line and the means."""
+    """Draw AUROC as an annotated heat map: a row per detector, a column per view, then a line and the means."""
     views = list(compact[0])[1:]
     values = np.array([[row[view] for view in views] for row in compact])
     figure = _figure(0.85 * len(views) + 2.6, 0.34 * len(compact) + 1.6)

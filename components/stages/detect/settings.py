@@ -1,4 +1,4 @@
-"""A block of ``detect``, and the detectors that it names."""
+"""Settings of a ``detect`` block, and construction of its detectors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.detectors import DETECTORS
 
 
 class DetectSettings(Strict):
-    """Which detectors are fitted on the training images of a run, how they are judged, and which one is served.
+    """A ``detect`` block: the detectors to fit on a run's training images, their evaluation, and the one to serve.
 
-    ``view``: the run's own, by which DVC knows the dependency; ``serve``: the detector that a link of role ``detector`` brings
-    into the export, null for none; ``detectors``: by name, null for all; ``options``: detector -> options of its constructor;
-    ``tpr``: the share of the validation images that a threshold lets pass; ``split``: the images of the run's own view in the
+    ``view``: the run's own, repeated here for DVC's dependencies; ``serve``: the detector that a link of role ``detector`` adds
+    to the export, null for none; ``detectors``: by name, null for all; ``options``: detector -> options of its constructor;
+    ``tpr``: the share of the validation images that a threshold accepts; ``split``: the images of the run's own view in the
     table.
     """
 
@@ -30,12 +30,12 @@ class DetectSettings(Strict):
     batch_size: int = Field(default=256, ge=1, description="images that pass the network at once")
 
     def names(self) -> tuple[str, ...]:
-        """The chosen detectors, in the order of the catalogue."""
+        """Return the selected detectors in the order of the catalogue."""
         return tuple(name for name in DETECTORS if self.detectors is None or name in self.detectors)
 
 
 def make_detectors(settings: DetectSettings, key: str) -> dict[str, Any]:
-    """Name -> detector, not fitted. SettingsError names an unknown detector or option, and a value out of its range."""
+    """Build name -> unfitted detector. SettingsError names an unknown detector or option, and a value out of range."""
     for place, given in (("detectors", settings.detectors or ()), ("options", settings.options)):
         for name in given:
             if name not in DETECTORS:
@@ -44,7 +44,7 @@ def make_detectors(settings: DetectSettings, key: str) -> dict[str, Any]:
 
 
 def make_detector(name: str, options: dict[str, Any], key: str) -> Any:
-    """One detector. Its options are the keyword-only parameters of its constructor."""
+    """Build one detector. Its options are the keyword-only parameters of its constructor."""
     cls = resolve(DETECTORS, name, key)
     parameters = inspect.signature(cls, eval_str=True).parameters.values()
     fields = {parameter.name: (parameter.annotation, parameter.default) for parameter in parameters}
@@ -57,7 +57,7 @@ def make_detector(name: str, options: dict[str, Any], key: str) -> Any:
 
 
 def check_servable(name: str, key: str) -> None:
-    """SettingsError for a detector that cannot stand in an exported graph."""
+    """Raise SettingsError for a detector that cannot be part of an exported graph."""
     if resolve(DETECTORS, name, key).needs_gradient:
         others = ", ".join(sorted(set(DETECTORS) - {name}))
         raise SettingsError(

@@ -9,19 +9,19 @@ from components.core.settings import RunSettings, Workspace
 from components.core.strict import resolve
 from components.detectors.shared.protocol import Head
 from components.families import RECIPES
-from components.stages.detect.features import Kept, kept_samples
+from components.stages.detect.features import StoredSamples, stored_samples
 from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
 from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
 from components.stages.detect.outs import write_inside, write_network, write_served
 from components.stages.detect.places import Outs, fresh_outs
-from components.stages.detect.scoring import demand, to_score
+from components.stages.detect.scoring import require_split, to_score
 from components.stages.detect.settings import make_detectors
 from components.stages.views.view import open_view
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Fit, save and score, on the device that the machine has. ValueError for a run that is no classifier."""
+    """Fit, save and score on the available device. ValueError for a run that is not a classifier."""
     detection = workspace.detection(name)
     settings = workspace.run(detection.run)
     if not resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe").detects:
@@ -32,27 +32,27 @@ def run(workspace: Workspace, name: str) -> None:
 
 
 def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detectors: dict[str, Any], outs: Outs) -> None:
-    """Into the three folders."""
+    """Fit the detectors, score the run's own view, and write the three folders."""
     detection, device = workspace.detection(name), pick_device()
     view = open_view(workspace.folder / "outputs" / "views" / detection.view)
     weights = trained_weights(workspace, detection.run)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
         network = load_network(workspace, settings, view, weights, device)
-        split = demand(view.facts, "train", f"detect.{name}.view")
-        with kept_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
+        split = require_split(view.facts, "train", f"detect.{name}.view")
+        with stored_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
             fitted, unfitted = fit(name, detectors, samples, network.head, detection.serve)
-        # In float64, which `to_score` leaves.
+        # Before `to_score`, which converts the state to float32.
         save_fitted(outs.fitted, fitted, detection.options, unfitted, detection.batch_size)
         write_network(workspace, outs.fitted, detection)
-        found = score_inside(network, name, detection, view, to_score(fitted, device))
-    write_inside(outs.inside, detection, found, unfitted)
-    write_served(outs, detection, found)
+        scores = score_inside(network, name, detection, view, to_score(fitted, device))
+    write_inside(outs.inside, detection, scores, unfitted)
+    write_served(outs, detection, scores)
 
 
 def fit(
-    name: str, detectors: dict[str, Any], samples: Kept, head: Head, serve: str | None
+    name: str, detectors: dict[str, Any], samples: StoredSamples, head: Head, serve: str | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """(fitted detectors, name -> why one is not). ValueError if the one to ``serve`` is not; ``name``: of the block."""
+    """Fit; return (fitted detectors, name -> reason for the others). ValueError if ``serve`` fails; ``name``: of the block."""
     fitted, unfitted = fit_all(detectors, samples, head)
     print(f"{name}: {len(fitted)} of {len(detectors)} detectors fitted on {len(samples)} images")
     for detector, reason in unfitted.items():

@@ -13,7 +13,7 @@ COLUMNS = ("detector", "view", "kind", "images", *FIGURES)
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Read all scores of the block, write its table, print it."""
+    """Read all scores of the block, write its table and print it."""
     scores = read_scores(workspace.folder / "outputs" / "ood" / name, workspace.ood(name))
     rows = table_rows(scores)
     write_table(workspace.folder / "outputs" / "ood_table" / name, scores, rows)
@@ -24,7 +24,7 @@ def run(workspace: Workspace, name: str) -> None:
 
 
 def write_table(out: Path, scores: Scores, rows: list[Row]) -> None:
-    """metrics.json; report/ with tables and pictures; plots/ with the pictures, for ``dvc plots``."""
+    """Write metrics.json, report/ (tables and pictures) and plots/ (pictures for ``dvc plots``)."""
     compact = compact_rows(rows)
     with fresh_folder(out / "report") as report, fresh_folder(out / "plots") as plots:
         write_csv(report / "ood.csv", COLUMNS, rows)
@@ -40,7 +40,7 @@ def write_table(out: Path, scores: Scores, rows: list[Row]) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: list[Row]) -> None:
-    """A line a row."""
+    """Write the rows as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""How fast the served code answers. Never part of a DVC out: the figures differ from run to run."""
+"""Latency and throughput of the served code. Not in a DVC out: the figures differ between runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from components.core.files import write_atomically
 from components.core.settings import WORK, Workspace
 
 CALLS, WARM_UP, THROUGHPUT_CALLS, THROUGHPUT_BATCH = 200, 20, 5, 64
-LEAST, PATIENCE = 3, 5.0  # calls; seconds of each of the two measurements: a diffusion model takes seconds for an answer
+MIN_CALLS, MAX_SECONDS = 3, 5.0  # of each of the two measurements: a diffusion model takes seconds per call
 
 
 def measure_latency(served: Any, example: dict[str, np.ndarray]) -> dict[str, float]:
-    """p50 and p99 in milliseconds of ``predict`` on one input, and inputs a second at a batch of 64.
+    """Measure p50 and p99 of ``predict`` on one input in milliseconds, and inputs per second at a batch of 64.
 
-    Of 200 calls and of 5, or of as many as there is patience for.
+    Makes 200 and 5 calls, or fewer if they take more than ``MAX_SECONDS``.
     """
     one = {name: array[:1] for name, array in example.items()}
     many = {name: np.resize(array, (THROUGHPUT_BATCH, *array.shape[1:])) for name, array in example.items()}
@@ -34,11 +34,11 @@ def measure_latency(served: Any, example: dict[str, np.ndarray]) -> dict[str, fl
 
 
 def _times(served: Any, inputs: dict[str, np.ndarray], calls: int) -> list[float]:
-    """Seconds of each call: ``calls`` of them, or fewer once patience ends, but at least a few."""
-    found: list[float] = []
-    while len(found) < calls and (len(found) < LEAST or sum(found) < PATIENCE):
-        found.append(_seconds(served, inputs))
-    return found
+    """Time ``calls`` calls in seconds, or fewer after ``MAX_SECONDS``, but at least ``MIN_CALLS``."""
+    times: list[float] = []
+    while len(times) < calls and (len(times) < MIN_CALLS or sum(times) < MAX_SECONDS):
+        times.append(_seconds(served, inputs))
+    return times
 
 
 def _seconds(served: Any, inputs: dict[str, np.ndarray]) -> float:
@@ -48,18 +48,18 @@ def _seconds(served: Any, inputs: dict[str, np.ndarray]) -> float:
 
 
 def latency_file(workspace: Workspace, run: str) -> Path:
-    """Where the figures of the run's latest export stand."""
+    """Return the path of the figures of the run's latest export."""
     return WORK / "latency" / f"{workspace.registered_name(run)}.json"
 
 
 def write_latency(workspace: Workspace, run: str, export: str, figures: dict[str, float]) -> None:
-    """Note ``figures`` for the export whose key is ``export``."""
+    """Write ``figures`` of the export with the key ``export``."""
     path = latency_file(workspace, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps({"export": export, **figures}, sort_keys=True) + "\n").encode())
 
 
 def has_latency(workspace: Workspace, run: str, export: str) -> bool:
-    """Whether this machine has measured that export."""
+    """Return whether this machine has measured the export with the key ``export``."""
     path = latency_file(workspace, run)
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("export") == export

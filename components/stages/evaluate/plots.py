@@ -1,4 +1,4 @@
-"""Pictures of a report, as PNG files without dates."""
+"""Pictures of a report as PNG files without timestamps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_picture(path: Path, picture: np.ndarray | Heatmap) -> None:
 
 
 def _write_heatmap(path: Path, heatmap: Heatmap) -> None:
-    """Rows as shares of their sum, so that classes of different size compare."""
+    """Draw the matrix with normalised rows, so that classes of different size are comparable."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

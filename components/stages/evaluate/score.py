@@ -1,4 +1,4 @@
-"""Today's evaluation of a run, on any export of it: the one just made, or what a registered version shipped."""
+"""Evaluate any export of a run, the latest or that of a registered version, by the current evaluation code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH = 256
 
 
 def score(workspace: Workspace, run: str, export: Path) -> Report:
-    """The export folder's own served code on the run's main view and on every linked view, by the run's evaluation settings."""
+    """Evaluate the export's served code on the run's main view and on every linked view, by its evaluation settings."""
     settings = workspace.run(run)
     links = follow_links(workspace, run, "evaluate")
     folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
@@ -25,7 +25,7 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     split = getattr(settings.evaluate, "split", "test")
     views = {role: open_view(folder) for role, folder in folders.items()}
     splits = {role: Split(view.facts, view.batches(split, BATCH, pixels=True)) for role, view in views.items()}
-    # The raw block: parsing it would need the code of the training.
+    # The raw block: parsing it would import the training code.
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(workspace.params.runs[run].train.get("threads", 1)))
     family = catalogue.evaluation(settings.recipe, f"runs.{run}.recipe")
     report: Report = family.evaluate(load_served(export), splits, settings, links)

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: the family's metrics on what is served."""
+"""Stage ``evaluate``: compute the family's metrics on the export."""
 
 import csv
 import shutil
@@ -20,7 +20,7 @@ def run(workspace: Workspace, name: str) -> None:
 
 
 def write_report(report: Report, out: Path) -> None:
-    """metrics.json, report/ (directions, tables, pictures) and plots/ (what ``dvc plots`` shows)."""
+    """Write metrics.json, report/ (directions, tables, pictures) and plots/ (for ``dvc plots``)."""
     for folder in (out / "report", out / "plots"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -35,7 +35,7 @@ def write_report(report: Report, out: Path) -> None:
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A CSV of ``rows``, which all have the first row's columns."""
+    """Write ``rows``, which have the same columns, as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()

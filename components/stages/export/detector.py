@@ -1,4 +1,4 @@
-"""A fitted out-of-distribution detector as a part of the classifier's graph."""
+"""Add a fitted out-of-distribution detector to the classifier's graph."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor, nn
 
 from components.core import catalogue
 from components.core.recipe import Exportable, Graph
-from components.stages.export.onnx_graph import Answers
+from components.stages.export.onnx_graph import PairedOutputs
 
-SCORE, REJECTION = "ood_score", "is_ood"  # outputs of the graph, and keys of what is served
+SCORE, REJECTION = "ood_score", "is_ood"  # outputs of the graph and of the served code
 REFERENCE = "reference.npz"  # ood_score float32 [n]: the scores of the validation images
 RELATIVE_BOUND = 1e-4  # of a largest score of 1 or more; measured: 9.1e-6 at most, see score_bound
 
 
 class Detecting(nn.Module):
-    """image -> (logits [N, K], features [N, F], ood_score float32 [N], is_ood bool [N]).
+    """Classifier with detector: image -> (logits [N, K], features [N, F], ood_score float32 [N], is_ood bool [N]).
 
-    ``is_ood`` is ood_score < threshold, and true for a score that is no number: nothing vouches for such an image.
+    ``is_ood`` is ood_score < threshold, and true for a score of NaN.
     """
 
     threshold: Tensor  # float32 []
@@ -40,35 +40,35 @@ class Detecting(nn.Module):
 
 
 def served_detector(folder: Path) -> dict[str, Any]:
-    """``served.json`` of the detect stage: detector, options, threshold, tpr and split. ValueError if no detector is served."""
+    """Read ``served.json``: detector, options, threshold, tpr and split. ValueError if no detector is served."""
     path = folder / "served.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not found:
+    served: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not served:
         raise ValueError(f"{path}: no detector is served; name one in detect.<name>.serve, then run `dvc repro detect@<name>`")
-    return found
+    return served
 
 
 def with_detector(exportable: Exportable, folder: Path) -> Exportable:
-    """``exportable`` with the detector that the detect stage left in ``folder``."""
+    """Add the detector that the detect stage wrote to ``folder`` to ``exportable``."""
     served = served_detector(folder)
     graph = exportable.graphs["model"]
     assert graph.outputs == ("logits", "features"), "a detector scores the logits and features of a classifier"
     module = Detecting(graph.module, load_detector(served, folder), served["threshold"]).eval()
     bounds = {**graph.bounds, SCORE: score_bound(folder / REFERENCE)}
     whole = dataclasses.replace(graph, module=module, outputs=(*graph.outputs, SCORE, REJECTION), bounds=bounds)
-    # The threshold as the graph holds it: whoever compares a served score with it decides as the graph does.
-    told = {"name": served["detector"], "threshold": module.threshold.item(), "tpr": served["tpr"]}
+    # The threshold in float32 as in the graph, so that comparisons with it agree with the graph.
+    description = {"name": served["detector"], "threshold": module.threshold.item(), "tpr": served["tpr"]}
     more = [{"name": SCORE, "dtype": "float32", "shape": [-1]}, {"name": REJECTION, "dtype": "bool", "shape": [-1]}]
     return dataclasses.replace(
         exportable,
         graphs={**exportable.graphs, "model": whole},
-        facts={**exportable.facts, "detector": told},
+        facts={**exportable.facts, "detector": description},
         signature={**exportable.signature, "outputs": [*exportable.signature["outputs"], *more]},
     )
 
 
 def load_detector(served: dict[str, Any], folder: Path) -> nn.Module:
-    """The fitted detector in float32, from its name, its options and ``detector.safetensors``."""
+    """Load the fitted detector in float32, from its name, its options and ``detector.safetensors``."""
     from safetensors.torch import load_file
 
     cls = catalogue.load("detector", served["detector"], "served.json: detector")
@@ -82,10 +82,10 @@ def load_detector(served: dict[str, Any], folder: Path) -> nn.Module:
 
 
 def score_bound(path: Path) -> float:
-    """The largest difference of a score allowed between ONNX Runtime and torch: float32 keeps digits, not decimals.
+    """Return the largest allowed difference of a score between ONNX Runtime and torch.
 
-    It is a share of the largest score of the validation images, in ``path``. Measured with all twelve detectors, on validation
-    images, as a share of that: up to 9.1e-6 with 1,280 features (relative_mahalanobis; vim 2.8e-6), 1.5e-6 with 128 and 64.
+    It is relative to the largest score of the validation images, in ``path``. Measured with all twelve detectors on validation
+    images: up to 9.1e-6 with 1,280 features (relative_mahalanobis; vim 2.8e-6), 1.5e-6 with 128 and 64.
     """
     with np.load(path, allow_pickle=False) as arrays:
         scores = arrays[SCORE]
@@ -94,13 +94,13 @@ def score_bound(path: Path) -> float:
     return RELATIVE_BOUND * max(1.0, float(np.abs(scores).max(initial=0)))
 
 
-def check_rejections(name: str, graph: Graph, answered: list[Answers]) -> None:
-    """ValueError unless ONNX Runtime rejects by its own scores, and as torch does wherever a score is not at the threshold."""
+def check_rejections(name: str, graph: Graph, outputs: list[PairedOutputs]) -> None:
+    """Raise ValueError if rejections contradict the scores, or differ from torch's for scores away from the threshold."""
     module: Any = graph.module
     threshold, bound = module.threshold.numpy(), graph.bounds[SCORE]
-    for wanted, found in answered:
-        if not np.array_equal(found[REJECTION], ~(found[SCORE] >= threshold)):
+    for expected, actual in outputs:
+        if not np.array_equal(actual[REJECTION], ~(actual[SCORE] >= threshold)):
             raise ValueError(f"{name}.onnx: {REJECTION} is not {SCORE} < {threshold:g}: nothing is exported")
-        clear = np.abs(wanted[SCORE] - threshold) > bound
-        if not np.array_equal(found[REJECTION][clear], wanted[REJECTION][clear]):
+        clear = np.abs(expected[SCORE] - threshold) > bound
+        if not np.array_equal(actual[REJECTION][clear], expected[REJECTION][clear]):
             raise ValueError(f"{name}.onnx: {REJECTION} differs from torch away from the threshold: nothing is exported")

@@ -1,4 +1,4 @@
-"""A torch module as an ONNX file: the same bytes from any folder, checked against torch."""
+"""Export a torch module to ONNX deterministically, and compare it with torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.core.files import write_atomically
 from components.core.recipe import Graph
 
 CHECKED_BATCHES = (1, 7)
-Answers = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
+PairedOutputs = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]  # output -> array of torch, and of ONNX Runtime
 
 
 class NamedInputs(nn.Module):
-    """Takes the graph's inputs in order and returns a tuple, as the exporter wants it."""
+    """Wrapper that takes the graph's inputs in order and returns a tuple, as the exporter requires."""
 
     def __init__(self, module: nn.Module):
         super().__init__()
@@ -35,7 +35,7 @@ class NamedInputs(nn.Module):
 
 
 def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
-    """Export ``graph`` with a dynamic batch (torch's dynamo exporter), one file, without a trace of where it was made."""
+    """Export ``graph`` with a dynamic batch (torch's dynamo exporter) to one file without paths or other metadata."""
     inputs = graph.inputs(batch)
     dynamic = torch.export.Dim("batch", min=1)
     quiet = io.StringIO()
@@ -64,7 +64,7 @@ def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet_logs() -> Any:
-    """The exporter's warnings on its own internals tell a user nothing."""
+    """Suppress the exporter's warnings about its own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -74,7 +74,7 @@ def _quiet_logs() -> Any:
 
 
 def deterministic_bytes(model: Any) -> bytes:
-    """The model proto without metadata (source paths, stack traces, doc strings), serialised in a fixed order."""
+    """Serialise the model proto in a fixed order, without metadata (source paths, stack traces, doc strings)."""
     model.doc_string = ""
     del model.metadata_props[:]
     _strip(model.graph)
@@ -105,7 +105,7 @@ def _strip_nodes(nodes: Any) -> None:
 
 
 def open_session(path: Path, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU, its threads fixed: sums then come in one order."""
+    """Open an ONNX Runtime session on the CPU with a fixed number of threads, for a fixed order of sums."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -114,27 +114,27 @@ def open_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def answers(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[Answers]:
-    """What torch and what ONNX Runtime answer to each of ``batches``."""
+def paired_outputs(graph: Graph, path: Path, batches: list[Batch], threads: int) -> Iterator[PairedOutputs]:
+    """Yield the outputs of torch and of ONNX Runtime for each of ``batches``."""
     session = open_session(path, threads)
     for batch in batches:
         inputs = graph.inputs(batch)
         with torch.no_grad():
             expected = NamedInputs(graph.module)(*inputs.values())
-        found = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
-        wanted = (tensor.numpy() for tensor in expected)
-        yield dict(zip(graph.outputs, wanted, strict=True)), dict(zip(graph.outputs, found, strict=True))
+        actual = session.run(list(graph.outputs), {name: tensor.numpy() for name, tensor in inputs.items()})
+        references = (tensor.numpy() for tensor in expected)
+        yield dict(zip(graph.outputs, references, strict=True)), dict(zip(graph.outputs, actual, strict=True))
 
 
-def largest_differences(answered: Iterable[Answers]) -> dict[str, float]:
-    """Output -> max |ONNX Runtime - torch|; infinite where either is not finite.
+def largest_differences(outputs: Iterable[PairedOutputs]) -> dict[str, float]:
+    """Return output -> max |ONNX Runtime - torch|; infinite if either is not finite.
 
-    A yes or no has no distance, so bool outputs are left out: who puts one into a graph checks it (detector.py).
+    Bool outputs are skipped; ``detector.py`` checks its own.
     """
     worst: dict[str, float] = {}
-    for expected, found in answered:
-        for name, want in expected.items():
-            if want.dtype != np.bool_:
-                difference = float(np.abs(want - found[name]).max())
+    for expected, actual in outputs:
+        for name, reference in expected.items():
+            if reference.dtype != np.bool_:
+                difference = float(np.abs(reference - actual[name]).max())
                 worst[name] = max(worst.get(name, 0.0), difference if np.isfinite(difference) else float("inf"))
     return worst

@@ -1,4 +1,4 @@
-"""The code that travels with an export: a package in which ordinary relative imports work as in the repository."""
+"""Copy the served code into an export, as a package in which relative imports work as in the repository."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def write_code(family: str, out: Path) -> None:
 
 
 def served_files(family: str) -> list[str]:
-    """Files below components/ that the family's served code consists of."""
+    """Return the files below components/ that the family's served code consists of."""
     return closure([f"families/{family}/served.py"])

@@ -1,4 +1,4 @@
-"""Stage ``export``: graphs, served code, signature; nothing if a graph is not torch's equal."""
+"""Stage ``export``: write graphs, served code and signature; fail if a graph differs from torch."""
 
 import shutil
 from pathlib import Path
@@ -15,13 +15,13 @@ from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
-from components.stages.export.onnx_graph import CHECKED_BATCHES, Answers, answers, largest_differences, write_graph
+from components.stages.export.onnx_graph import CHECKED_BATCHES, PairedOutputs, largest_differences, paired_outputs, write_graph
 from components.stages.export.served_code import write_code
 from components.stages.views.view import View
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Export the run's final weights; a failure leaves what was there."""
+    """Export the run's final weights; a failure leaves the previous export."""
     settings = workspace.run(name)
     threads = settings.train.threads
     set_threads(threads)
@@ -40,18 +40,18 @@ def run(workspace: Workspace, name: str) -> None:
         if detector:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
         write_json(folder / "parity.json", parity)
-    # The training stands in dvc.lock, else this stage would not run: nothing is left to resume.
+    # The training is in dvc.lock, else this stage would not run: its checkpoints are no longer needed.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
-    found = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
-    print(f"{settings.name}: ONNX Runtime against torch, largest difference: {found}")
+    summary = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
+    print(f"{settings.name}: ONNX Runtime against torch, largest difference: {summary}")
 
 
 def validation_batches(view: View) -> list[Batch]:
-    """Real images: one batch of each size that the check wants, from the validation split, or the nearest that the view has."""
+    """Return real images for tracing and the check: a batch per size, from validation, or else test, or else train."""
     split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
     source = view.batches(split, max(CHECKED_BATCHES) + 1)
     first = next(iter(source))
-    # Tracing takes two images: a batch of one would be baked in. Views smaller than the largest batch repeat their images.
+    # Tracing uses two images: a batch size of one would be specialised. Small views repeat their images.
     sizes = (2, *CHECKED_BATCHES)
     return [{key: _take(tensor, size) for key, tensor in first.items()} for size in sizes]
 
@@ -61,37 +61,37 @@ def _take(tensor: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, threads: int) -> dict[str, Any]:
-    """Every graph, and how far ONNX Runtime is from torch; ValueError where that is over a bound of the graph's."""
+    """Write every graph and return its differences from torch; ValueError if one exceeds a bound of the graph."""
     parity: dict[str, Any] = {}
     for name, graph in exportable.graphs.items():
         path = out / f"{name}.onnx"
         write_graph(graph, batches[0], path)
-        answered = list(answers(graph, path, batches[1:], threads))
-        parity |= compare(name, graph, answered)
+        outputs = list(paired_outputs(graph, path, batches[1:], threads))
+        parity |= compare(name, graph, outputs)
         if SCORE in graph.outputs:
-            check_rejections(name, graph, answered)
+            check_rejections(name, graph, outputs)
     return parity
 
 
-def compare(name: str, graph: Graph, answered: list[Answers]) -> dict[str, dict[str, Any]]:
-    """The largest difference of the graph's outputs, under its name; of an output with a bound of its own, under the output's.
+def compare(name: str, graph: Graph, outputs: list[PairedOutputs]) -> dict[str, dict[str, Any]]:
+    """Return the largest difference of the graph's outputs by its name, and of outputs with their own bound by theirs.
 
-    ValueError where one is over its bound.
+    ValueError if a difference exceeds its bound.
     """
     parity: dict[str, dict[str, Any]] = {}
-    for output, worst in largest_differences(answered).items():
+    for output, worst in largest_differences(outputs).items():
         own = output in graph.bounds
         bound = graph.bounds[output] if own else graph.bound
         if worst > bound:
-            found = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
-            raise ValueError(f"{found}, the bound is {bound:g}: nothing is exported")
+            fault = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
+            raise ValueError(f"{fault}, the bound is {bound:g}: nothing is exported")
         entry = parity.setdefault(output if own else name, {"bound": bound, "batches": list(CHECKED_BATCHES)})
         entry["max_abs_difference"] = max(worst, entry.get("max_abs_difference", 0.0))
     return parity
 
 
 def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
-    """What the served code and the registry need to know beside the graphs, and weights where it samples."""
+    """Write facts, signature and example for the served code and the registry, and weights if it samples."""
     write_json(out / "facts.json", exportable.facts)
     write_json(out / "signature.json", exportable.signature)
     write_arrays(out / "example.npz", exportable.example(batch))
@@ -102,6 +102,6 @@ def write_rest(exportable: Exportable, batch: Batch, out: Path) -> None:
 
 
 def copy_linked(links: dict[str, Artifact], out: Path) -> None:
-    """``linked/<role>``: what another run exported and this one's served code uses."""
+    """Copy the linked exports that the served code uses to ``linked/<role>``."""
     for role, link in links.items():
         shutil.copytree(link.path, out / "linked" / role)

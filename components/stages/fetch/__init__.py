@@ -1,4 +1,4 @@
-"""Stage 1, fetch: bring a dataset's raw files, verified. ``SOURCES`` is the seam: adding a source is a file and a line."""
+"""Stage 1, fetch: download or draw raw files, verified. A new source is a module and a line of ``SOURCES``."""
 
 SOURCES: dict[str, str] = {
     "digits": "components.stages.fetch.digits:Digits",

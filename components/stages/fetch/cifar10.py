@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from components.core.errors import is_transient
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, from_mirror
 from components.stages.fetch.downloads.published import Published, checksum
@@ -41,10 +41,10 @@ Batch = Annotated[int, Field(ge=1, le=5)]
 
 
 class Cifar10:
-    """RGB [N, 32, 32, 3]; label 0..9; splits as the settings say."""
+    """CIFAR-10: RGB [N, 32, 32, 3]; label 0..9; splits by the settings."""
 
     class Settings(DatasetSettings):
-        """``train`` and ``validation``: which of the training batches 1 to 5; ``test``: whether to bring the test batch."""
+        """``train`` and ``validation``: training batches among 1 to 5; ``test``: whether to include the test batch."""
 
         train: tuple[Batch, ...]
         validation: tuple[Batch, ...]
@@ -75,18 +75,18 @@ class Cifar10:
 
 
 def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
-    """The batches ``names`` out of the published archive. ``faults``: why the mirror's own copies would not do."""
+    """Extract the batches ``names`` from the published archive. ``faults``: errors of the mirror's copies."""
     archive, folder = out / ARCHIVE.name, out / "unpacked"
     try:
         bring(ARCHIVE, archive)
     except ValueError as error:
-        told = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
-        raise ValueError(told) from next(filter(is_transient, [*faults, error]), None)
+        message = "; ".join([f"{', '.join(names)}: not in a mirror", *map(str, faults), str(error)])
+        raise ValueError(message) from next(filter(is_transient, [*faults, error]), None)
     unpack(archive, folder, MAX_BYTES, MAX_MEMBERS)
     for name in names:
-        found = checksum(folder / FOLDER / name, MD5[name])
-        if found != MD5[name]:
-            raise ValueError(f"{ARCHIVE.name}: {name} has the sum {found}, expected {MD5[name]}")
+        digest = checksum(folder / FOLDER / name, MD5[name])
+        if digest != MD5[name]:
+            raise ValueError(f"{ARCHIVE.name}: {name} has the sum {digest}, expected {MD5[name]}")
         (folder / FOLDER / name).replace(out / name)
     archive.unlink()
     shutil.rmtree(folder)

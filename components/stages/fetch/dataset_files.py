@@ -1,4 +1,4 @@
-"""What stage 1 leaves behind: ``dataset.json`` and the files that it names, the same bytes for the same data."""
+"""Write a dataset's files deterministically: ``dataset.json`` and the files that it names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from components.core.files import write_atomically, write_json
 
 INDEX = "dataset.json"
 
-# Names that no column can have: they mean something else in an entry of dataset.json, or in a batch.
+# Reserved names of columns: they have another meaning in an entry of dataset.json or in a batch.
 RESERVED = (
     *("image", "archive", "column", "batches", "text", "labels", "boxes", "box_label", "box_image"),
     *("image_mask", "box_mask", "tokens"),
@@ -25,7 +25,7 @@ Boxes = Sequence[tuple[Any, Any]]  # per picture: boxes [b, 4] and class indices
 
 
 def write_index(out: Path, layout: Layout, splits: Mapping[str, Any], classes: Mapping[str, Sequence[str]]) -> None:
-    """Write dataset.json: the layout, split -> what holds it, and label column -> class names in index order.
+    """Write dataset.json: the layout, split -> its files, and label column -> class names in index order.
 
     ``classes`` also names the K of ``labels`` and the classes of boxes, as "labels" and "box_label".
     """
@@ -64,7 +64,7 @@ def write_annotations(
     labels: np.ndarray | None = None,
     boxes: Boxes | None = None,
 ) -> dict[str, str]:
-    """What is known of ``count`` pictures, of any layout, in their order; returns this part of the split's entry.
+    """Write the annotations of ``count`` pictures of any layout, in their order; return their part of the split's entry.
 
     ``columns``: name -> class indices int64 [N], any number; ``text``: one caption, or a list of at least one, per picture;
     ``labels``: float32 [N, K], the degree, 0 to 1, to which each of K classes applies; ``boxes``: per picture boxes [b, 4],
@@ -106,7 +106,7 @@ def _flat_boxes(boxes: Boxes, count: int) -> dict[str, np.ndarray]:
 
 
 def summary(out: Path) -> str:
-    """One line on the dataset in ``out``: layout, splits, classes a column, size."""
+    """Summarise the dataset in ``out`` on one line: layout, splits, classes per column, size."""
     facts = json.loads((out / INDEX).read_text(encoding="utf-8"))
     size = sum(path.stat().st_size for path in out.iterdir())
     classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts["classes"].items())

@@ -1,4 +1,4 @@
-"""Digits: 1,797 scans of handwritten digits, 8 x 8 pixels, 17 grey levels. They come with scikit-learn: no network.
+"""Digits: 1,797 scans of handwritten digits, 8 x 8 pixels, 17 grey levels, included in scikit-learn (no download).
 
 The test part of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998.
 """
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 
 LEVELS = 16  # the brightest value in scikit-learn's arrays
 
 
 class Digits:
-    """Grey [1797, 8, 8], ink bright on 0; label 0..9; one split, "all"."""
+    """Digits: grey [1797, 8, 8], ink bright on 0; label 0..9; one split, "all"."""
 
     class Settings(DatasetSettings):
         pass

@@ -1,8 +1,7 @@
 """Describable Textures: 47 textures, 120 photographs each (Cimpoi and others, CVPR 2014, arXiv:1311.3618).
 
 Two editions: "published", the archive of the full photographs (300 to 640 pixels a side), and "reduced", ten textures with 64
-pixels on the shorter side, which only a mirror can hold, as ``dtd10_64/<texture>/*.jpg``. Each has its own sums, so it always
-shows which one a dataset was made of.
+pixels on the shorter side, available only from a mirror, as ``dtd10_64/<texture>/*.jpg``. Each has its own checksums.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from components.core.errors import is_transient, redacted
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, mirror_folder
 from components.stages.fetch.downloads.published import Published
@@ -37,8 +36,8 @@ IMAGES = "dtd/images"  # in the archive
 MAX_BYTES, MAX_MEMBERS = 2_000_000_000, 10_000  # packed: 625 MB with 5,640 photographs
 
 REDUCED = "dtd10_64"  # in a mirror
-# texture -> SHA-256 over names and contents of its files, in the order of the names (``folder_sum``): measured, for nobody
-# publishes this edition.
+# texture -> SHA-256 over names and contents of its files, in the order of the names (``folder_sum``): computed here, since this
+# edition is not published.
 REDUCED_SHA256 = {
     "banded": "4e1839e1449c4722a01ebb58b0643db63781601c4f6eeb6f2bb3ad756f32e5d3",
     "blotchy": "75d40e9435216b848bba9c2a1dc6ab383f05f35a8b3dc88635019dc7942d5327",
@@ -65,10 +64,10 @@ Edition = Literal["published", "reduced"]
 
 
 class Dtd:
-    """Photographs as files (sizes vary); label = texture; one split, "all"."""
+    """DTD: photographs as files of varying size; label = texture; one split, "all"."""
 
     class Settings(DatasetSettings):
-        """``textures``: which of the 47; ``editions``: the first of these that can be had is taken."""
+        """``textures``: a selection of the 47; ``editions``: in order of preference, the first available one is used."""
 
         textures: tuple[Texture, ...] = Field(min_length=1)
         editions: tuple[Edition, ...] = Field(default=("published",), min_length=1)
@@ -100,7 +99,7 @@ class Dtd:
 
 
 def bring_published(textures: Sequence[str], out: Path) -> Path:
-    """The folder of all textures, unpacked in ``out``. ValueError where the archive cannot be had."""
+    """Download and unpack the archive in ``out``; return the folder of textures. ValueError if it is unavailable."""
     archive = out / ARCHIVE.name
     bring(ARCHIVE, archive)
     unpack(archive, out / "unpacked", MAX_BYTES, MAX_MEMBERS)
@@ -112,21 +111,21 @@ def bring_published(textures: Sequence[str], out: Path) -> Path:
 
 
 def bring_reduced(textures: Sequence[str], out: Path) -> Path:
-    """The mirror's folder of reduced textures, each with the sum it must have. ValueError where it cannot be had."""
+    """Return the mirror's folder of reduced textures after verifying the checksums. ValueError if it is unavailable."""
     mirror = mirror_folder()
     if mirror is None or not (mirror / REDUCED).is_dir():
         raise ValueError(f"the reduced edition is only in a mirror: DATA_MIRROR names no folder that holds {REDUCED}")
     for texture in textures:
         if texture not in REDUCED_SHA256:
             raise ValueError(f"the reduced edition has no {texture!r}; allowed: {', '.join(REDUCED_SHA256)}")
-        found = folder_sum(mirror / REDUCED / texture)
-        if found != REDUCED_SHA256[texture]:
-            raise ValueError(f"{mirror / REDUCED / texture}: the sum is {found}, expected {REDUCED_SHA256[texture]}")
+        checksum = folder_sum(mirror / REDUCED / texture)
+        if checksum != REDUCED_SHA256[texture]:
+            raise ValueError(f"{mirror / REDUCED / texture}: the sum is {checksum}, expected {REDUCED_SHA256[texture]}")
     return mirror / REDUCED
 
 
 def folder_sum(folder: Path) -> str:
-    """SHA-256 over the names of the photographs and the SHA-256 of each, in the order of the names."""
+    """Compute the SHA-256 over the names of the photographs and the SHA-256 of each, in the order of the names."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.jpg")):
         digest.update(f"{path.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -1,7 +1,7 @@
-"""The user's own images, ``<class>/*.png`` or ``{train,validation,test}/<class>/*.png``, packed into one tar a split.
+"""Pack the user's own images, ``<class>/*.png`` or ``{train,validation,test}/<class>/*.png``, into one tar per split.
 
-The files' bytes are kept as they are (stage 2 decodes them). The tars depend on names and contents alone: members in the order
-of their names' bytes, no times, no owners.
+The files are not decoded here (stage 2 does). The tars depend on names and contents only: members are in byte order of their
+names, without times and owners.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 
 SPLITS = ("train", "validation", "test")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-MAX_BYTES = 2**29  # of an image file: as many pixels as stage 2 takes, uncompressed, are no more
+MAX_BYTES = 2**29  # of an image file: more than the uncompressed pixels that stage 2 accepts
 JOINERS = "\u200c\u200d"  # invisible, but spelling in some scripts
 FORM = "<path>/<class>/<image> or <path>/{train,validation,test}/<class>/<image>"
 
 log = logging.getLogger(__name__)
 
-Classes = dict[str, list[Path]]  # class name -> its images, both in the order of their names' bytes
+Classes = dict[str, list[Path]]  # class name -> its images, both in byte order of their names
 
 
 class Folder:
     """Images as files; column "label" or "domain" from the folders' names, or columns from a table.
 
-    Splits: "all", or those that are there.
+    Splits: "all", or those of the folder.
     """
 
     reads_path = True  # data come in through the user's own folder
 
     class Settings(DatasetSettings):
-        """``path``: relative to the workspace, or absolute. ``column``: what a folder's name is, a class or an image domain.
+        """``path``: relative to the workspace, or absolute. ``column``: the meaning of a folder's name, class or domain.
 
-        ``table``: a CSV file in the folder that lists the images, whatever folders they are in (``listing.py`` says how);
-        ``boxes``: a JSON file in the folder with boxes, in COCO's form; it needs a table.
+        ``table``: a CSV file in the folder that lists the images, in any subfolders (format: ``listing.py``); ``boxes``: a JSON
+        file in the folder with boxes, in COCO format; it needs a table.
         """
 
         column: Literal["label", "domain"] = "label"
@@ -77,9 +77,9 @@ class Folder:
 
 
 def read_splits(folder: Path, skipped: Counter[str]) -> dict[str, Classes]:
-    """split -> class -> images. ``skipped`` counts hidden files and, by suffix, files that are no images.
+    """Return split -> class -> images. ``skipped`` counts hidden files and, by suffix, files that are not images.
 
-    ValueError where the folder does not have one of the two forms, a class holds no image, or the splits' classes differ.
+    ValueError if the folder has neither of the two forms, a class has no image, or the splits' classes differ.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
@@ -109,7 +109,7 @@ def _classes(parent: Path, folders: list[Path], root: Path, skipped: Counter[str
 
 
 def _folders(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
-    """The folders in ``parent``; an image beside them belongs to no class, and is an error."""
+    """List the folders in ``parent``; ValueError for an image next to them, which has no class."""
     entries = _entries(parent, root, skipped)
     for path in entries:
         if path.is_file() and path.suffix.lower() in IMAGES:
@@ -133,26 +133,26 @@ def _images(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
 
 
 def check_size(path: Path) -> None:
-    """ValueError for a file that is too large to be an image."""
+    """Raise ValueError for a file that is too large to be an image."""
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path}: {size:,} bytes; an image file may have at most {MAX_BYTES:,}")
 
 
 def _entries(parent: Path, root: Path, skipped: Counter[str]) -> list[Path]:
-    """What lies in ``parent``, in the order of the names' bytes, hidden things left out and each one proven harmless."""
-    found = []
+    """List and check the entries of ``parent`` in byte order of their names, without hidden ones."""
+    entries = []
     for name in sorted(os.listdir(parent), key=os.fsencode):
         if name.startswith("."):
             skipped["hidden"] += 1
             continue
-        found.append(parent / plain_name(name, parent))
-        check_inside(found[-1], root)
-    return found
+        entries.append(parent / plain_name(name, parent))
+        check_inside(entries[-1], root)
+    return entries
 
 
 def plain_name(name: str, parent: Path) -> str:
-    """``name``, if it can be read as it is written; else ValueError."""
-    # Cs: the surrogates that stand for bytes which are no UTF-8; Cf: invisible, such as what turns the direction of writing
+    """Return ``name`` if it is UTF-8 without control characters, else raise ValueError."""
+    # Cs: surrogates, for bytes that are not UTF-8; Cf: invisible, such as marks of the writing direction
     kinds = {unicodedata.category(letter) for letter in name if letter not in JOINERS}
     if kinds & {"Cc", "Cf", "Cs", "Zl", "Zp"}:
         raise ValueError(f"{parent}: the name {name!a} is not UTF-8, or holds a line break or another control character")
@@ -160,7 +160,7 @@ def plain_name(name: str, parent: Path) -> str:
 
 
 def check_inside(path: Path, root: Path) -> None:
-    """ValueError for a link that leads out of ``root``, and for what is neither a file nor a folder."""
+    """Raise ValueError for a link that leads out of ``root``, and for anything but files and folders."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):  # resolve() stops at a link to itself
         raise ValueError(f"{path}: a link that leads out of {root} is refused")
     if not (path.is_file() or path.is_dir()):
@@ -176,12 +176,12 @@ def _kind(path: Path) -> str:
 
 
 def pack(classes: Classes, archive: Path) -> None:
-    """An uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents alone."""
+    """Write an uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents only."""
     pack_files({f"{name}/{path.name}": path for name, paths in classes.items() for path in paths}, archive)
 
 
 def pack_files(members: dict[str, Path], archive: Path) -> None:
-    """An uncompressed tar of member name -> file, in the order of the names' bytes."""
+    """Write an uncompressed tar of member name -> file, in byte order of the names."""
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
         for member, path in sorted(members.items(), key=lambda pair: pair[0].encode()):
             entry = tarfile.TarInfo(member)  # time 0, owner 0, mode 644

@@ -1,4 +1,4 @@
-"""MNIST and the sets that share its format (IDX, gzip): 28 x 28 grey images of ten classes, published train and test splits."""
+"""MNIST and data sets of the same format (IDX, gzip): 28 x 28 grey images of ten classes, published train and test splits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring
 from components.stages.fetch.downloads.published import Published
@@ -19,7 +19,7 @@ FILES: dict[Split, dict[str, str]] = {
     "test": {"image": "t10k-images-idx3-ubyte.gz", "label": "t10k-labels-idx1-ubyte.gz"},
 }
 
-# dataset -> where its files lie. Folder in a mirror = the dataset's key here.
+# dataset -> URLs of its folder. The folder in a mirror has the dataset's name.
 ADDRESSES: dict[str, tuple[str, ...]] = {
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
     "fashion_mnist": (
@@ -30,8 +30,8 @@ ADDRESSES: dict[str, tuple[str, ...]] = {
     "notmnist": ("https://raw.githubusercontent.com/davidflanagan/notMNIST-to-MNIST/master/",),
 }
 
-# dataset -> MD5 of the four .gz files in the order of FILES: as in torchvision/datasets/mnist.py. notMNIST's author gives none:
-# the sums are those of David Flanagan's copy in MNIST's format.
+# dataset -> MD5 of the four .gz files in the order of FILES: as in torchvision/datasets/mnist.py. notMNIST's author publishes
+# none: the sums are those of David Flanagan's copy in MNIST's format.
 MD5: dict[str, tuple[str, str, str, str]] = {
     "mnist": (
         "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -74,10 +74,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
 
 
 class Idx:
-    """The dataset that the setting ``source`` names: every table above has it by that name."""
+    """The dataset named by the setting ``source``, a key of the tables above."""
 
     class Settings(DatasetSettings):
-        """``splits``: which of the published splits to bring."""
+        """``splits``: the published splits to download."""
 
         splits: tuple[Split, ...] = Field(default=("train", "test"), min_length=1)
 

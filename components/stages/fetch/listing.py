@@ -1,11 +1,11 @@
-"""A folder of images with a table of them: a CSV file, UTF-8, comma separated, with a header.
+"""Read a folder of images listed in a CSV table (UTF-8, comma separated, with a header), with boxes in COCO format.
 
 ``file``: the image, relative to the folder (required); ``split``: train, validation or test; ``caption``: a caption; a file may
-stand in several rows, one per caption, with the same values in all other columns; ``labels``: several classes per image,
-separated by "|", empty for none. Every other column (``label``, ``domain``, ``group``, any name) holds class names.
+have several rows, one per caption, with the same values in all other columns; ``labels``: several classes per image,
+separated by "|", empty for none. Every other column (``label``, ``domain``, ``group``, any name) has class names.
 
-Boxes: a JSON file in COCO's form: ``images`` (id, file_name, width, height), ``categories`` (id, name) and ``annotations``
-(image_id, category_id, bbox = [x, y, w, h] in pixels). Annotations with ``iscrowd`` 1 are left out.
+Boxes: a JSON file in COCO format: ``images`` (id, file_name, width, height), ``categories`` (id, name) and ``annotations``
+(image_id, category_id, bbox = [x, y, w, h] in pixels). Annotations with ``iscrowd`` 1 are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from components.core.strict import NAME
 from components.stages.fetch.dataset_files import RESERVED, Boxes, write_annotations, write_index
 from components.stages.fetch.folder import IMAGES, SPLITS, check_inside, check_size, pack_files, plain_name
 
-OWN = ("file", "split", "caption", "labels")  # columns of the table that are no classes
+OWN = ("file", "split", "caption", "labels")  # columns of the table that are not classes
 BEYOND = 1.0  # pixels: how far rounding may put a box beyond the edge
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Row:
-    """An image of the table: its cells, and the captions of all its rows. ``line``: where it stands first."""
+    """An image of the table: its cells, and the captions of all its rows. ``line``: of its first row."""
 
     line: int
     cells: dict[str, str]
@@ -41,7 +41,7 @@ class Row:
 
 
 def fetch_listed(folder: Path, table: str, boxes: str | None, out: Path) -> None:
-    """Write the dataset of the images that ``table`` lists. ValueError names the file and the line that are wrong."""
+    """Write the dataset of the images in ``table``. ValueError names the invalid file and line."""
     path = folder / table
     rows = read_table(path)
     for name, row in rows.items():
@@ -51,23 +51,23 @@ def fetch_listed(folder: Path, table: str, boxes: str | None, out: Path) -> None
     classes: dict[str, list[str]] = {column: _in_order(row.cells[column] for row in rows.values()) for column in columns}
     if "labels" in next(iter(rows.values())).cells:
         classes["labels"] = _in_order(name for row in rows.values() for name in _several(row.cells["labels"]))
-    found: dict[str, tuple[Any, Any]] | None = None
+    coco_boxes: dict[str, tuple[Any, Any]] | None = None
     if boxes is not None:
-        found, classes["box_label"] = read_coco(folder / boxes, set(rows))
+        coco_boxes, classes["box_label"] = read_coco(folder / boxes, set(rows))
     splits: dict[str, list[str]] = {}
     for name in sorted(rows, key=str.encode):
         splits.setdefault(rows[name].cells.get("split", "all"), []).append(name)
     entries = {}
     for split, names in splits.items():
         pack_files({name: folder / name for name in names}, out / f"{split}.tar")
-        here = [found[name] for name in names] if found is not None else None
+        here = [coco_boxes[name] for name in names] if coco_boxes is not None else None
         described = _annotate(out, split, [rows[name] for name in names], classes, here)
         entries[split] = {"archive": f"{split}.tar", **described}
     write_index(out, "files", entries, classes)
 
 
 def read_table(path: Path) -> dict[str, Row]:
-    """File -> its row. ValueError for a table that cannot be read, or whose cells contradict each other or are missing."""
+    """Read the table as file -> row. ValueError for an unreadable table, and for missing or contradictory cells."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
@@ -144,7 +144,7 @@ def _several(cell: str) -> list[str]:
 
 
 def _annotate(out: Path, split: str, rows: list[Row], classes: dict[str, list[str]], boxes: Boxes | None) -> dict[str, str]:
-    """The files of a split beside its archive; returns their part of the entry."""
+    """Write the annotation files of a split; return their part of the entry."""
     columns = {
         column: np.array([names.index(row.cells[column]) for row in rows], dtype=np.int64)
         for column, names in classes.items()
@@ -159,9 +159,9 @@ def _annotate(out: Path, split: str, rows: list[Row], classes: dict[str, list[st
 
 
 def read_coco(path: Path, files: set[str]) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
-    """(file -> (boxes float64 [b, 4], (cx, cy, w, h) relative; class indices [b]), class names), for each of ``files``.
+    """Read (file -> (boxes float64 [b, 4], relative (cx, cy, w, h); class indices [b]), class names), for each of ``files``.
 
-    ValueError for a box without area or outside its image, and for an image or a category that is not listed.
+    ValueError for a box without area or outside its image, and for an unlisted image or category.
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
@@ -174,20 +174,22 @@ def read_coco(path: Path, files: set[str]) -> tuple[dict[str, tuple[Any, Any]], 
     if len(set(classes)) < len(classes):
         raise ValueError(f"{path}: two categories have the same name")
     places = {key: index for index, key in enumerate(categories)}
-    found: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in sorted(files, key=str.encode)}
+    boxes_by_file: dict[str, tuple[list[Any], list[int]]] = {name: ([], []) for name in sorted(files, key=str.encode)}
     for number, (image, category, box) in enumerate(annotations):
         where = f"{path}: annotation {number}"
         if image not in images or category not in categories:
             raise ValueError(f"{where}: image_id {image!r} or category_id {category!r} is not listed")
         name, width, height = images[image]
-        if name in found:
-            found[name][0].append(_relative(box, width, height, f"{where} of {name}"))
-            found[name][1].append(places[category])
-    return {name: (np.array(boxes).reshape(-1, 4), np.array(labels)) for name, (boxes, labels) in found.items()}, classes
+        if name in boxes_by_file:
+            boxes_by_file[name][0].append(_relative(box, width, height, f"{where} of {name}"))
+            boxes_by_file[name][1].append(places[category])
+    return {
+        name: (np.array(boxes).reshape(-1, 4), np.array(labels)) for name, (boxes, labels) in boxes_by_file.items()
+    }, classes
 
 
 def _relative(box: Any, width: float, height: float, where: str) -> list[float]:
-    """[x, y, w, h] in pixels -> [cx, cy, w, h] relative to the image, at most ``BEYOND`` pixels of it cut off."""
+    """Convert [x, y, w, h] in pixels to relative [cx, cy, w, h], clipping at most ``BEYOND`` pixels."""
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
         raise ValueError(f"{where}: the box {box!r} is not [x, y, w, h]")
     x, y, w, h = box

@@ -1,4 +1,4 @@
-"""Noise: images that show nothing, drawn here. No network. What a detector must refuse before anything else."""
+"""Noise images, a sanity check for out-of-distribution detectors (no download)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator
 
+from components.core.params import DatasetSettings
 from components.core.runtime import mix
-from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 
 Kind = Literal["uniform", "gaussian", "blobs", "constant"]
@@ -19,13 +19,13 @@ BLOB = 1 / 12  # of the side: the standard deviation of the filter that makes bl
 
 
 class Noise:
-    """Grey [N, size, size] or RGB [N, size, size, 3]; label = kind; one split, "all". Order: kind by kind, sample by sample.
+    """Noise: grey [N, size, size] or RGB [N, size, size, 3]; label = kind; one split, "all". Order: by kind, sample.
 
-    A sample depends on (seed, kind, its number) alone, so that another kind or more samples change no image.
+    A sample depends on (seed, kind, index) only, so that adding kinds or samples does not change other images.
     """
 
     class Settings(DatasetSettings):
-        """``samples`` a kind; ``kinds``: "uniform" and "gaussian" pixels, "blobs" (smooth noise), "constant" images."""
+        """``samples`` per kind; ``kinds``: "uniform" and "gaussian" pixels, "blobs" (smooth noise), "constant" images."""
 
         image_size: int = Field(ge=8, le=512)
         channels: Literal[1, 3]
@@ -50,24 +50,24 @@ class Noise:
 
 
 def draw_samples(kind: Kind, samples: int, shape: tuple[int, int, int], seed: int) -> np.ndarray:
-    """uint8 [samples, H, W, C] of one kind, each drawn by the function of its name, to uint8 [H, W, C]."""
+    """Draw uint8 [samples, H, W, C] of one kind."""
     generator = np.random.default_rng(mix(seed, "noise", kind))
     draw = {"uniform": uniform, "gaussian": gaussian, "blobs": blobs, "constant": constant}[kind]
     return np.stack([draw(generator, shape) for _ in range(samples)])
 
 
 def uniform(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """Every grey level as likely as any other, each pixel for itself."""
+    """Draw independent pixels, uniform over the grey levels."""
     return generator.integers(0, 256, shape, dtype=np.uint8)
 
 
 def gaussian(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """About middle grey, each pixel for itself, clipped."""
+    """Draw independent Gaussian pixels around middle grey, clipped."""
     return np.clip(np.rint(generator.normal(127.5, STD, shape)), 0, 255).astype(np.uint8)
 
 
 def blobs(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """Smooth noise that uses the whole range, 0 and 255 included."""
+    """Draw smooth noise, rescaled to the whole range, 0 and 255 included."""
     from scipy.ndimage import gaussian_filter
 
     sigma = BLOB * shape[0]
@@ -77,5 +77,5 @@ def blobs(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.nda
 
 
 def constant(generator: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """One grey level or colour, everywhere."""
+    """Draw one grey level or colour for the whole image."""
     return np.broadcast_to(generator.integers(0, 256, (1, 1, shape[2]), dtype=np.uint8), shape)

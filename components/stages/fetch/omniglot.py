@@ -1,7 +1,7 @@
 """Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people (Lake, Salakhutdinov, Tenenbaum 2015).
 
-The published sets share images: both small ones lie in "background", and each other's Greek and Latin in both. An image that
-several of the chosen sets hold is taken once.
+The published sets overlap: both small ones are subsets of "background", and share Greek and Latin. An image in several of the
+selected sets is used once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.downloads.bring import bring
 from components.stages.fetch.downloads.published import Published
@@ -22,8 +22,8 @@ from components.stages.fetch.downloads.unpack import unpack
 FOLDER = "omniglot/python"  # in a mirror
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 
-# The authors give no sums. "background" and "evaluation": as in torchvision/datasets/omniglot.py; the small sets, which it does
-# not know: of the files at the address above.
+# The authors publish no checksums. "background" and "evaluation": as in torchvision/datasets/omniglot.py; the small sets: of
+# the files at the URL above.
 MD5 = {
     "background": "68d2efa1b9178cc56df9314c21c6e718",
     "evaluation": "6b91aef0f799c5bb55b94e3f2daec811",
@@ -37,10 +37,10 @@ Set = Literal["background", "evaluation", "background_small1", "background_small
 
 
 class Omniglot:
-    """Two grey levels [N, 105, 105]; label = "Alphabet/character01", alphabet; one split, "all", in the order of the names."""
+    """Omniglot: binary [N, 105, 105]; label = "Alphabet/character01", alphabet; one split, "all", in the order of the names."""
 
     class Settings(DatasetSettings):
-        """``sets``: which of the published sets; ``invert``: ink 255 on 0, as MNIST has it, not 0 on 255, as published."""
+        """``sets``: a selection of the published sets; ``invert``: ink 255 on 0, as in MNIST, instead of 0 on 255."""
 
         sets: tuple[Set, ...] = Field(min_length=1)
         invert: bool = False
@@ -74,19 +74,19 @@ def _bring_set(name: str, out: Path, folder: Path) -> None:
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """ "Alphabet/character01/0108_01.png" -> its file, in the order of these names; ValueError where two sets differ in one."""
-    found: dict[str, Path] = {}
+    """Return "Alphabet/character01/0108_01.png" -> path, sorted; ValueError if two sets differ in an image."""
+    images: dict[str, Path] = {}
     for path in folder.glob("*/images_*/*/*/*.png"):
-        same = found.setdefault("/".join(path.parts[-3:]), path)
+        same = images.setdefault("/".join(path.parts[-3:]), path)
         if same.read_bytes() != path.read_bytes():
             raise ValueError(f"{path.relative_to(folder)} and {same.relative_to(folder)} differ")
-    if not found:
+    if not images:
         raise ValueError("no image images_<set>/<alphabet>/<character>/<image>.png in the archives")
-    return dict(sorted(found.items()))
+    return dict(sorted(images.items()))
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 [105, 105] of 0 and 255. ValueError where the picture has another form."""
+    """Read uint8 [105, 105] of 0 and 255. ValueError for another size or mode."""
     from PIL import Image
 
     with Image.open(path, formats=("PNG",)) as image:
@@ -96,6 +96,6 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _indexed(names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """(int64 [N] indices, the different names in order)."""
+    """Return (int64 [N] indices, the sorted distinct names)."""
     different, indices = np.unique(np.array(names), return_inverse=True)
     return indices.astype(np.int64), [str(name) for name in different]

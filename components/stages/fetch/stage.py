@@ -1,4 +1,4 @@
-"""Stage ``fetch``: make outputs/datasets/<dataset> of the workspace."""
+"""Stage ``fetch``: write the dataset to outputs/datasets/<dataset>."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.stages.fetch.dataset_files import summary
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Let the dataset's source write its files; a failure leaves what was there."""
+    """Write the dataset's files by its source; a failure leaves the previous files."""
     settings = workspace.dataset(name)
     source = catalogue.load("source", settings.source, f"datasets.{name}.source")
     out = workspace.folder / "outputs" / "datasets" / name

@@ -1,1 +1,1 @@
-"""Edges between runs: pointer files that stages depend on, so that a new link never edits dvc.yaml."""
+"""Links between runs: pointer files that stages depend on, so that a new link needs no edit of dvc.yaml."""

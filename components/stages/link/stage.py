@@ -6,7 +6,7 @@ from components.core.strict import SettingsError
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Point at the artifact as it is now."""
+    """Write the pointer to the artifact with its current MD5."""
     link = workspace.params.links[name]
     if not (workspace.folder / link.artifact).exists():
         raise SettingsError(f"links.{name}.from: {link.artifact} does not exist")

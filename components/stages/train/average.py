@@ -1,4 +1,4 @@
-"""Moving averages of networks."""
+"""Exponential moving averages (EMA) of networks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 def decay_at(step: int, decay: float, *, ramp_up: bool) -> float:
-    """The average's decay at update ``step``: ``decay``, with ``ramp_up`` at most (1 + step) / (10 + step)."""
+    """Return the EMA decay at update ``step``: ``decay``, with ``ramp_up`` at most (1 + step) / (10 + step)."""
     return min(decay, (1 + step) / (10 + step)) if ramp_up else decay
 
 
 def share_of_start(steps: int, decay: float, *, ramp_up: bool) -> float:
-    """The weight of the initial weights in the average after ``steps`` updates."""
+    """Return the weight of the initial weights in the average after ``steps`` updates."""
     return math.prod(decay_at(step, decay, ramp_up=True) for step in range(steps)) if ramp_up else decay**steps
 
 
@@ -26,32 +26,32 @@ class Averages:
     def __init__(self, networks: Mapping[str, nn.Module], decay: float | None, *, ramp_up: bool = False):
         self.decay, self.ramp_up = decay, ramp_up
         self.live = dict(networks) if decay is not None else {}
-        self.kept = {name: copy.deepcopy(network).requires_grad_(False) for name, network in self.live.items()}
+        self.averages = {name: copy.deepcopy(network).requires_grad_(False) for name, network in self.live.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after update ``step``."""
+        """Update the averages after update ``step``."""
         if self.decay is None:
             return
         decay = decay_at(step, self.decay, ramp_up=self.ramp_up)
         for name, network in self.live.items():
-            averages: list[Tensor] = list(self.kept[name].parameters())
+            averages: list[Tensor] = list(self.averages[name].parameters())
             if averages:
                 torch._foreach_lerp_(averages, list(network.parameters()), 1.0 - decay)
-            for kept, buffer in zip(self.kept[name].buffers(), network.buffers(), strict=True):
-                kept.copy_(buffer)
+            for average, buffer in zip(self.averages[name].buffers(), network.buffers(), strict=True):
+                average.copy_(buffer)
 
     @torch.no_grad()
     def swap_in(self) -> None:
-        """Replace the live weights by their averages: what is saved and exported."""
+        """Replace the live weights by their averages, which are then saved and exported."""
         for name, network in self.live.items():
-            network.load_state_dict(self.kept[name].state_dict())
+            network.load_state_dict(self.averages[name].state_dict())
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The averages, by network."""
-        return {name: network.state_dict() for name, network in self.kept.items()}
+        """Return the averages by network."""
+        return {name: network.state_dict() for name, network in self.averages.items()}
 
     def load_state_dict(self, state: Mapping[str, dict[str, Tensor]]) -> None:
-        """The inverse of ``state_dict``."""
-        for name, network in self.kept.items():
+        """Restore the averages from ``state_dict``."""
+        for name, network in self.averages.items():
             network.load_state_dict(state[name])

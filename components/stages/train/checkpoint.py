@@ -1,4 +1,4 @@
-"""Checkpoints: outside DVC's outs, keyed by what the training depends on, whole at every moment."""
+"""Checkpoints: outside DVC's outs, keyed by the inputs of the training, written atomically."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ KEEP = 2  # the newest, and one before it
 
 
 def serialise(state: Any) -> bytes:
-    """``state`` as a torch file, the same bytes wherever it is written: into a buffer, since torch.save notes a file's name."""
+    """Serialise ``state`` as a torch file, deterministically: to a buffer, since torch.save stores the name of a file."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
 
 
 def fingerprint(inputs: str, **conditions: Any) -> str:
-    """A hash of all that the stage's result depends on: ``inputs``, a hash of what it started with, and ``conditions``."""
+    """Hash everything that the stage's result depends on: ``inputs``, a hash of its inputs, and ``conditions``."""
     content = {"inputs": inputs, "torch": torch.__version__, **conditions}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 class Checkpoints:
-    """The checkpoints of one training, in ``folder``: ``<step>.pt``."""
+    """Checkpoints of one training in ``folder``: ``<step>.pt``."""
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the state after ``step`` updates. On a failure (a full disk) the earlier checkpoints stay whole."""
+        """Write the state after ``step`` updates. On a failure (full disk) the earlier checkpoints remain valid."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             write_atomically(self.folder / f"{step:09d}.pt", serialise(state))
@@ -50,12 +50,12 @@ class Checkpoints:
             (self.folder / f"{old:09d}.pt").unlink()
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
-        """(step, state) of the newest checkpoint that can be read, or None."""
+        """Load (step, state) of the newest readable checkpoint, or return None."""
         for step in reversed(self._steps()):
             path = self.folder / f"{step:09d}.pt"
             try:
                 return step, torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:  # whatever the reader meets in a file that a disk has damaged, or that is none of ours
+            except Exception as error:  # torch.load raises many types on damaged or foreign files
                 reason = " ".join(str(error).split())[:200]
                 log.warning("%s is passed over, it cannot be read: %s: %s", path, type(error).__name__, reason)
         return None

@@ -1,4 +1,4 @@
-"""Training curves: means of what a step returns, between two log points and over the processes."""
+"""Training curves: means of a step's scalars between two log points and over the processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.core.step import gather, processes
 
 
 class Curves:
-    """Collects scalars without stalling the device; one point every time ``close`` is called."""
+    """Accumulate scalars without synchronising the device; ``close`` adds a point."""
 
     def __init__(self) -> None:
         self.points: list[dict[str, float]] = []
@@ -22,14 +22,14 @@ class Curves:
         self._counts: dict[str, int] = {}
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Take one step's scalars in."""
+        """Add one step's scalars."""
         for name, scalar in scalars.items():
             value = scalar.detach().double()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def close(self, step: int, **extra: float) -> dict[str, float]:
-        """The means since the last point, as the point at ``step`` updates done; the same on every process."""
+        """Add the means since the last point as the point after ``step`` updates; return it, the same on every process."""
         means = {name: float(sums.mean()) / self._counts[name] for name, sums in self._by_rank().items()}
         self._sums, self._counts = {}, {}
         point = {**means, **extra}
@@ -37,7 +37,7 @@ class Curves:
         return point
 
     def to_csv(self) -> bytes:
-        """Columns: step, then every scalar by name; a cell is empty where the scalar was not logged."""
+        """Format the points as CSV: step, then every scalar by name; a cell is empty if the scalar was not logged."""
         names = sorted({name for point in self.points for name in point} - {"step"})
         text = io.StringIO()
         writer = csv.DictWriter(text, ["step", *names], lineterminator="\n")
@@ -46,18 +46,18 @@ class Curves:
         return text.getvalue().encode()
 
     def state_dict(self) -> dict[str, Any]:
-        """The points, and every process's sums of the point that is still open. All processes must call it."""
+        """Return the points and every process's sums of the open point. All processes must call it."""
         return {"points": self.points, "sums": self._by_rank(), "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """The inverse of ``state_dict``."""
+        """Restore the curves from ``state_dict``."""
         rank, _ = processes()
         self.points = [dict(point) for point in state["points"]]
         self._sums = {name: sums[rank].to(device) for name, sums in state["sums"].items()}
         self._counts = dict(state["counts"])
 
     def _by_rank(self) -> dict[str, Tensor]:
-        """name -> float64 [processes], the sum of each."""
+        """Gather name -> float64 [processes], the sum of each process."""
         if not self._sums:
             return {}
         names = sorted(self._sums)

@@ -1,8 +1,8 @@
-"""Several processes on this machine by torchrun's launcher, in this very process: it is the agent.
+"""Launch several training processes on this machine by torchrun's launcher, with this process as the agent.
 
-Unlike ``torchrun --standalone`` it opens no port (torch's store would listen on every address and unpickle what it is told):
-the processes meet through files that only this user can read, and talk over the loopback. What rank 0 writes goes where our own
-output goes; the others write into files, whose last lines are shown where theirs is the fault.
+Unlike ``torchrun --standalone`` it opens no port (torch's store would listen on every address and unpickle any message): the
+rendezvous uses files that only this user can read, and communication uses the loopback interface. Rank 0 shares our output;
+the other ranks write to files, whose last lines are shown if they fail.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from typing import Any
 
 from components.stages.train.processes import LAUNCHER, MEETING
 
-LINES = 12  # of a failed process's output: with what DVC adds they stay within the last lines that a flow shows
+LINES = 12  # of a failed process's output: with DVC's own they stay within the last lines that a flow shows
 STOPPED = 128 + signal.SIGTERM
-PATIENCE = 3600  # seconds to write a checkpoint after SIGTERM; who stops us may be less patient
+PATIENCE = 3600  # seconds to write a checkpoint after SIGTERM
 
 
 def launch(command: list[str], processes: int) -> int:
-    """Run ``python <command>`` as ``processes`` processes of one training; the exit code of the one that failed, or 0.
+    """Run ``python <command>`` in ``processes`` processes; return the exit code of the one that failed, or 0.
 
-    SIGTERM and SIGINT reach all of them as SIGTERM; our code is then 128 + signal. They end when we do, however we end.
+    SIGTERM and SIGINT are forwarded to all as SIGTERM; the exit code is then 128 + signal. The processes end with this one.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import elastic_launch
 
-    silence("torch.distributed.elastic")  # what it has to say is said by `blame`
-    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as name, stopped_once() as stopped:
+    silence("torch.distributed.elastic")  # `report_failure` reports instead
+    with tempfile.TemporaryDirectory(prefix="darkroom-train-") as name, first_signal() as signals:
         folder = Path(name)
         with environment(folder):
             try:
                 elastic_launch(configuration(folder, processes), sys.executable)(*command)
             except ChildFailedError as error:
-                return blame(error.failures, processes, folder)
+                return report_failure(error.failures, processes, folder)
             except SignalException:
-                return 128 + stopped[0]
+                return 128 + signals[0]
     return 0
 
 
 def silence(package: str) -> None:
-    """Torch's agent gives each of its loggers a level of its own when it is imported."""
+    """Silence all loggers of a package; torch's agent sets the level of each at import."""
     for name in [package, *logging.root.manager.loggerDict]:
         if name.startswith(package):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def configuration(folder: Path, processes: int) -> Any:
-    """As ``torchrun --nnodes 1 --nproc-per-node <processes> --max-restarts 0``: a restart is the flow's to decide."""
+    """Return the equivalent of ``torchrun --nnodes 1 --nproc-per-node <processes> --max-restarts 0``; the flow restarts."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
     from torch.distributed.launcher.api import LaunchConfig
 
@@ -67,17 +67,17 @@ def configuration(folder: Path, processes: int) -> Any:
         max_restarts=0,
         rdzv_backend="c10d",
         rdzv_endpoint=str(folder / "rendezvous"),
-        rdzv_configs={"store_type": "file", "keep_alive_interval": PATIENCE},  # each sign of life makes the file longer
+        rdzv_configs={"store_type": "file", "keep_alive_interval": PATIENCE},  # each keep-alive makes the file longer
         local_addr="127.0.0.1",
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "logs"), redirects=others),
-        signals_to_handle="SIGQUIT",  # the others are `stopped_once`'s
+        signals_to_handle="SIGQUIT",  # the others are handled by `first_signal`
         shutdown_timeout=PATIENCE,
     )
 
 
 @contextmanager
 def environment(folder: Path) -> Iterator[None]:
-    """What agent and processes read from the environment, for the length of the block."""
+    """Set the environment variables of agent and processes inside the block."""
     before = dict(os.environ)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
@@ -90,10 +90,10 @@ def environment(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stopped_once() -> Iterator[list[int]]:
-    """The first SIGTERM, SIGINT or SIGHUP ends the processes in order; yields the list that it is noted in.
+def first_signal() -> Iterator[list[int]]:
+    """Shut down the processes on the first SIGTERM, SIGINT or SIGHUP; yield the list of received signals.
 
-    More may follow, of a leash or of the kernel when DVC ends before us, and must not break off the wait for the checkpoint.
+    Later signals, of the process guard or of the kernel if DVC ends first, must not interrupt the wait for the checkpoint.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
 
@@ -112,16 +112,16 @@ def stopped_once() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def blame(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
-    """Show what the process at fault wrote and say which it is; its exit code, 128 + signal where it was killed.
+def report_failure(failures: Mapping[int, Any], processes: int, folder: Path) -> int:
+    """Print which process failed first and its last output; return its exit code, 128 + signal if it was killed.
 
-    ``failures``: torch's, by rank. The others end since it ended: with the code of a lost process, or of SIGTERM, which the
-    agent sends them.
+    ``failures``: torch's, by rank. The other processes end as a consequence: with the code of a lost process, or of SIGTERM,
+    which the agent sends them.
     """
     from components.core.errors import EXIT
 
     follows = (EXIT, STOPPED, -signal.SIGTERM)
-    # An error of its own tells most; then a signal; rank 0's first, since all may have found the same fault.
+    # Prefer a process's own error, then a signal, then the lowest rank: all may have failed for the same reason.
     rank, first = min(failures.items(), key=lambda item: (item[1].exitcode in follows, item[1].exitcode < 0, item[0]))
     if first.exitcode == STOPPED:
         return STOPPED

@@ -1,4 +1,4 @@
-"""The one training loop. A step is one ``training_step`` of the recipe; everything that is not the paper's is here."""
+"""The training loop of all recipes: batches, precision, schedule, averages, checkpoints and curves around ``training_step``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 
 class LoopSettings(Strict):
-    """The loop's part of a run's ``train`` block. The recipe adds its own keys, and defaults of its paper for these."""
+    """The loop's part of a run's ``train`` block. The recipe adds its own keys, and its paper's defaults for these."""
 
     renamed: ClassVar[dict[str, str]] = {"average_decay": "ema_decay"}
 
@@ -65,7 +65,7 @@ class LoopSettings(Strict):
 
 
 class Stopped(Exception):
-    """SIGTERM came; the checkpoint at ``step`` holds everything."""
+    """SIGTERM was received; the checkpoint at ``step`` is complete."""
 
     def __init__(self, step: int):
         super().__init__(f"stopped by SIGTERM, checkpoint at step {step}")
@@ -81,11 +81,11 @@ def train(
     checkpoints: Checkpoints | None,
     log: Log,
 ) -> Curves:
-    """Train ``recipe`` from its last checkpoint (or step 0) to ``settings.steps``; leave the final (averaged) weights in it.
+    """Train ``recipe`` in place from its last checkpoint (or step 0) to ``settings.steps``; it ends with the averaged weights.
 
-    On a CPU in fp32 the result does not depend on where the training was interrupted: batches, augmentation, noise and dropout
-    are functions of the step. ``checkpoints``: rank 0's; None on all other processes. Raises NonFiniteLoss with the step and
-    the terms, and Stopped after SIGTERM, on all processes at the same step.
+    On a CPU in fp32 the result does not depend on interruptions: batches, augmentation, noise and dropout are functions of the
+    step. ``checkpoints``: on rank 0; None on all other processes. Raises NonFiniteLoss with the step and the terms, and Stopped
+    after SIGTERM, on all processes at the same step.
     """
     recipe.to(device=device, memory_format=torch.channels_last).train()
     state = TrainingState(recipe, settings, device)
@@ -113,7 +113,7 @@ def train(
 
 
 class TrainingState:
-    """All that changes while training: weights, optimizers, averages, curves."""
+    """The mutable state of a training: weights, optimizers, averages, curves."""
 
     def __init__(self, recipe: Recipe, settings: LoopSettings, device: torch.device):
         self.recipe, self.settings, self.device = recipe, settings, device
@@ -122,7 +122,7 @@ class TrainingState:
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
 
     def update(self, batches: dict[str, Batch], step: int, precision: str) -> None:
-        """One ``training_step`` at its learning rate, with dropout drawn from (seed, step)."""
+        """Run one ``training_step`` at its learning rate, with dropout seeded by (seed, step)."""
         if step == 0:
             streams = self.recipe.streams()
             for role, batch in batches.items():
@@ -135,7 +135,7 @@ class TrainingState:
         self.curves.add(scalars)
 
     def scale_learning_rates(self, step: int) -> None:
-        """Set every group to its own learning rate times the schedule's factor at ``step``."""
+        """Set the learning rate of every group to its base rate times the schedule's factor at ``step``."""
         s = self.settings
         scale = learning_rate_scale(
             step,
@@ -150,7 +150,7 @@ class TrainingState:
                 group["lr"] = rate * scale
 
     def log(self, step: int, bar: tqdm[Any], log: Log, finite: FiniteCheck) -> None:
-        """Close a point of the curves, show it, and pass it on."""
+        """Add a point to the curves, show it in the progress bar, and log it."""
         finite.read()
         rate = max(group["lr"] for o in self.recipe.optimizers.values() for group in o.param_groups)
         point = self.curves.close(step, learning_rate=rate)
@@ -158,7 +158,7 @@ class TrainingState:
         log(step, point)
 
     def save(self, step: int, checkpoints: Checkpoints | None, finite: FiniteCheck) -> None:
-        """Write a checkpoint after ``step`` updates, never one of broken weights; all processes wait until it is written."""
+        """Write a checkpoint after ``step`` updates unless a loss was not finite; all processes wait for it."""
         finite.read()
         state = self.state_dict()
         if checkpoints:
@@ -166,7 +166,7 @@ class TrainingState:
         anyone(False)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint holds. All processes must call it."""
+        """Return the content of a checkpoint. All processes must call it."""
         return {
             "recipe": self.recipe.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.recipe.optimizers.items()},
@@ -175,11 +175,11 @@ class TrainingState:
         }
 
     def restore(self, checkpoints: Checkpoints | None) -> int:
-        """Load the newest checkpoint, which rank 0 reads for all; returns the number of updates that it holds."""
-        found = from_rank_0(checkpoints.latest() if checkpoints else None)
-        if found is None:
+        """Load the newest checkpoint, read by rank 0 for all processes; return its number of updates."""
+        checkpoint = from_rank_0(checkpoints.latest() if checkpoints else None)
+        if checkpoint is None:
             return 0
-        step, state = found
+        step, state = checkpoint
         self.recipe.load_state_dict(state["recipe"])
         for name, optimizer in self.recipe.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
@@ -191,7 +191,7 @@ class TrainingState:
 
 
 def open_feeds(recipe: Recipe, views: Mapping[str, View], settings: LoopSettings, start: int) -> dict[str, Iterator[Batch]]:
-    """role -> batches of uint8 images from update ``start`` on, this process's share of each."""
+    """Open the streams: role -> this process's share of the batches (uint8 images) from update ``start`` on."""
     rank, world = processes()
     feeds = {}
     for role, stream in recipe.streams().items():
@@ -212,14 +212,14 @@ def open_feeds(recipe: Recipe, views: Mapping[str, View], settings: LoopSettings
 
 
 def progress(settings: LoopSettings, start: int) -> tqdm[Any]:
-    """Rank 0's progress bar."""
+    """Create the progress bar, which only rank 0 shows."""
     options = {"unit": "step", "file": sys.stderr, "mininterval": 1.0, "dynamic_ncols": True}
     return tqdm(total=settings.steps, initial=start, disable=processes()[0] > 0, **options)
 
 
 @contextmanager
 def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
-    """Close every feed, and with it its workers, even if the block or another feed's end raises."""
+    """Close every feed and its workers, even if the block or another feed's ``close`` raises."""
     with ExitStack() as stack:
         for feed in feeds.values():
             stack.callback(feed.close)
@@ -227,18 +227,18 @@ def closing_all(feeds: Mapping[str, Any]) -> Iterator[None]:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on ``device``, its image as float32 [N, C, H, W] in [-1, 1]; bytes travel, floats are made there."""
-    moved = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-    moved["image"] = to_unit_range(moved["image"])
-    return moved
+    """Copy the batch to ``device`` as uint8, and convert its image there to float32 [N, C, H, W] in [-1, 1]."""
+    result = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    result["image"] = to_unit_range(result["image"])
+    return result
 
 
 @contextmanager
 def termination() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether SIGTERM came, so that the step in flight is finished first.
+    """Yield a function that returns whether SIGTERM was received, so that the current step is completed first.
 
-    Once it came the process is about to end, and deaf to more: a parent that is killed tells its child once for each of its
-    threads, and the second word, minutes or microseconds later, would end the process before its own last words.
+    After the first signal further ones are ignored: a killed parent signals its child once per thread, and a second signal
+    would end the process before it has reported.
     """
     received: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))

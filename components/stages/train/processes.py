@@ -1,9 +1,9 @@
-"""The processes of one training: who is who, how they meet, what they agree on between the steps.
+"""Distributed training: ranks, process group, and collective operations between the steps.
 
 A training of N processes gives each an N-th of every batch; gradients, finite checks and logged scalars are those of the
-whole batch (``components.core.step``). Rank 0 alone reads and writes checkpoints, outs and live curves. Buffers, such as
-the statistics of batch norm, are kept per process and rank 0's are saved: a recipe whose training reads a buffer must write it
-alike on all processes, by ``gather``.
+whole batch (``components.core.step``). Only rank 0 reads and writes checkpoints, outs and live curves. Buffers, such as
+the statistics of batch norm, are local to each process and rank 0's are saved: a recipe whose training reads a buffer must
+write the same values on all processes, by ``gather``.
 
 The environment is torchrun's: RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT. Without it the train
 stage starts its own processes on this machine (``components.stages.train.launch``).
@@ -26,17 +26,17 @@ from torch import Tensor
 from components.core.step import gather, processes
 from components.stages.train.checkpoint import serialise
 
-MEETING = "DARKROOM_MEETING"  # the launcher's: the file by which processes on one machine meet, so that no port is opened
+MEETING = "DARKROOM_MEETING"  # the rendezvous file of processes on one machine, set by the launcher: no port is opened
 LAUNCHER = "DARKROOM_LAUNCHER"  # its process id
 
 
 class ProcessLost(ConnectionError):
-    """Another process of this training is gone or does not answer: what was trained since the checkpoint is lost."""
+    """Another process of this training has ended or does not respond; progress since the last checkpoint is lost."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which process this is: ``rank`` of ``world``, and on this machine ``local_rank`` of ``local_world``."""
+    """The rank of this process: ``rank`` of ``world``, and on this machine ``local_rank`` of ``local_world``."""
 
     rank: int
     world: int
@@ -44,18 +44,18 @@ class Place:
     local_world: int
 
 
-def place_in(environment: Mapping[str, str], wanted: int, key: str) -> Place | None:
-    """This process's place by torchrun's environment; None where several are wanted and nobody has started them.
+def place_in(environment: Mapping[str, str], num_processes: int, key: str) -> Place | None:
+    """Read this process's place from torchrun's environment; None if several processes are set and not yet started.
 
-    ``wanted``: the setting ``<key>.processes``. ValueError where it is not WORLD_SIZE, or where a variable is missing or wrong.
+    ``num_processes``: the setting ``<key>.processes``. ValueError if it is not WORLD_SIZE, or a variable is missing or wrong.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
-        return Place(0, 1, 0, 1) if wanted == 1 else None
+        return Place(0, 1, 0, 1) if num_processes == 1 else None
     rank, world = _number(environment, "RANK"), _number(environment, "WORLD_SIZE")
-    if world != wanted:
-        hint = f"set it to {world}, or start {wanted} (without RANK and WORLD_SIZE the train stage starts its own)"
+    if world != num_processes:
+        hint = f"set it to {world}, or start {num_processes} (without RANK and WORLD_SIZE the train stage starts its own)"
         raise ValueError(
-            f"{key}.processes: {wanted} is not the number of processes that were started, WORLD_SIZE={world}: {hint}"
+            f"{key}.processes: {num_processes} is not the number of processes that were started, WORLD_SIZE={world}: {hint}"
         )
     if rank >= world:
         raise ValueError(f"RANK={rank} is not allowed: WORLD_SIZE={world} has the ranks 0 to {world - 1}")
@@ -73,30 +73,30 @@ def _number(environment: Mapping[str, str], name: str) -> int:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[None]:
-    """Be one of the processes for the length of the block: gloo between CPUs, NCCL between GPUs (and gloo for their CPUs).
+def process_group(place: Place, device: torch.device) -> Iterator[None]:
+    """Join the process group inside the block: gloo between CPUs, NCCL between GPUs (and gloo for their CPUs).
 
-    Raises ProcessLost where another process ends or falls silent. A process alone joins nothing.
+    Raises ProcessLost if another process ends or does not respond. With one process this is a no-op.
     """
     if place.world == 1:
         yield
         return
     if LAUNCHER in os.environ and os.getppid() != int(os.environ[LAUNCHER]):
-        raise ProcessLost("the launcher of this training is gone")  # before the kernel was asked to tell of its end
+        raise ProcessLost("the launcher of this training is gone")  # before the parent-death signal was set
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     meeting = os.environ.get(MEETING)
     store = dist.FileStore(meeting, place.world) if meeting else None  # type: ignore[attr-defined]
-    with naming_lost(place):
+    with translate_backend_errors(place):
         dist.init_process_group(backend, store=store, rank=place.rank, world_size=place.world)
         yield
         dist.destroy_process_group()  # not after an error: the others may never answer
 
 
 @contextmanager
-def naming_lost(place: Place) -> Iterator[None]:
-    """The backends' errors as ProcessLost. Gloo's have no class of their own."""
+def translate_backend_errors(place: Place) -> Iterator[None]:
+    """Raise ProcessLost for the backends' errors. Gloo has no error class of its own."""
     try:
         yield
     except RuntimeError as error:
@@ -108,7 +108,7 @@ def naming_lost(place: Place) -> Iterator[None]:
 
 
 def anyone(flag: bool) -> bool:
-    """Whether ``flag`` is true on any process. It travels between the CPUs: a GPU's queue is not waited for."""
+    """Return whether ``flag`` is true on any process; reduced on CPUs, to avoid synchronising a GPU."""
     if processes()[1] == 1:
         return flag
     flags = torch.tensor([flag], dtype=torch.uint8)
@@ -117,7 +117,7 @@ def anyone(flag: bool) -> bool:
 
 
 def require_same(what: str, digest: bytes) -> None:
-    """ValueError, on all processes, where ``digest`` is not rank 0's: the message names ``what`` and the ranks."""
+    """Raise ValueError on all processes if any ``digest`` differs from rank 0's; the message names ``what`` and the ranks."""
     own = torch.frombuffer(bytearray(hashlib.sha256(digest).digest()[:8]), dtype=torch.int64)
     everyone = gather(own)
     if others := (everyone != everyone[0]).nonzero().flatten().tolist():
@@ -126,16 +126,16 @@ def require_same(what: str, digest: bytes) -> None:
 
 
 def digest(state: Mapping[str, Tensor]) -> bytes:
-    """SHA-256 of the tensors' names and bytes."""
-    found = hashlib.sha256()
+    """Compute the SHA-256 of the tensors' names and bytes."""
+    sha256 = hashlib.sha256()
     for name, tensor in state.items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.digest()
+        sha256.update(name.encode())
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.digest()
 
 
 def from_rank_0(state: Any) -> Any:
-    """What rank 0 passes in, on every process: machines need not share a disk. Tensors arrive on the CPU."""
+    """Broadcast rank 0's ``state`` to every process, without a shared file system. Tensors are received on the CPU."""
     rank, world = processes()
     if world == 1:
         return state

@@ -1,4 +1,4 @@
-"""Learning-rate scale as a pure function of the step."""
+"""Learning-rate schedules as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def learning_rate_scale(
     schedule_steps: int | None = None,
     constant_fraction: float = 0.5,
 ) -> float:
-    """Factor in (0, 1] for update ``step`` of 0..steps-1: linear warm-up over ``warmup`` updates, then the schedule.
+    """Return the factor in (0, 1] for update ``step`` of 0..steps-1: linear warm-up over ``warmup`` updates, then the schedule.
 
     With t in [0, 1), the share of updates done after warm-up:
     cosine: 0.5 (1 + cos(pi t)) (Loshchilov & Hutter 2017, eq. 5); linear: 1 - t;

@@ -1,7 +1,7 @@
-"""Stage ``train``: from a view to final weights and curves.
+"""Stage ``train``: train a run on its view, and write the final weights and curves.
 
 With ``train.processes: N`` it starts N processes of itself on this machine. With torchrun's environment (RANK, WORLD_SIZE, ...)
-it is one of them: so several machines share a training. See components.stages.train.processes.
+it is one of them, which allows training on several machines. See components.stages.train.processes.
 """
 
 import os
@@ -30,7 +30,7 @@ from components.stages.train.checkpoint import Checkpoints, fingerprint, seriali
 from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
-from components.stages.train.processes import LAUNCHER, Place, joined, place_in, require_same
+from components.stages.train.processes import LAUNCHER, Place, place_in, process_group, require_same
 from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
@@ -38,11 +38,11 @@ WATCHING = ("workers", "checkpoint_every", "log_every")
 
 
 def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
-    """Train; ``observe`` is told every point of the curves as it comes.
+    """Train the run. ``observe``: context manager of a callback for every point of the curves.
 
-    ``inputs``: a hash of all that the training depends on, by which its checkpoints are found again; without it none are kept.
+    ``inputs``: a hash of the inputs of the training, which keys its checkpoints; if empty, no checkpoints are written.
 
-    After SIGTERM a checkpoint is written and SystemExit 143 raised.
+    After SIGTERM it writes a checkpoint and raises SystemExit 143.
     """
     settings = workspace.run(name)
     place = place_in(os.environ, settings.train.processes, f"runs.{settings.name}.train")
@@ -50,36 +50,36 @@ def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs
         if place is None:
             sys.exit(launch(["-m", "components", "train", settings.name], settings.train.processes))
         device = pick_device(place.local_rank)
-        with joined(place, device):
+        with process_group(place, device):
             try:
-                take_part(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
+                train_process(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
             except Stopped as stop:
                 print(stop, file=sys.stderr)
                 sys.exit(143)
 
 
 def unobserved(workspace: Workspace, run: str, fingerprint: str, *, killed: tuple[type[BaseException], ...]) -> Any:
-    """An observer that does nothing."""
+    """Return an observer without effect."""
     return nullcontext(lambda step, point: None)
 
 
 def devices_to_hold(place: Place | None, processes: int) -> list[torch.device]:
-    """All that this machine uses, in one hand: the launcher's, or else the machine's first process's."""
+    """Return the devices to lock: all of this machine's, by the launcher or else by the machine's first process."""
     if place is None:
         return [pick_device(rank) for rank in range(processes)]
     mine = place.local_rank == 0 and LAUNCHER not in os.environ
     return [pick_device(rank) for rank in range(place.local_world)] if mine else []
 
 
-def take_part(
+def train_process(
     workspace: Workspace, settings: RunSettings, place: Place, device: torch.device, *, observe: Observer, inputs: str
 ) -> None:
-    """Train as one of the processes; rank 0 writes what comes of it."""
+    """Train as one of the processes; rank 0 writes the results."""
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
-    wanted = workspace.params.runs[settings.name].evaluate.get("split", "test")
-    check_split(settings.name, wanted, views["main"].facts)
+    split = workspace.params.runs[settings.name].evaluate.get("split", "test")
+    check_split(settings.name, split, views["main"].facts)
     recipe = build_recipe(settings, views, links)
     notes = initialise(recipe, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
@@ -104,7 +104,7 @@ def take_part(
 
 
 def require_same_inputs(settings: RunSettings, views: dict[str, View], device: torch.device, precision: Precision) -> None:
-    """On machines with clones of their own: all processes train the same thing."""
+    """Raise ValueError if processes, perhaps in different clones, have different settings, data or versions."""
     data = {role: view.facts.digest for role, view in views.items()}
     deciding = (settings.recipe, settings.model, settings.train, data, device.type, precision, torch.__version__)
     require_same("settings, data, device and torch version", repr(deciding).encode())
@@ -113,25 +113,25 @@ def require_same_inputs(settings: RunSettings, views: dict[str, View], device: t
 def write_outs(
     workspace: Workspace, settings: RunSettings, view: ViewFacts, *, recipe: Recipe, curves: Curves, resolved: dict[str, Any]
 ) -> None:
-    """``outputs/train/<run>``: weights.pt, settings.json, curves.csv."""
+    """Write weights.pt, settings.json and curves.csv to ``outputs/train/<run>``."""
     out = workspace.folder / "outputs" / "train" / settings.name
     out.mkdir(parents=True, exist_ok=True)
-    carried: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "recipe": settings.recipe,
         "view": asdict(view),
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump() | resolved,
     }
-    # How the work was cut up and watched decides no weight, and must not change the file that holds them.
-    deciding = {key: value for key, value in carried["train"].items() if key not in WATCHING}
+    # Settings of workers and logging do not affect the weights, and must not change their file.
+    deciding = {key: value for key, value in metadata["train"].items() if key not in WATCHING}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
-    write_atomically(out / "weights.pt", serialise({"settings": carried | {"train": deciding}, "state": state}))
-    write_json(out / "settings.json", carried)
+    write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
+    write_json(out / "settings.json", metadata)
     write_atomically(out / "curves.csv", curves.to_csv())
 
 
-def check_split(run: str, wanted: str, view: ViewFacts) -> None:
-    """Before hours of training: the view has the split that the run is to be scored on."""
-    if wanted not in view.counts:
-        there = ", ".join(sorted(view.counts))
-        raise ValueError(f"runs.{run}.evaluate.split: {wanted!r} is not in view {view.name!r}; it has: {there}")
+def check_split(run: str, split: str, view: ViewFacts) -> None:
+    """Raise ValueError before the training if the view lacks the split for the evaluation."""
+    if split not in view.counts:
+        choices = ", ".join(sorted(view.counts))
+        raise ValueError(f"runs.{run}.evaluate.split: {split!r} is not in view {view.name!r}; it has: {choices}")

@@ -1,1 +1,1 @@
-"""Views as the other stages read them: ``view`` first, then ``loader``, which feeds a training."""
+"""Read views. Read first: ``view``, then ``loader``, which provides training batches."""

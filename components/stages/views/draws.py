@@ -1,8 +1,8 @@
-"""Augmentation draws that are functions of a seed an item, never of who draws them or what was drawn before.
+"""Augmentation with one seed per item, independent of the worker and of earlier draws.
 
-albumentations 2.0.8 keeps one random state a pipeline, so its draws depend on the worker and on the history, and
-``Compose.set_random_seed`` builds two new generators in every transform (71 us an image). Here all transforms share two
-generators that start afresh for each image in about 2 us: NumPy's by overwriting its state, Python's by reading numbers drawn
+albumentations 2.0.8 has one random state per pipeline, so its draws depend on the worker and on the history, and
+``Compose.set_random_seed`` builds two new generators in every transform (71 us per image). Here all transforms share two
+generators that are reset for each image in about 2 us: NumPy's by overwriting its state, Python's by reading numbers drawn
 for the whole batch at once (seeding the Mersenne Twister and its first draw cost 6 us).
 """
 
@@ -20,11 +20,11 @@ import numpy as np
 from components.core.runtime import mix
 from components.stages.views.frames import Arrays, centres_of, corners_of
 
-NUM_UNIFORMS = 24  # a usual policy draws 10 to 20 of them; after these, the image's NumPy generator goes on
+NUM_UNIFORMS = 24  # a typical policy draws 10 to 20; the image's NumPy generator provides further ones
 
 
 def albumentations() -> Any:
-    """The module, imported so that it asks no server for news and starts no threads of its own."""
+    """Import albumentations without its check for updates and without OpenCV threads."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     import albumentations
     import cv2
@@ -34,20 +34,20 @@ def albumentations() -> Any:
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """NumPy's PCG64 seeded by ``runtime.mix`` of the parts: the same on every machine."""
+    """Return NumPy's PCG64 seeded by ``runtime.mix`` of the parts: the same on every machine."""
     return np.random.Generator(np.random.PCG64(mix(*parts)))
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What a sequence of n images draws from: ``states`` uint64 [n, 2] for NumPy's draws, ``uniforms`` [n, NUM_UNIFORMS]."""
+    """Random states of n images: ``states`` uint64 [n, 2] for NumPy's generator, ``uniforms`` [n, NUM_UNIFORMS]."""
 
     states: np.ndarray
     uniforms: np.ndarray
 
     @staticmethod
     def make(count: int, *parts: int | str) -> Draws:
-        """For the images of the sequence that ``parts`` name: row i depends on the parts and on i only."""
+        """Draw the states of ``count`` images: row i depends on the parts and on i only."""
         source = generator(*parts)
         numbers = source.integers(0, 2**64, size=(count, 2 + NUM_UNIFORMS), dtype=np.uint64)
         return Draws(numbers[:, :2], (numbers[:, 2:] >> np.uint64(11)) * 2.0**-53)  # 53 bits in [0, 1), as random() has
@@ -57,35 +57,35 @@ class Draws:
 
 
 class _PythonDraws(random.Random):
-    """``random.Random`` that reads given numbers; ``random`` is replaced for each image."""
+    """``random.Random`` that returns given numbers; ``random`` is replaced for each image."""
 
     def random(self) -> float:
         raise AssertionError("replaced by Augmenter; defined here so that integers, too, are drawn by random()")
 
 
 def load_policy(form: dict[str, Any]) -> list[Any]:
-    """The transforms of policy.json. ``to_dict`` writes arguments that some constructors warn about; all was checked then."""
+    """Load the transforms of policy.json, without warnings about arguments, which were checked when it was written."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return list(albumentations().from_dict(form).transforms)
 
 
 def load_augmenter(form: dict[str, Any], size: tuple[int, int]) -> Augmenter:
-    """The policy of policy.json, with the limits of boxes that are written there. ``size``: (height, width) that it makes."""
+    """Load the policy of policy.json with its limits of boxes. ``size``: (height, width) of its results."""
     return Augmenter(load_policy(form), size, box_limits(form))
 
 
 def box_limits(form: dict[str, Any] | None) -> dict[str, float] | None:
-    """``min_area`` and ``min_visibility`` of a policy that moves boxes, or None."""
+    """Return ``min_area`` and ``min_visibility`` of a policy with boxes, or None."""
     params = form["transform"]["bbox_params"] if form else None
     return {name: params[name] for name in ("min_area", "min_visibility")} if params else None
 
 
 class Augmenter:
-    """A policy as a function of images and draws. ``transforms``: its list, as ``load_policy`` gives it.
+    """A policy as a function of images and draws. ``transforms``: from ``load_policy``.
 
-    ``size``: (height, width) of its results, if it is not that of the images that come in; ``limits``: ``min_area`` in pixels
-    and ``min_visibility`` of boxes, for data that have boxes.
+    ``size``: (height, width) of its results, if different from the input's; ``limits``: ``min_area`` in pixels and
+    ``min_visibility`` of boxes, for data with boxes.
     """
 
     def __init__(self, transforms: list[Any], size: tuple[int, int] | None = None, limits: dict[str, float] | None = None):
@@ -98,22 +98,22 @@ class Augmenter:
             transform.set_random_state(self._numpy, self._python)
 
     def __call__(self, images: np.ndarray, draws: Draws) -> np.ndarray:
-        """uint8 [n, H, W, C], augmented in place. ValueError if the policy changes shape or type."""
+        """Augment uint8 [n, H, W, C] in place. ValueError if the policy changes shape or type."""
         shape, dtype = images.shape[1:], images.dtype
         for row, (state, uniforms) in enumerate(zip(draws.states.tolist(), draws.uniforms.tolist(), strict=True)):
             self._restart(state, uniforms)
             image = images[row]
-            for transform in self._transforms:  # as Compose does for an image alone, less its checks
+            for transform in self._transforms:  # as Compose does for images without targets, less its checks
                 image = transform(image=image)["image"]
             _check_result(image, shape, dtype)
             images[row] = image
         return images
 
     def move(self, arrays: Arrays, draws: Draws) -> Arrays:
-        """Augment images and what moves with them; the result may share memory with ``arrays``.
+        """Augment images with their masks and boxes; the result may share memory with ``arrays``.
 
-        ``image`` uint8 [n, H, W, C]; where the data have them ``image_mask`` bool [n, H, W], and ``boxes`` float32 [n, M, 4]
-        with ``box_label`` and ``box_mask`` [n, M]. Boxes that are cut away leave their row to the next one.
+        ``image`` uint8 [n, H, W, C]; if present ``image_mask`` bool [n, H, W], and ``boxes`` float32 [n, M, 4] with
+        ``box_label`` and ``box_mask`` [n, M]. Boxes that are cropped away are removed, and the rest move up.
         """
         images = arrays["image"]
         size = self._size or images.shape[1:3]
@@ -133,7 +133,7 @@ class Augmenter:
         return moved
 
     def _move_one(self, item: Arrays) -> Arrays:
-        """One image through the transforms, as Compose does it: boxes are clipped and filtered after each."""
+        """Apply the transforms to one image as Compose does: clip and filter boxes after each."""
         data: dict[str, Any] = {"image": item["image"]}
         if "image_mask" in item:
             data["mask"] = item["image_mask"].astype(np.uint8)
@@ -157,8 +157,8 @@ class Augmenter:
         from albumentations.core.bbox_utils import filter_bboxes
 
         limits = self.limits or {}
-        kept = filter_bboxes(corners, {"height": shape[0], "width": shape[1]}, min_width=0, min_height=0, **limits)
-        return kept if len(kept) else np.zeros((0, 5), dtype=np.float32)
+        boxes = filter_bboxes(corners, {"height": shape[0], "width": shape[1]}, min_width=0, min_height=0, **limits)
+        return boxes if len(boxes) else np.zeros((0, 5), dtype=np.float32)
 
     def _restart(self, state: list[int], uniforms: list[float]) -> None:
         self._state["state"]["state"] = state[0] << 64 | state[1]
@@ -173,6 +173,6 @@ def _check_result(image: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any
 
 
 def _numbered_corners(boxes: np.ndarray) -> np.ndarray:
-    """[b, 4] -> float32 [b, 5]: corners, and the row that the box has among these."""
+    """Convert [b, 4] to float32 [b, 5]: corners and the row of the box."""
     numbers = np.arange(len(boxes), dtype=np.float32)[:, None]
     return np.ascontiguousarray(np.concatenate([corners_of(boxes), numbers], axis=1))

@@ -1,4 +1,4 @@
-"""Where a picture lands in an image of the view, and where its boxes land with it."""
+"""Geometry: place a picture in an image of the view (crop, pad, stretch), and transform its boxes and mask."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Arrays = dict[str, np.ndarray]  # batch keys -> arrays
 
 
 def corners_of(boxes: np.ndarray) -> np.ndarray:
-    """(cx, cy, w, h) -> (x_min, y_min, x_max, y_max), both [b, 4] and relative."""
+    """Convert (cx, cy, w, h) to (x_min, y_min, x_max, y_max), both [b, 4] and relative."""
     half = boxes[:, 2:] / 2
     return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
 def centres_of(corners: np.ndarray) -> np.ndarray:
-    """(x_min, y_min, x_max, y_max) -> (cx, cy, w, h), both [b, 4] and relative."""
+    """Convert (x_min, y_min, x_max, y_max) to (cx, cy, w, h), both [b, 4] and relative."""
     low, high = corners[:, :2], corners[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A part of a picture, shown in a part of a frame. Both parts are (left, upper, right, lower) in pixels.
+    """A region of a picture and the region of the frame that it fills, both (left, upper, right, lower) in pixels.
 
     ``picture`` and ``frame``: (height, width) of the whole.
     """
@@ -35,9 +35,10 @@ class Placement:
     target: tuple[int, int, int, int]
 
     def boxes(self, boxes: np.ndarray, min_area: float = 1.0, min_visibility: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """[b, 4], (cx, cy, w, h) relative to the picture -> (float32, relative to the frame, clipped; which rows remain).
+        """Transform boxes [b, 4], (cx, cy, w, h) relative to the picture, to float32 relative to the frame, clipped.
 
-        A box goes if less than ``min_area`` pixels of the frame or less than ``min_visibility`` of its own area is left.
+        Returns (boxes, indices of the remaining rows). A box is dropped if less than ``min_area`` pixels of the frame or less
+        than ``min_visibility`` of its own area remains.
         """
         (height, width), part, target = self.picture, np.array(self.part, np.float64), np.array(self.target, np.float64)
         scale = (target[2:] - target[:2]) / (part[2:] - part[:2])
@@ -50,7 +51,7 @@ class Placement:
         return centres_of(clipped[rows] / frame).astype(np.float32), rows
 
     def mask(self) -> np.ndarray:
-        """bool [H, W] of the frame, True in the target."""
+        """Return bool [H, W] of the frame, True in the target."""
         left, upper, right, lower = self.target
         mask = np.zeros(self.frame, dtype=np.bool_)
         mask[upper:lower, left:right] = True
@@ -58,7 +59,7 @@ class Placement:
 
 
 def place(picture: tuple[int, int], frame: tuple[int, int], fit: Literal["crop", "pad", "stretch"]) -> Placement:
-    """How a picture of (height, width) fits a frame. Whole pixels; a picture of the frame's proportions is shown as a whole."""
+    """Fit a picture of (height, width) into a frame, in whole pixels; a picture of the same aspect ratio is not cropped."""
     (height, width), (rows, columns) = picture, frame
     whole, full = (0, 0, width, height), (0, 0, columns, rows)
     if fit == "stretch" or width * rows == height * columns:
@@ -71,22 +72,22 @@ def place(picture: tuple[int, int], frame: tuple[int, int], fit: Literal["crop",
 
 
 def centre(picture: tuple[int, int], frame: tuple[int, int]) -> Placement:
-    """The centre crop of (height, width) ``frame`` out of a picture that is at least as large."""
+    """Return the centre crop of (height, width) ``frame`` of a picture that is at least as large."""
     part = _centred(picture[1], picture[0], frame[1], frame[0])
     return Placement(picture, part, frame, (0, 0, frame[1], frame[0]))
 
 
 def _centred(width: int, height: int, inner_width: int, inner_height: int) -> tuple[int, int, int, int]:
-    """The centred part of at least one pixel, and of at most the whole."""
+    """Return the centred region of the inner size, clamped between one pixel and the whole."""
     inner_width, inner_height = max(1, min(width, inner_width)), max(1, min(height, inner_height))
     left, upper = (width - inner_width) // 2, (height - inner_height) // 2
     return left, upper, left + inner_width, upper + inner_height
 
 
 def centre_crop(arrays: Arrays, size: tuple[int, int], limits: dict[str, float] | None) -> Arrays:
-    """``image`` uint8 [n, H, W, C] and what moves with it, cut to the centre of (height, width) ``size``.
+    """Crop ``image`` uint8 [n, H, W, C] with its mask and boxes to the centre of (height, width) ``size``.
 
-    ``limits``: ``min_area`` and ``min_visibility`` of boxes, for data that have boxes.
+    ``limits``: ``min_area`` and ``min_visibility`` of boxes, for data with boxes.
     """
     stored = arrays["image"].shape[1:3]
     if stored == size:
@@ -104,7 +105,7 @@ def centre_crop(arrays: Arrays, size: tuple[int, int], limits: dict[str, float] 
 
 
 def padded(boxes: list[tuple[np.ndarray, np.ndarray]], most: int | None = None) -> Arrays:
-    """(boxes [b, 4], labels [b]) per image -> ``boxes``, ``box_label`` and ``box_mask``, padded to the largest b, at least 1.
+    """Pad (boxes [b, 4], labels [b]) per image to ``boxes``, ``box_label`` and ``box_mask`` of the largest b, at least 1.
 
     ``most``: pad to this instead.
     """

@@ -1,4 +1,4 @@
-"""Training batches: the same bytes for any number of workers, any resume point and any number of processes."""
+"""Deterministic training batches for any number of workers, any resume point and any number of processes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def training_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of steps ``start_step`` to ``steps`` - 1, augmented by the view's policy. Close it to end its workers.
+    """Yield the batches of steps ``start_step`` to ``steps`` - 1, augmented by the view's policy. Close it to end its workers.
 
-    A batch holds ``image`` uint8 [n, H, W, C] (floats are made on the device), every other key of the batch contract that the
-    view has, and the columns that the stream asks for, with n = batch_size / world: process ``rank``'s slice of the global
-    batch, which is a function of (seed, role, step) alone. Of several captions one is drawn for each image, by its place in the
-    global batch. Tensors are pinned where there is CUDA. ValueError for a split or column that the view does not have.
+    A batch has ``image`` uint8 [n, H, W, C] (converted to float on the device), every other key of the batch contract that the
+    view has, and the columns that the stream requests, with n = batch_size / world: process ``rank``'s slice of the global
+    batch, which is a function of (seed, role, step) only. If an image has several captions, one is drawn by its place in the
+    global batch. Tensors are pinned if CUDA is used. ValueError for a split or column that the view does not have.
     """
     if stream.batch_size % world:
         raise ValueError(f"stream {role!r}: batch_size {stream.batch_size} is not a multiple of {world} processes")
@@ -58,10 +58,10 @@ def _in_process(batches: StepBatches, steps: range, pin: bool) -> Iterator[Batch
 
 
 def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> Iterator[Batch]:
-    """A worker makes a whole batch; they come back in the order of the steps.
+    """Yield batches from worker processes, in the order of the steps; each worker builds whole batches.
 
-    The fork server, not fork: this process has threads (OpenMP, CUDA, progress bar) whose locks a fork would copy. The loader's
-    own generator keeps it from drawing a number from torch's global one, on which recipes may depend.
+    Workers use the fork server, since this process has threads (OpenMP, CUDA, progress bar) whose locks a fork would copy. The
+    loader has its own generator, so that it does not advance torch's global one, on which recipes may depend.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "components.stages.views.loader"])
@@ -71,7 +71,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
         sampler=steps,
         num_workers=min(workers, max(1, len(steps))),
         multiprocessing_context=context,
-        worker_init_fn=_obey_trainer,
+        worker_init_fn=_follow_trainer,
         generator=torch.Generator(),
         pin_memory=pin,
     )
@@ -82,10 +82,10 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
         del iterator  # ends the workers
 
 
-def _obey_trainer(_: int) -> None:
-    """Run the trainer's code, and end with it and not before: a signal to the group must let it finish and write a checkpoint.
+def _follow_trainer(_: int) -> None:
+    """Check the code, ignore signals to the process group so that the trainer can write a checkpoint, and exit with it.
 
-    The fork server is this worker's parent, and outlives a killed trainer as long as a worker lives: watch the trainer itself.
+    The fork server is this worker's parent and outlives a killed trainer while a worker lives: watch the trainer itself.
     """
     require_code_at_start()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -101,12 +101,12 @@ def _obey_trainer(_: int) -> None:
 
 
 class StepBatches(Dataset[Batch]):
-    """step -> this process's batch. Arrays and policy are opened on first use, in the process that uses them."""
+    """Map-style dataset: step -> this process's batch. Arrays and policy are opened lazily in each process."""
 
     def __init__(self, view: View, stream: Stream, key: tuple[int, str], mine: slice):
         """``key``: seed and role; ``mine``: this process's rows of a global batch."""
         self._view, self._stream, self._key, self._mine = view, stream, key, mine
-        columns = self._arrays.columns  # opened here as well, so that a missing split is an error before the first step
+        columns = self._arrays.columns  # opened here too, so that a missing split is an error before the first step
         for column in (*([stream.by] if stream.sampler == "balanced" else []), *stream.columns):
             if column not in columns:
                 known = ", ".join(columns)
@@ -134,14 +134,14 @@ class StepBatches(Dataset[Batch]):
         size = self._stream.batch_size
         rows = self._order(np.arange(step * size, (step + 1) * size))[self._mine]
         arrays = self._arrays
-        found = {name: array[rows] for name, array in arrays.moving.items()}
+        batch = {name: array[rows] for name, array in arrays.moving.items()}
         if self._augmenter is not None:
-            found = self._augmenter.move(found, Draws.make(size, *self._key, "augment", step)[self._mine])
-        wanted = (*KEYS, *self._stream.columns)
-        found |= {name: column[rows] for name, column in arrays.columns.items() if name in wanted}
+            batch = self._augmenter.move(batch, Draws.make(size, *self._key, "augment", step)[self._mine])
+        keys = (*KEYS, *self._stream.columns)
+        batch |= {name: column[rows] for name, column in arrays.columns.items() if name in keys}
         if arrays.labels is not None:
-            found["labels"] = arrays.labels[rows]
+            batch["labels"] = arrays.labels[rows]
         if arrays.captions is not None:
             uniforms = generator(*self._key, "caption", step).random(size)[self._mine]
-            found["tokens"] = arrays.captions.drawn(rows, uniforms)
-        return {name: torch.from_numpy(array) for name, array in found.items()}
+            batch["tokens"] = arrays.captions.drawn(rows, uniforms)
+        return {name: torch.from_numpy(array) for name, array in batch.items()}

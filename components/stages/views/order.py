@@ -1,7 +1,7 @@
-"""Which images a step trains on: pure functions of (seed, role, step), without memory of earlier steps.
+"""Samplers as pure functions of (seed, role, step), without state.
 
-A sequence of places 0, 1, 2 ... is the endless concatenation of permutations, one an epoch; a step's global batch is the next
-``batch_size`` places. Nothing is dropped, and a batch may be larger than the set.
+The places 0, 1, 2 ... index the endless concatenation of permutations, one per epoch; a step's global batch is the next
+``batch_size`` places. Nothing is dropped, and a batch may be larger than the data set.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from components.stages.views.draws import generator
 
 
 class Shuffle:
-    """Every image once an epoch, in a new order each time."""
+    """Sampler of every image once per epoch, in a new order each time."""
 
     def __init__(self, count: int, *key: int | str):
         self._count, self._key = count, key
@@ -30,7 +30,7 @@ class Shuffle:
 
 
 class Balanced:
-    """Every class once a round, in a new order each round; each class goes through its own permutations."""
+    """Sampler of every class once per round, in a new order each round; each class has its own permutations."""
 
     def __init__(self, classes: np.ndarray, *key: int | str):
         present = np.unique(classes)

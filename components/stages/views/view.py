@@ -1,4 +1,4 @@
-"""Reading a view back: its facts, its arrays, and batches in order. The files are those of ``write.py``."""
+"""Read a view: its facts, its arrays, and batches in order. ``stages/augment/write.py`` documents the files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.stages.views.draws import box_limits
 from components.stages.views.frames import Arrays, centre_crop
 
 BOXES = ("boxes", "box_label", "box_mask")
-ANNOTATED = ("labels", "box_label")  # have class names, but are no columns
+ANNOTATED = ("labels", "box_label")  # have class names, but are not columns
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Captions:
     start: np.ndarray
 
     def first(self, rows: slice) -> np.ndarray:
-        """int64 [n, T], the first caption of each image."""
+        """Return int64 [n, T], the first caption of each image."""
         return self.tokens[self.start[:-1][rows]].astype(np.int64)
 
     def drawn(self, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """int64 [n, T], one caption of each image by numbers [n] in [0, 1)."""
+        """Return int64 [n, T], one caption per image, selected by uniforms [n] in [0, 1)."""
         start, end = self.start[rows], self.start[rows + 1]
         return self.tokens[start + (uniforms * (end - start)).astype(np.int64)].astype(np.int64)
 
 
 @dataclass(frozen=True)
 class SplitArrays:
-    """One split. ``moving``: ``image`` uint8 [N, H, W, C] as stored, memory mapped and not writable, and what moves with it;
+    """One split. ``moving``: ``image`` uint8 [N, H, W, C] as stored, memory mapped read-only, with its mask and boxes;
 
     ``columns``: int64 [N]; ``labels``: float32 [N, K] or None; ``captions``: None if the view has no tokens.
     """
@@ -59,20 +59,20 @@ class SplitArrays:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of the batch contract that there are, the image first."""
-        found = [*self.moving, *(column for column in self.columns if column in KEYS)]
-        return (*found, *(["labels"] if self.labels is not None else []), *(["tokens"] if self.captions else []))
+        """Available keys of the batch contract, the image first."""
+        names = [*self.moving, *(column for column in self.columns if column in KEYS)]
+        return (*names, *(["labels"] if self.labels is not None else []), *(["tokens"] if self.captions else []))
 
 
 @dataclass(frozen=True)
 class View:
-    """A view on disk. It travels to other processes as its path; arrays are opened where they are used."""
+    """A view on disk. It is pickled as its path; each process opens the arrays itself."""
 
     folder: Path
     facts: ViewFacts
 
     def split(self, name: str) -> SplitArrays:
-        """The arrays of "train", "validation" or "test"; ValueError names the splits that the view has."""
+        """Open the arrays of "train", "validation" or "test"; ValueError names the splits that the view has."""
         self._require(name)
         facts = self.facts
         names = ["image", *(["image_mask"] if facts.masked else []), *(BOXES if facts.max_boxes else ())]
@@ -88,7 +88,7 @@ class View:
         return array
 
     def texts(self, name: str) -> list[Any]:
-        """The caption, or the list of captions, of each image of a split; ValueError if the view's dataset has none."""
+        """Read the caption, or the list of captions, of each image of a split; ValueError if there are none."""
         self._require(name)
         path = self.folder / f"{name}.text.json"
         if not path.is_file():
@@ -98,17 +98,17 @@ class View:
 
     @cached_property
     def policy(self) -> dict[str, Any] | None:
-        """The augmentation policy as albumentations' dict, or None."""
+        """Augmentation policy as albumentations' dict, or None."""
         policy: dict[str, Any] | None = json.loads((self.folder / "policy.json").read_text(encoding="utf-8"))
         return policy
 
     def batches(
         self, split: str, batch_size: int, columns: Sequence[str] | None = None, *, pixels: bool = False
     ) -> Iterator[Batch]:
-        """The split in order, without augmentation: ``image`` and ``columns`` (all keys of the batch contract if None).
+        """Iterate over the split in order, without augmentation: ``image`` and ``columns`` (default: all keys of the contract).
 
-        ``image`` is float32 [n, C, H, W] in [-1, 1], or with ``pixels`` as a server gets it, uint8 [n, H, W, C]. A view that
-        stores larger images gives their centre; of several captions the first is taken. The last batch may be smaller.
+        ``image`` is float32 [n, C, H, W] in [-1, 1], or with ``pixels`` uint8 [n, H, W, C], as a server receives it. Larger
+        stored images are centre-cropped; the first of several captions is used. The last batch may be smaller.
         ValueError for a split or column that the view does not have.
         """
         arrays = self.split(split)
@@ -125,13 +125,13 @@ class View:
         needed = [name for name in arrays.moving if name in chosen or (name in BOXES and set(BOXES) & set(chosen))]
         for start in range(0, len(arrays), batch_size):
             part = slice(start, start + batch_size)
-            found = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
-            found |= {name: column[part] for name, column in arrays.columns.items()}
+            data = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
+            data |= {name: column[part] for name, column in arrays.columns.items()}
             if arrays.labels is not None:
-                found["labels"] = arrays.labels[part]
+                data["labels"] = arrays.labels[part]
             if arrays.captions is not None:
-                found["tokens"] = arrays.captions.first(part)
-            batch = {name: torch.from_numpy(np.array(found[name])) for name in chosen}
+                data["tokens"] = arrays.captions.first(part)
+            batch = {name: torch.from_numpy(np.array(data[name])) for name in chosen}
             yield batch if pixels else batch | {"image": to_unit_range(batch["image"])}
 
     def _require(self, split: str) -> None:
@@ -140,7 +140,7 @@ class View:
 
 
 def open_view(folder: Path | str) -> View:
-    """The view in ``folder``; ValueError if there is none."""
+    """Open the view in ``folder``; ValueError if there is none."""
     folder = Path(folder)
     path = folder / "view.json"
     if not path.is_file():

@@ -1,1 +1,1 @@
-"""Augmentation policies: settings of a view (``policies``), their transforms, and what is checked of them."""
+"""Augmentation policies: settings of a view (``policies``), their ``transforms``, and their ``validation``."""

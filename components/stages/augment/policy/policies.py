@@ -1,4 +1,4 @@
-"""A view's settings. They are read on every command: nothing heavy is imported here."""
+"""Settings of a view. Every command reads them, so this module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.core.strict import Name, Strict
 
 
 def image_size(value: Any) -> int | tuple[int, int]:
-    """A side, or [height, width] in pixels; equal ones become a side. ValueError for anything else."""
+    """Parse a side or [height, width] in pixels; equal ones become a side. ValueError for anything else."""
     sides = value if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2 or not all(type(side) is int and 8 <= side <= 1024 for side in sides):
         raise ValueError("a side or [height, width] is expected, from 8 to 1024 pixels")
@@ -25,11 +25,11 @@ Transforms = tuple[dict[str, Any], ...]  # - Affine: {rotate: [-10, 10], p: 0.8}
 
 
 class Splits(Strict):
-    """How missing splits are made out of a dataset's only split or its published training split.
+    """How to divide missing splits from a dataset's only split or its published training split.
 
     ``by: image`` takes fractions of the images, stratified by class; ``by: group`` takes whole groups of the column ``column``
     (patients, pages, videos), about the given fractions of the images; ``by: <column>`` holds out whole classes of the column,
-    by name or as a fraction of its classes. Published splits are kept; asking for one that is published is an error.
+    by name or as a fraction of its classes. Published splits are unchanged; requesting one that is published is an error.
     """
 
     by: str = "image"
@@ -39,20 +39,20 @@ class Splits(Strict):
 
     @model_validator(mode="after")
     def _agrees(self) -> Splits:
-        wanted = [part for part in (self.validation, self.test) if part is not None]
-        if self.by in ("image", "group") and any(isinstance(part, tuple) for part in wanted):
+        parts = [part for part in (self.validation, self.test) if part is not None]
+        if self.by in ("image", "group") and any(isinstance(part, tuple) for part in parts):
             raise ValueError(f"by: {self.by} takes fractions; class names need by: <column>")
         if self.by != "group" and "column" in self.model_fields_set:
             raise ValueError("column needs by: group")
-        if sum(part for part in wanted if isinstance(part, float)) >= 1:
+        if sum(part for part in parts if isinstance(part, float)) >= 1:
             raise ValueError("validation and test together leave nothing to train on")
         return self
 
 
 class BoxSettings(Strict):
-    """Which boxes remain when the image is cut: ``min_area`` in pixels, ``min_visibility`` as a share of the box before it.
+    """Limits for boxes after cropping: ``min_area`` in pixels, ``min_visibility`` as a share of the original box.
 
-    They are albumentations' settings of these names, and hold for ``fit``, for ``augment`` and for the centre crop.
+    They are albumentations' settings of these names, and apply to ``fit``, ``augment`` and the centre crop.
     """
 
     min_area: float = Field(default=1.0, gt=0)
@@ -62,7 +62,7 @@ class BoxSettings(Strict):
 class TextSettings(Strict):
     """Captions become ``tokens``: their UTF-8 bytes, padded with zeros to ``context_length``.
 
-    A longer caption is an error, or with ``truncate`` cut after its last whole character that fits.
+    A longer caption is an error, or with ``truncate`` cut after the last whole character that fits.
     """
 
     context_length: int = Field(ge=1, le=4096)
@@ -72,17 +72,17 @@ class TextSettings(Strict):
 class ViewSettings(Strict):
     """A ``views`` block of params.yaml.
 
-    ``image_size``: a side in pixels, or [height, width]; ``stored_size`` (default: the same): what the view keeps on disk, out
-    of which ``augment`` draws a crop of ``image_size`` (RandomResizedCrop, RandomCrop) and an evaluation takes the centre;
-    ``fit``: how a picture becomes an image of that size: "crop" takes the largest centred part of its proportions, "pad" keeps
-    all, fills with ``pad_value`` and writes ``image_mask``, "stretch" ignores proportions; ``label``: the dataset's column that
-    becomes ``label`` (it keeps its own name too); ``domain``: the column that becomes ``domain``, what images are translated
-    between (a font, an animal); ``boxes``: limits for a dataset with boxes; ``text``: tokens of a dataset's captions;
-    ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn afresh for every training image;
-    ``copies``: that many augmented copies of each training image are written once, and nothing is drawn at training;
-    ``corrupt``: transforms as in ``augment``, but applied once, when the view is written, to every image of every split (p is 1
-    where it is left out): what is blurred or noised here stays so, and ``augment`` begins with it;
-    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or left out and counted.
+    ``image_size``: a side in pixels, or [height, width]; ``stored_size`` (default: the same): the size on disk, from which
+    ``augment`` draws a crop of ``image_size`` (RandomResizedCrop, RandomCrop) and an evaluation takes the centre;
+    ``fit``: how a picture is fitted to that size: "crop" takes the largest centred region of the same aspect ratio, "pad" fills
+    with ``pad_value`` and writes ``image_mask``, "stretch" ignores the aspect ratio; ``label``: the dataset's column to use as
+    ``label`` (also available under its own name); ``domain``: the column to use as ``domain``, for image translation
+    (a font, an animal); ``boxes``: limits for a dataset with boxes; ``text``: tokens of a dataset's captions;
+    ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn anew for every training image;
+    ``copies``: write that many augmented copies of each training image instead, and draw nothing at training;
+    ``corrupt``: transforms as in ``augment``, applied once, when the view is written, to every image of every split (p defaults
+    to 1), and before ``augment``;
+    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted.
     """
 
     dataset: Name
@@ -125,5 +125,5 @@ class ViewSettings(Strict):
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a size that is a side or [height, width]."""
+    """Convert a side or [height, width] to (height, width)."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])

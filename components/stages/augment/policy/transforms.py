@@ -1,4 +1,4 @@
-"""YAML -> albumentations transforms, with every doubt an error that names the key (albumentations itself only warns)."""
+"""Build albumentations transforms from YAML strictly: what albumentations only warns about is an error that names the key."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from components.core.strict import SettingsError
 from components.stages.views.draws import albumentations
 
-COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # these take a list ``transforms`` of the same form
-NOT_USERS = ("strict", "transforms")  # arguments that are ours to give
+COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # have an argument ``transforms`` of the same form
+NOT_USERS = ("strict", "transforms")  # arguments that a user cannot set
 
 
 def build_transforms(items: Sequence[Any], key: str, size: tuple[int, int]) -> list[Any]:
-    """The transforms of a list ``[{Name: {argument: value}}, ...]``; SettingsError names ``<key>.<index>.<Name>``.
+    """Build the transforms of ``[{Name: {argument: value}}, ...]``; SettingsError names ``<key>.<index>.<Name>``.
 
-    An argument ``size`` is given as ``size``, (height, width) of the images that the policy must make.
+    ``size``: (height, width) of the policy's results, passed to transforms with an argument of this name.
     """
     return [_build(item, f"{key}.{index}", size) for index, item in enumerate(items)]
 
@@ -43,7 +43,7 @@ def _build(item: Any, key: str, size: tuple[int, int]) -> Any:
 
 
 def _transform_class(name: str, key: str) -> Any:
-    """The class of that name: a composition of ours, or a transform that is not a base class (nor Lambda, which takes code)."""
+    """Look up a transform: a composition, or a class other than the base classes and Lambda, which takes code."""
     library = albumentations()
     unusable = (library.BasicTransform, library.DualTransform, library.ImageOnlyTransform, library.Transform3D, library.Lambda)
     classes = {n: c for n, c in vars(library).items() if inspect.isclass(c) and issubclass(c, library.BasicTransform)}
@@ -67,17 +67,17 @@ def _check_arguments(cls: Any, arguments: dict[str, Any], key: str) -> None:
 
 
 def _construct(cls: Any, arguments: dict[str, Any], key: str) -> Any:
-    """The transform. A warning is an error: albumentations goes on with default values after some of them."""
+    """Construct the transform. Warnings are errors: albumentations replaces invalid values by defaults after some."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             return cls(**arguments)
-    except Exception as error:  # whatever a constructor makes of a wrong value: ValueError, TypeError, ZeroDivisionError ...
+    except Exception as error:  # constructors raise ValueError, TypeError, ZeroDivisionError ... on wrong values
         raise SettingsError(f"{key}: {one_line(error)}") from None
 
 
 def one_line(error: BaseException) -> str:
-    """The error's message; pydantic's faults as ``argument: value is not allowed: why``."""
+    """Format the error on one line; pydantic's errors as ``argument: value is not allowed: why``."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
         return "; ".join(dict.fromkeys(_fault(fault) for fault in cause.errors()))

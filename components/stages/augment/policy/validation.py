@@ -1,4 +1,4 @@
-"""Checks of an augmentation policy before any work: it can be built, written, repeated, and gives images as the view says."""
+"""Validate an augmentation policy before any work: construction, serialisation, reproducibility, and shape of the results."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from components.stages.views.draws import Augmenter, Draws, albumentations, load
 
 
 def validate_policy(view: str, settings: ViewSettings, boxes: bool | None = None) -> dict[str, Any] | None:
-    """The policy of ``views.<view>.augment`` as albumentations' dict (for policy.json), or None if there is none.
+    """Return the policy of ``views.<view>.augment`` as albumentations' dict (for policy.json), or None if there is none.
 
-    ``boxes``: whether the dataset has boxes, which the policy must be able to move; by default, whether the view sets limits
-    for them. SettingsError names the key for an unknown transform or argument, a bad value, and a policy whose result is not
-    of the view's ``image_size``, channels and type, or whose draws cannot be repeated. ``views.<view>.corrupt`` is checked in
-    the same way; it keeps ``stored_size``.
+    ``boxes``: whether the dataset has boxes, which the policy must support; by default, whether the view sets limits for them.
+    SettingsError names the key for an unknown transform or argument, an invalid value, and a policy whose results do not have
+    the view's ``image_size``, channels and type, or are not reproducible. ``views.<view>.corrupt`` is checked in the same way;
+    its results have ``stored_size``.
     """
     boxes = settings.boxes is not None if boxes is None else boxes
     validate_corruption(view, settings, boxes)
@@ -27,21 +27,21 @@ def validate_policy(view: str, settings: ViewSettings, boxes: bool | None = None
 
 
 def validate_corruption(view: str, settings: ViewSettings, boxes: bool) -> dict[str, Any] | None:
-    """``views.<view>.corrupt`` as albumentations' dict, or None if there is nothing to corrupt by.
+    """Return ``views.<view>.corrupt`` as albumentations' dict, or None if it is empty.
 
-    Errors are those of ``validate_policy``.
+    Raises the errors of ``validate_policy``.
     """
     always = tuple({name: _always(block) for name, block in item.items()} for item in settings.corrupt)
     return _Check(f"views.{view}.corrupt", settings, boxes, settings.stored).form(always)
 
 
 def _always(block: Any) -> Any:
-    """A transform's arguments, with p 1 for albumentations' own default, 0.5; what is no mapping is left to the check."""
+    """Set p of a transform to 1 by default, instead of albumentations' 0.5; non-mappings are rejected later."""
     return {"p": 1.0, **(block or {})} if isinstance(block, dict | None) else block
 
 
 class _Check:
-    """The checks of one list of transforms. ``key``: where it stands; ``size``: (height, width) that it must give."""
+    """Checks of one list of transforms. ``key``: of the setting; ``size``: expected (height, width) of the results."""
 
     def __init__(self, key: str, settings: ViewSettings, boxes: bool, size: tuple[int, int]):
         self.key, self.settings, self.size = key, settings, size
@@ -61,7 +61,7 @@ class _Check:
         return form
 
     def _example(self) -> dict[str, np.ndarray]:
-        """One image of noise as it is stored, with a mask and two boxes where the view has them; no batch axis."""
+        """Return one image of noise in stored size, with a mask and two boxes if the view has them; no batch axis."""
         shape = (*self.settings.stored, self.settings.channels)
         arrays: dict[str, np.ndarray] = {"image": np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)}
         if self.settings.fit == "pad":
@@ -72,7 +72,7 @@ class _Check:
         return arrays
 
     def _check_shapes(self, transforms: list[Any], names: list[str]) -> None:
-        """Run all transforms on noise, and all but one for each that may be left out (p < 1)."""
+        """Run all transforms on noise, then all but one for each optional transform (p < 1)."""
         optional = [index for index, transform in enumerate(transforms) if transform.p < 1]
         before = self._example()["image"]
         expected = (*self.size, self.settings.channels)
@@ -83,17 +83,17 @@ class _Check:
             after = self._apply_all(used, names, before)
             if after.shape != expected or after.dtype != before.dtype:
                 when = "" if left_out is None else f" when {names[left_out]} (entry {left_out}) is left out, as its p allows"
-                kept = before.shape == expected
-                rule = "size, channels and type must stay" if kept else f"{before.dtype} {expected} is needed"
-                found = f"turns {before.dtype} {before.shape} into {after.dtype} {tuple(after.shape)}"
-                raise SettingsError(f"{self.key}: the policy {found}{when}; {rule}")
+                same_shape = before.shape == expected
+                rule = "size, channels and type must stay" if same_shape else f"{before.dtype} {expected} is needed"
+                change = f"turns {before.dtype} {before.shape} into {after.dtype} {tuple(after.shape)}"
+                raise SettingsError(f"{self.key}: the policy {change}{when}; {rule}")
 
     def _apply_all(self, transforms: list[tuple[int, Any]], names: list[str], image: np.ndarray) -> Any:
         after: Any = image
         for index, transform in transforms:
             try:
                 after = transform(image=after, force_apply=True)["image"]
-            except Exception as error:  # transforms fail in many ways on an image that they were not made for
+            except Exception as error:  # transforms raise many types on unsuitable images
                 shape = " x ".join(str(size) for size in after.shape)
                 raise SettingsError(
                     f"{self.key}.{index}.{names[index]}: fails on an image of {shape}: {one_line(error)}"
@@ -101,7 +101,7 @@ class _Check:
         return after
 
     def _check_repeatable(self, transforms: list[Any], form: dict[str, Any]) -> None:
-        """The same draws give the same results in another order, and from the policy as it was written."""
+        """Check that the same draws give the same results in another order and from the serialised policy."""
         draws = Draws.make(4, "check")
 
         def four() -> dict[str, np.ndarray]:
@@ -111,7 +111,7 @@ class _Check:
         try:
             first = Augmenter(transforms, self.size, limits).move(four(), draws)
             again = load_augmenter(form, self.size).move(four(), draws[::-1])
-        except Exception as error:  # as above; a composition may have chosen another transform than when all were applied
+        except Exception as error:  # as above; a composition may select another transform here
             raise SettingsError(f"{self.key}: {one_line(error)}") from None
         if not all(np.array_equal(first[name], again[name][::-1]) for name in first):
             raise SettingsError(f"{self.key}: the draws of this policy cannot be repeated from its file and a seed")

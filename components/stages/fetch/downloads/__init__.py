@@ -1,1 +1,1 @@
-"""Published files, brought and verified: ``bring`` first."""
+"""Download published files and verify their checksums. Read first: ``bring``."""

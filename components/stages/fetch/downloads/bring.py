@@ -1,8 +1,8 @@
-"""Bringing a published file: from the mirror where there is one, else from its addresses, in their order.
+"""Get a published file from the mirror if there is one, else from its URLs in order.
 
-``DATA_MIRROR`` is a folder (a relative one counts from the repository's root) or an http(s) address. It may hold a file as
-``<dataset folder>/<file>`` or ``<file>``, under its own name or compressed (``.gz``, ``.xz``). A copy with a wrong sum is
-reported, and the next place is asked.
+``DATA_MIRROR`` is a folder (absolute, or relative to the repository's root) or an http(s) URL. It may have a file as
+``<dataset folder>/<file>`` or ``<file>``, plain or compressed (``.gz``, ``.xz``). A copy with a wrong checksum is logged, and
+the next place is tried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def bring(file: Published, target: Path) -> None:
-    """Put the file at ``target``. ValueError names every place that was asked, what was wrong there, and DATA_MIRROR."""
+    """Get the file and write it to ``target``. ValueError lists the error of every place, and DATA_MIRROR."""
     faults: list[Exception] = []
     if from_mirror(file, target, faults):
         return
@@ -38,14 +38,16 @@ def bring(file: Published, target: Path) -> None:
         if mirror
         else "DATA_MIRROR is not set; it can name a folder that holds the file"
     )
-    told = "; ".join(map(str, faults)) or "no address is known"
-    raise ValueError(f"{file.folder}/{file.name} cannot be had: {told} ({hint})") from next(filter(is_transient, faults), None)
+    reasons = "; ".join(map(str, faults)) or "no address is known"
+    raise ValueError(f"{file.folder}/{file.name} cannot be had: {reasons} ({hint})") from next(
+        filter(is_transient, faults), None
+    )
 
 
 def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:
-    """Put a mirror's good copy at ``target``, if there is one; ``faults`` takes what was wrong with others.
+    """Copy the file from the mirror to ``target`` and return whether it was there; append errors to ``faults``.
 
-    ValueError where DATA_MIRROR itself cannot be used.
+    ValueError if DATA_MIRROR itself is invalid.
     """
     mirror = os.environ.get("DATA_MIRROR", "")
     if not mirror:
@@ -63,7 +65,7 @@ def from_mirror(file: Published, target: Path, faults: list[Exception]) -> bool:
             continue
         except ValueError as error:
             _note(faults, error)
-        except OSError as error:  # it does not answer: its other places would keep us waiting as long
+        except OSError as error:  # no response: the other places would also time out
             _note(faults, error)
             break
     return False
@@ -76,7 +78,7 @@ def _places(file: Published) -> Iterator[tuple[str, str]]:
 
 
 def mirror_folder() -> Path | None:
-    """DATA_MIRROR where it is a folder; None where it is not set, or an address. ValueError where it cannot be used."""
+    """Return DATA_MIRROR if it is a folder; None if it is not set, or a URL. ValueError if it is invalid."""
     mirror = os.environ.get("DATA_MIRROR", "")
     return None if not mirror or mirror.startswith(("http://", "https://")) else _mirror_folder(mirror)
 

@@ -1,4 +1,4 @@
-"""A published file and its published sum: nothing is kept that has another one."""
+"""Published files with their checksums: download and verify."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 DOWNLOADS = WORK / "downloads"
-SUFFIXES = ("", ".gz", ".xz")  # a copy may be compressed; the sum is that of the file itself
+SUFFIXES = ("", ".gz", ".xz")  # a copy may be compressed; the checksum is of the uncompressed file
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file as published. ``folder``: its dataset's folder in a mirror; ``checksum``: MD5 or SHA-256 in hexadecimal digits."""
+    """A published file. ``folder``: its dataset's folder in a mirror; ``checksum``: MD5 or SHA-256 in hexadecimal digits."""
 
     folder: str
     name: str
@@ -32,10 +32,10 @@ class Published:
 
 
 def download(url: str, file: Published, suffix: str, target: Path) -> None:
-    """Put the file at ``url``, compressed as ``suffix`` says, at ``target``.
+    """Download ``url``, compressed according to ``suffix``, to ``target``.
 
-    ValueError where its sum is wrong, and nothing is kept; OSError where the transfer fails, and what came is kept for the
-    next call.
+    ValueError if the checksum is wrong; the data are discarded. OSError if the transfer fails; the partial file remains for
+    the next call.
     """
     part = DOWNLOADS / f"{file.checksum}{suffix}.part"
     with locked(DOWNLOADS / f"{file.checksum}.lock"):
@@ -46,7 +46,7 @@ def download(url: str, file: Published, suffix: str, target: Path) -> None:
         except ValueError:
             if not resumed:
                 raise
-            part.unlink()  # the rest of another file shows only in the sum: once more, from the start
+            part.unlink()  # the partial file may be of another file: download again from the start
             transfer(url, part)
             take(part, url, file, suffix, target)
         finally:
@@ -54,7 +54,7 @@ def download(url: str, file: Published, suffix: str, target: Path) -> None:
 
 
 def take(source: Path, shown: str, file: Published, suffix: str, target: Path) -> None:
-    """Unpack ``source`` (``shown`` in the error) to ``target``, which appears only when the sum is right: else ValueError."""
+    """Decompress ``source`` (``shown`` in errors) to ``target`` atomically. ValueError if the checksum is wrong."""
     temporary = target.with_name(f"{target.name}.part")
     digest = _digest(file.checksum)
     try:
@@ -72,7 +72,7 @@ def take(source: Path, shown: str, file: Published, suffix: str, target: Path) -
 
 
 def checksum(path: Path, like: str) -> str:
-    """The file's MD5 or SHA-256 in hexadecimal digits, whichever ``like`` is."""
+    """Compute the file's checksum in hexadecimal digits by the algorithm of ``like``: MD5 or SHA-256."""
     digest = _digest(like)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -88,5 +88,5 @@ def _open(path: Path, suffix: str) -> IO[bytes]:
 
 def _digest(like: str) -> _Hash:
     assert len(like) in (32, 64), like
-    # MD5 guards against a broken or exchanged file as its publisher does, not against an attack.
+    # MD5 as published, against corruption, not against attacks.
     return hashlib.md5(usedforsecurity=False) if len(like) == 32 else hashlib.sha256()

@@ -1,4 +1,4 @@
-"""One file over http or https into one file here: resumed where it broke, tried again where that can help."""
+"""Download a file over http or https, with resume and retries."""
 
 from __future__ import annotations
 
@@ -14,80 +14,80 @@ from tqdm import tqdm
 
 from components.core.errors import STATUS
 
-TRIES = 5
-FIRST_WAIT = 1.0  # seconds; doubled before every further try
-TIMEOUT = 30.0  # seconds without an answer or a byte
+MAX_ATTEMPTS = 5
+FIRST_WAIT = 1.0  # seconds before the first retry; exponential backoff
+TIMEOUT = 30.0  # seconds without a response or a byte
 CHUNK = 1 << 18
 SCHEMES = ("http", "https")
 
 
 class NotThere(OSError):
-    """The server answers and does not have (or give) the file: no use in asking again."""
+    """The server responds but does not provide the file; a retry does not help."""
 
 
 def transfer(url: str, part: Path) -> None:
-    """Bring ``url`` into ``part``, going on behind the bytes that ``part`` already holds.
+    """Download ``url`` to ``part``, resuming after the bytes that ``part`` already has.
 
-    Tries again after a timeout, a broken transfer or a 5xx answer, with waits that double. Raises NotThere for an answer such
-    as 404, OSError for any other failure; ``part`` then keeps what came, for the next call.
+    Retries with exponential backoff after a timeout, an interrupted transfer or a 5xx response. Raises NotThere for a response
+    such as 404, OSError for any other failure; ``part`` then remains for the next call.
     """
     if urlsplit(url).scheme not in SCHEMES:
         raise ValueError(f"{url}: only {' and '.join(SCHEMES)} addresses are allowed")
-    for attempt in range(TRIES):
+    for attempt in range(MAX_ATTEMPTS):
         try:
             return _receive(url, part)
         except (OSError, http.client.HTTPException) as error:
-            if not _can_pass(error) or attempt == TRIES - 1:
-                raise _plain(url, error) from error
+            if not _is_transient(error) or attempt == MAX_ATTEMPTS - 1:
+                raise _describe(url, error) from error
         time.sleep(FIRST_WAIT * 2**attempt)
     raise AssertionError("unreachable")
 
 
 def _receive(url: str, part: Path) -> None:
-    """One request; appends on 206, starts over on 200. ConnectionResetError if fewer bytes come than were announced."""
-    held = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "darkroom"} | ({"Range": f"bytes={held}-"} if held else {})
+    """Make one request; append on 206, start over on 200. ConnectionResetError for an incomplete body."""
+    offset = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "darkroom"} | ({"Range": f"bytes={offset}-"} if offset else {})
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
     try:
         response = _opener().open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
-        if error.headers.get("Content-Range") == f"bytes */{held}":
+        if error.headers.get("Content-Range") == f"bytes */{offset}":
             return  # nothing is missing
         part.unlink()
-        raise ConnectionResetError(f"the server refuses to go on at byte {held}") from None
+        raise ConnectionResetError(f"the server refuses to go on at byte {offset}") from None
     with response:
-        if not _continues(response, held):
-            held = 0
-        _save(response, part, held)
+        if not _continues(response, offset):
+            offset = 0
+        _save(response, part, offset)
 
 
-def _continues(response: http.client.HTTPResponse, held: int) -> bool:
-    """Whether the answer begins at byte ``held``; a server that ignores Range sends everything, with 200."""
-    return response.status == 206 and (response.headers.get("Content-Range") or "").startswith(f"bytes {held}-")
+def _continues(response: http.client.HTTPResponse, offset: int) -> bool:
+    """Return whether the response begins at byte ``offset``; a server without Range support sends everything, with 200."""
+    return response.status == 206 and (response.headers.get("Content-Range") or "").startswith(f"bytes {offset}-")
 
 
-def _save(response: http.client.HTTPResponse, part: Path, held: int) -> None:
-    if response.status == 206 and held == 0:
+def _save(response: http.client.HTTPResponse, part: Path, offset: int) -> None:
+    if response.status == 206 and offset == 0:
         part.unlink(missing_ok=True)
         raise ConnectionResetError("the server sent another part than asked for")
     length = response.headers.get("Content-Length")
-    total = held + int(length) if length and length.isdigit() else None
+    total = offset + int(length) if length and length.isdigit() else None
     name = Path(urlsplit(response.url).path).name
-    seconds = 0.5 if sys.stderr.isatty() else 10.0  # a log keeps every refresh as a line
-    bar = tqdm(desc=name, initial=held, total=total, unit="B", unit_scale=True, mininterval=seconds)
-    with part.open("ab" if held else "wb") as file, bar:
-        while chunk := response.read1(CHUNK):  # what is there now: read() would lose it at a timeout
+    seconds = 0.5 if sys.stderr.isatty() else 10.0  # every refresh is a line in a log
+    bar = tqdm(desc=name, initial=offset, total=total, unit="B", unit_scale=True, mininterval=seconds)
+    with part.open("ab" if offset else "wb") as file, bar:
+        while chunk := response.read1(CHUNK):  # read() would lose received data at a timeout
             file.write(chunk)
             bar.update(len(chunk))
-            held += len(chunk)
-    if total is not None and held < total:  # http.client ends a short body without a word
-        raise ConnectionResetError(f"the transfer broke at byte {held} of {total}")
+            offset += len(chunk)
+    if total is not None and offset < total:  # http.client does not report a short body
+        raise ConnectionResetError(f"the transfer broke at byte {offset} of {total}")
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http and https only, also after a redirect: urlopen's own opener would follow one to ftp."""
+    """Build an opener for http and https only, also after redirects: urlopen's default follows them to ftp."""
     opener = urllib.request.OpenerDirector()
     handlers = (
         urllib.request.ProxyHandler,
@@ -103,8 +103,8 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _can_pass(error: Exception) -> bool:
-    """Timeouts, resets and busy servers pass; a refused connection, an unknown host or 404 do not."""
+def _is_transient(error: Exception) -> bool:
+    """Return True for timeouts, resets and busy servers; False for refused connections, unknown hosts and 404."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code in STATUS
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -112,7 +112,7 @@ def _can_pass(error: Exception) -> bool:
     return isinstance(cause, broken)
 
 
-def _plain(url: str, error: Exception) -> OSError:
+def _describe(url: str, error: Exception) -> OSError:
     if isinstance(error, urllib.error.HTTPError):
         gone = error.code < 500 and error.code not in STATUS
         return (NotThere if gone else OSError)(f"{url}: the server answers {error.code} {error.reason}")

@@ -1,4 +1,4 @@
-"""Unpacking archives that others made: only plain files, only below the target, only so many and so large."""
+"""Unpack untrusted archives: only plain files below the target, with limits of number and size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lz
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of an archive. ``fault``: why it is refused, whatever its name ("" for a plain file or a folder)."""
+    """An entry of an archive. ``fault``: the reason to reject it ("" for a plain file or a folder)."""
 
     name: str
     size: int
@@ -33,8 +33,8 @@ class Member:
 def unpack(archive: Path, folder: Path, max_bytes: int, max_members: int) -> None:
     """Unpack a zip or tar (plain, .gz, .xz, .bz2) into the new ``folder``.
 
-    ValueError names the archive and the member: absolute names, ``..``, links, devices, duplicates, encryption, more than
-    ``max_members`` entries or ``max_bytes`` unpacked, and archives that cannot be read. ``folder`` then does not exist.
+    ValueError names the archive and the member for absolute names, ``..``, links, devices, duplicates, encryption, more than
+    ``max_members`` entries or ``max_bytes`` unpacked, and unreadable archives. ``folder`` then does not exist.
     """
     assert not folder.exists(), folder
     temporary = folder.with_name(f".{folder.name}.unpacking")
@@ -61,12 +61,12 @@ def _write_all(archive: Path, members: Iterator[Member], folder: Path, max_bytes
             (path if member.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
             if not member.is_folder:
                 left -= _write(member, path, left, f"{where}: more than {max_bytes} bytes unpacked")
-        except (FileExistsError, NotADirectoryError):  # a file twice, or a file where another member needs a folder
+        except (FileExistsError, NotADirectoryError):  # a duplicate, or a file that another member needs as a folder
             raise ValueError(f"{where}: there are two of this name") from None
 
 
 def _safe(member: Member, where: str) -> PurePosixPath:
-    """The member's path, proven to stay below the folder."""
+    """Return the member's path if it stays below the folder, else raise ValueError."""
     path = PurePosixPath(member.name)
     if member.fault:
         raise ValueError(f"{where}: {member.fault} is refused")
@@ -78,7 +78,7 @@ def _safe(member: Member, where: str) -> PurePosixPath:
 
 
 def _write(member: Member, path: Path, left: int, too_large: str) -> int:
-    """Write one file; its true bytes are counted, whatever size the archive claims. Returns their number."""
+    """Write one file and return its size, counted while writing, since the archive's claim is not reliable."""
     if member.size > left:
         raise ValueError(too_large)
     written = 0
@@ -102,10 +102,10 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _from_zip(packed: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Member:
-    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was made without Unix modes
+    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 if the archive has no Unix modes
     fault = "a link or device" if kind not in (0, stat.S_IFREG, stat.S_IFDIR) else ""
     fault = "an encrypted file" if entry.flag_bits & 1 else fault
-    # orig_filename: zipfile itself cuts a name at a NUL, and would hide it
+    # orig_filename: zipfile truncates a name at a NUL, which would hide it
     return Member(entry.orig_filename, entry.file_size, entry.is_dir(), fault, lambda: packed.open(entry))
 
 

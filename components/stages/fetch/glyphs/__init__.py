@@ -1,1 +1,1 @@
-"""Characters drawn from the fonts that matplotlib ships."""
+"""Draw characters from the fonts that matplotlib ships."""

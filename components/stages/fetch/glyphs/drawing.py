@@ -1,4 +1,4 @@
-"""One character, one font, one square image: on a baseline and at a scale that all characters of the font share."""
+"""Draw a character as a square image, on a baseline and at a scale common to all characters of the font."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTRAST = 0.4  # jitter 1: the ink's brightness 0.6 .. 1
 
 @dataclass(frozen=True)
 class Pose:
-    """How one sample departs from the exact drawing; ``shift`` (right, down) and ``stroke`` in fractions of side and em."""
+    """Perturbation of one sample; ``shift`` (right, down) and ``stroke`` in fractions of side and em."""
 
     shift: tuple[float, float] = (0.0, 0.0)
     rotation: float = 0.0  # radians, counter-clockwise
@@ -35,14 +35,14 @@ class Pose:
 
 @dataclass(frozen=True)
 class Frame:
-    """A font's common frame: pixels an em and the baseline's height from the top, both for a side of 1."""
+    """A font's common frame: pixels per em and the baseline's distance from the top, both for a side of 1."""
 
     em: float
     baseline: float
 
 
 def draw_pose(generator: np.random.Generator, jitter: float) -> Pose:
-    """A pose of strength ``jitter`` in 0..1: always six draws, so that one seed gives one set of poses, stronger or weaker."""
+    """Draw a pose of strength ``jitter`` in 0..1, always by six numbers, so that a seed gives the same poses, scaled."""
     right, down, rotation, scale, stroke, contrast = generator.uniform(-1, 1, size=6) * jitter
     return Pose(
         shift=(right * SHIFT, down * SHIFT),
@@ -54,9 +54,9 @@ def draw_pose(generator: np.random.Generator, jitter: float) -> Pose:
 
 
 def draw(font: str, character: str, size: int, pose: Pose) -> np.ndarray:
-    """uint8 [size, size], ink bright on 0, antialiased, never clipped: what would not fit is drawn smaller and moved inwards.
+    """Draw uint8 [size, size], ink bright on 0, antialiased; a character that would be clipped is scaled and moved to fit.
 
-    ValueError where the character leaves no ink (a space).
+    ValueError if the character has no ink (a space).
     """
     fine = size * _oversampling(size)
     frame = font_frame(font)
@@ -80,7 +80,7 @@ def draw(font: str, character: str, size: int, pose: Pose) -> np.ndarray:
 def _placement(
     ink: tuple[float, float], centre: tuple[float, float], target: tuple[float, float], fine: int, pose: Pose
 ) -> tuple[float, float, float, float, float, float]:
-    """Pillow's affine coefficients, image -> sheet: the box of size ``ink`` about ``centre`` comes to lie about ``target``."""
+    """Return Pillow's affine coefficients, image -> sheet, that move the box of size ``ink`` from ``centre`` to ``target``."""
     cos, sin = math.cos(pose.rotation), math.sin(pose.rotation)
     width, height = abs(cos) * ink[0] + abs(sin) * ink[1], abs(sin) * ink[0] + abs(cos) * ink[1]
     room = fine * (1 - 2 * EDGE)
@@ -92,14 +92,14 @@ def _placement(
 
 
 def _inside(middle: float, extent: float, fine: int) -> float:
-    """``middle`` moved so that ``extent`` about it keeps the least border on both sides."""
+    """Move ``middle`` so that ``extent`` around it keeps the minimum border on both sides."""
     least = EDGE * fine + extent / 2
     return min(max(middle, least), fine - least)
 
 
 @cache
 def font_frame(font: str) -> Frame:
-    """Scale and baseline at which all of the font's letters and digits fit; they do not depend on the characters wanted."""
+    """Compute scale and baseline at which all of the font's letters and digits fit, whatever the requested characters."""
     face = _face(font, UNITS)
     boxes = [face.getbbox(character, anchor="ls") for character in alphanumerics(font)]
     if not boxes:  # a font of symbols
@@ -112,11 +112,11 @@ def font_frame(font: str) -> Frame:
 
 
 def _oversampling(size: int) -> int:
-    """Pixels drawn for one kept, each way: small images need them for exact positions, large ones do not."""
+    """Return the oversampling factor: small images need it for exact positions."""
     return 4 if size <= 64 else 2 if size <= 256 else 1
 
 
 @cache
 def _face(font: str, pixels: float) -> ImageFont.FreeTypeFont:
-    """BASIC layout: one glyph needs no shaping, and the shaping library is not the same everywhere."""
+    """Load the font with BASIC layout: a single glyph needs no shaping, and shaping libraries differ between machines."""
     return ImageFont.truetype(str(font_path(font)), pixels, layout_engine=ImageFont.Layout.BASIC)

@@ -1,4 +1,4 @@
-"""The fonts that matplotlib ships, never the system's (those differ): what they hold, and what it is called."""
+"""Fonts that matplotlib ships (system fonts would differ between machines): their glyphs and names."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 REFERENCE = "DejaVuSans"  # its glyphs are named as in the Adobe glyph list
 
-# Whose character map can be believed. The others (TeX's own encodings, the boxes of Last Resort) answer to codes that they draw
-# otherwise, so there the glyph's name must say that it is the character.
+# Fonts with a reliable character map. The others (TeX's encodings, the boxes of Last Resort) map codes to other glyphs, so the
+# glyph's name is checked.
 UNICODE_FONTS = ("DejaVu", "STIX")
 
 TEX_NAMES = {
@@ -27,7 +27,7 @@ TEX_NAMES = {
 
 
 def font_path(font: str) -> Path:
-    """The file of ``font`` (its stem). ValueError lists what there is."""
+    """Return the path of ``font`` (a file's stem). ValueError lists the available fonts."""
     import matplotlib
 
     paths = {path.stem: path for path in Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf")}
@@ -37,7 +37,7 @@ def font_path(font: str) -> Path:
 
 
 def require_characters(font: str, characters: str) -> None:
-    """ValueError names the font and those of ``characters`` that it has no glyph for: a box is never drawn in their place."""
+    """Raise ValueError that names the ``characters`` without a glyph in the font, instead of drawing boxes."""
     missing = [character for character in characters if not _holds(font, character)]
     if missing:
         raise ValueError(f"fonts: {font} has no glyph for {' '.join(f'{c} (U+{ord(c):04X})' for c in missing)}")
@@ -64,12 +64,12 @@ def _font(font: str) -> Any:
 
 
 def caption(character: str, font: str) -> str:
-    """What the image shows, in words: "capital letter A in DejaVu Sans, italic"."""
+    """Return a caption of the image: "capital letter A in DejaVu Sans, italic"."""
     return f"{character_name(character)} in {font_name(font)}"
 
 
 def character_name(character: str) -> str:
-    """ "digit 3", "small letter a", "Greek small letter alpha", "integral": Unicode's name in a sentence's case."""
+    """Return Unicode's name in sentence case: "digit 3", "small letter a", "Greek small letter alpha", "integral"."""
     name = unicodedata.name(character, f"character U+{ord(character):04X}")
     if character.isascii() and character.isalnum():
         kind = "digit" if character.isdigit() else "capital letter" if character.isupper() else "small letter"
@@ -79,7 +79,7 @@ def character_name(character: str) -> str:
 
 
 def font_name(font: str) -> str:
-    """Family and style: "DejaVu Serif, bold italic", "DejaVu Sans"."""
+    """Return family and style: "DejaVu Serif, bold italic", "DejaVu Sans"."""
     if font in TEX_NAMES:
         return TEX_NAMES[font]
     face = _font(font)
@@ -89,5 +89,5 @@ def font_name(font: str) -> str:
 
 
 def alphanumerics(font: str) -> Sequence[str]:
-    """Those of 0-9, A-Z, a-z that the font holds: what its common scale is measured on."""
+    """Return the font's characters among 0-9, A-Z, a-z, which determine its common scale."""
     return [chr(code) for code in (*range(48, 58), *range(65, 91), *range(97, 123)) if _holds(font, chr(code))]

@@ -1,6 +1,6 @@
-"""Glyphs: characters drawn from the fonts that matplotlib ships, with character, font and a caption as labels. No network.
+"""Glyphs: characters drawn from the fonts that matplotlib ships, with character, font and a caption as labels (no download).
 
-All characters of a font stand on one baseline at one scale, so that c and C, o and O, p and P differ as they do in print.
+All characters of a font share a baseline and a scale, so that c and C, o and O, p and P differ as they do in print.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from components.core.params import DatasetSettings
 from components.core.runtime import mix
-from components.core.settings import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.glyphs.drawing import draw, draw_pose
 from components.stages.fetch.glyphs.fonts import caption, require_characters
@@ -33,14 +33,14 @@ NO_CHARACTER = (
 
 
 class Glyphs:
-    """Grey [N, size, size], ink bright on 0; label = character, font; text; one split, "all".
+    """Glyphs: grey [N, size, size], ink bright on 0; label = character, font; text; one split, "all".
 
-    Order: font by font, character by character, sample by sample. A sample depends on (seed, font, character, its number)
-    alone, so that another font or character in the list changes no image.
+    Order: by font, character, sample. A sample depends on (seed, font, character, index) only, so that adding a font or a
+    character does not change other images.
     """
 
     class Settings(DatasetSettings):
-        """``image_size`` in pixels; ``samples`` a character and font; ``jitter`` 0 (exact) to 1, see drawing.py."""
+        """``image_size`` in pixels; ``samples`` per character and font; ``jitter`` 0 (exact) to 1, see drawing.py."""
 
         image_size: int = Field(ge=8, le=512)
         fonts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
@@ -87,7 +87,7 @@ class Glyphs:
 
 
 def draw_samples(settings: Glyphs.Settings, font: str, character: str, seed: int) -> np.ndarray:
-    """uint8 [samples, size, size]: the character's images in the font."""
+    """Draw the character's images in the font, uint8 [samples, size, size]."""
     generator = np.random.default_rng(mix(seed, "glyphs", font, character))
     poses = [draw_pose(generator, settings.jitter) for _ in range(settings.samples)]
     return np.stack([draw(font, character, settings.image_size, pose) for pose in poses])

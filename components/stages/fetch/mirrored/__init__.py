@@ -1,1 +1,1 @@
-"""Folders of images that only a mirror holds, pinned by their sum: as they are, or beside the same characters in print."""
+"""Image folders available only from a mirror, pinned by checksum: used as they are, or paired with printed characters."""

@@ -1,4 +1,4 @@
-"""A folder of a mirror, known by its name and its sum: what is in it is what params.yaml says, or it is not taken."""
+"""Open a folder of a mirror by name, and verify its checksum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.core.settings import DatasetSettings
+from components.core.params import DatasetSettings
 from components.stages.fetch.downloads.bring import mirror_folder
 from components.stages.fetch.folder import FORM, Classes, read_splits
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class MirroredSettings(DatasetSettings):
-    """``folder``: its name in the mirror; ``sha256``: its ``sum_of``, so that other images are a change of params.yaml.
+    """``folder``: its name in the mirror; ``sha256``: its ``sum_of``, so that new images require a change of params.yaml.
 
-    A folder of one's own comes in the same way: DATA_MIRROR names the folder above it, and the error names its sum.
+    For a folder of your own, set DATA_MIRROR to its parent; the error message gives its checksum.
     """
 
     folder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -27,23 +27,23 @@ class MirroredSettings(DatasetSettings):
 
 
 def open_folder(settings: MirroredSettings) -> dict[str, Classes]:
-    """split -> class -> images. ValueError where the mirror lacks the folder, or holds another one under its name."""
+    """Return split -> class -> images. ValueError if the mirror lacks the folder or its checksum differs."""
     mirror = mirror_folder()
     if mirror is None or not (mirror / settings.folder).is_dir():
         fault = f"{settings.folder} is only in a mirror: DATA_MIRROR names no folder that holds it"
         raise ValueError(f"{fault} (as {FORM.replace('<path>', settings.folder)})")
     skipped: Counter[str] = Counter()
     splits = read_splits(mirror / settings.folder, skipped)
-    found = sum_of(splits)
-    if found != settings.sha256:
-        raise ValueError(f"{mirror / settings.folder}: the sum is {found}, expected {settings.sha256}")
+    checksum = sum_of(splits)
+    if checksum != settings.sha256:
+        raise ValueError(f"{mirror / settings.folder}: the sum is {checksum}, expected {settings.sha256}")
     if skipped:
         log.warning("%s: %d files that are no images are skipped", settings.folder, skipped.total())
     return splits
 
 
 def sum_of(splits: dict[str, Classes]) -> str:
-    """SHA-256 over "<split>/<class>/<file>" and the SHA-256 of each image, in the order of these names' bytes."""
+    """Compute the SHA-256 over "<split>/<class>/<file>" and the SHA-256 of each image, in the byte order of the names."""
     images = {
         f"{split}/{name}/{path.name}".encode(): path
         for split, classes in splits.items()

@@ -1,4 +1,4 @@
-"""The fonts that are installed, or a font's own file: found by family, with the proof that it holds what is to be drawn."""
+"""Find an installed font by family, or a font file, and check its glyphs."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from typing import Any
 from components.stages.fetch.downloads.published import checksum
 
 SUFFIXES = (".ttf", ".otf", ".ttc")
-STYLES = ("Regular", "Book", "Normal", "Roman", "Medium")  # which of a family's styles is meant, the first that there is
+STYLES = ("Regular", "Book", "Normal", "Roman", "Medium")  # of a family, in order of preference
 PACKAGES = "fonts-arphic-ukai (AR PL UKai CN), fonts-wqy-zenhei (WenQuanYi Zen Hei)"  # Debian's
 NAMED = 10  # in an error
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face of a font file: a collection (.ttc) has several."""
+    """A face of a font file: a collection (.ttc) has several."""
 
     path: Path
     index: int = 0
 
 
 def find_face(font: str, folder: Path, sha256: str | None = None) -> Face:
-    """The face ``font`` means: a family's name, or a file (relative to ``folder``, or absolute), whose first face is taken.
+    """Find the face of ``font``: a family's name, or a file (relative to ``folder``, or absolute), of which the first is used.
 
-    ValueError where it is not there, or where its file has another sum than ``sha256``.
+    ValueError if it does not exist, or if the checksum of its file differs from ``sha256``.
     """
     face = Face(folder / font) if font.lower().endswith(SUFFIXES) else _installed(font)
     if not face.path.is_file():
         raise ValueError(f"font: no file {face.path}; a font that is installed is named by its family, such as 'AR PL UKai CN'")
-    if sha256 is not None and (found := checksum(face.path, sha256)) != sha256:
-        raise ValueError(f"font: {face.path.name} is another edition of {font!r}: its sum is {found}, expected {sha256}")
+    if sha256 is not None and (actual := checksum(face.path, sha256)) != sha256:
+        raise ValueError(f"font: {face.path.name} is another edition of {font!r}: its sum is {actual}, expected {sha256}")
     return face
 
 
 def _installed(family: str) -> Face:
     from matplotlib.font_manager import findSystemFonts
 
-    found = []
+    candidates = []
     for path in sorted(Path(name) for name in findSystemFonts()):
         for index, face in enumerate(_faces(path)):
             if face.family_name == family:
-                found.append((_rank(face.style_name), path.name, str(path), index))
-    if not found:
-        told = f"font: no font of the family {family!r} is installed"
-        raise ValueError(f"{told}; Debian has {PACKAGES}; a path of a {', '.join(SUFFIXES)} file is allowed too")
-    _, _, chosen, index = min(found)
+                candidates.append((_rank(face.style_name), path.name, str(path), index))
+    if not candidates:
+        fault = f"font: no font of the family {family!r} is installed"
+        raise ValueError(f"{fault}; Debian has {PACKAGES}; a path of a {', '.join(SUFFIXES)} file is allowed too")
+    _, _, chosen, index = min(candidates)
     return Face(Path(chosen), index)
 
 
 def _faces(path: Path) -> Iterator[Any]:
-    """The file's faces; none where it cannot be read as a font that is drawn by outlines."""
+    """Yield the file's faces; none if it is not a readable outline font."""
     try:
         first = open_face(Face(path))
         yield first
         for index in range(1, first.num_faces):
             yield open_face(Face(path, index))
-    except RuntimeError:  # FreeType's error for what it does not know
+    except RuntimeError:  # FreeType's error for an unknown format
         return
 
 
@@ -73,9 +73,9 @@ def open_face(face: Face) -> Any:
 
 
 def require_glyphs(face: Face, characters: Sequence[str], font: str) -> None:
-    """ValueError names those of ``characters`` that the face has no glyph for: a box is never drawn in their place."""
-    opened = open_face(face)
-    missing = [character for character in characters if not opened.get_char_index(ord(character))]
+    """Raise ValueError that names the ``characters`` without a glyph in the face, instead of drawing boxes."""
+    ft_face = open_face(face)
+    missing = [character for character in characters if not ft_face.get_char_index(ord(character))]
     if missing:
         listed = " ".join(f"{character} (U+{ord(character):04X})" for character in missing[:NAMED])
         more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""

@@ -1,6 +1,6 @@
-"""The same characters by hand and in print: a mirror's folder ``[{train,test}/]<character>/*.png`` and an installed font.
+"""Handwritten and printed characters: a mirror's folder ``[{train,test}/]<character>/*.png`` and an installed font.
 
-The folder holds scans such as CASIA-HWDB's (Liu and others, ICDAR 2011): dark on white, of varying size.
+The folder has scans such as CASIA-HWDB's (Liu and others, ICDAR 2011): dark on white, of varying size.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 
 class Handwriting:
-    """Grey [N, size, size], ink bright on 0; label = character, domain = printed or handwritten; the folder's splits.
+    """Handwriting: grey [N, size, size], ink bright on 0; label = character, domain = printed or handwritten; own splits.
 
-    The prints of a character are divided over the splits in the proportion of all its scans, by number.
+    The prints of a character are divided over the splits in proportion to the numbers of scans.
     """
 
     class Settings(MirroredSettings):
-        """``font``: a family that is installed, or a font file; ``font_sha256``: its file's sum, where no other may stand in.
+        """``font``: an installed family, or a font file; ``font_sha256``: checksum of its file, or none to accept any edition.
 
-        ``image_size`` in pixels; ``samples``: prints a character; ``jitter`` 0 (exact) to 1, see printing.py.
+        ``image_size`` in pixels; ``samples``: prints per character; ``jitter`` 0 (exact) to 1, see printing.py.
         """
 
         font: str = Field(min_length=1)
@@ -59,7 +59,7 @@ class Handwriting:
         log.warning("font: %s, SHA-256 %s", face.path.name, checksum(face.path, "0" * 64))
         scans = {split: _scans(classes, settings.image_size) for split, classes in splits.items()}
         prints = _prints(settings, face, characters, seed)
-        bounds = _bounds({split: sum(map(len, found)) for split, found in scans.items()}, settings.samples)
+        bounds = _bounds({split: sum(map(len, images)) for split, images in scans.items()}, settings.samples)
         entries = {split: _write(out, split, [printed[bounds[split]] for printed in prints], scans[split]) for split in splits}
         write_index(out, "arrays", entries, {"label": characters, "domain": DOMAINS})
 
@@ -71,13 +71,13 @@ def _characters(classes: Classes) -> list[str]:
 
 
 def _scans(classes: Classes, side: int) -> list[np.ndarray]:
-    """For each character uint8 [N, side, side]. ValueError names the files that cannot be read or hold no ink."""
+    """Read the scans, uint8 [N, side, side] per character. ValueError names files that are unreadable or without ink."""
     faults: list[str] = []
-    found = [_framed(paths, side, faults) for paths in classes.values()]
+    scans = [_framed(paths, side, faults) for paths in classes.values()]
     if faults:
         more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise ValueError(f"unreadable images: {'; '.join(faults[:NAMED])}{more}")
-    return [np.stack(images) for images in found]
+    return [np.stack(images) for images in scans]
 
 
 def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndarray]:
@@ -91,14 +91,14 @@ def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndar
 
 
 def _prints(settings: Handwriting.Settings, face: Face, characters: Sequence[str], seed: int) -> list[np.ndarray]:
-    """For each character uint8 [samples, side, side]."""
+    """Draw the prints, uint8 [samples, side, side] per character."""
     poses = {character: draw_poses(character, settings.samples, seed) * settings.jitter for character in characters}
     side = settings.image_size
     return [np.stack([print_character(face, character, side, pose) for pose in poses[character]]) for character in characters]
 
 
 def _bounds(scans: dict[str, int], samples: int) -> dict[str, slice]:
-    """split -> the numbers of its prints, in the proportion of ``scans``. ValueError where a split would get none."""
+    """Return split -> slice of the prints, in proportion to ``scans``. ValueError if a split would get none."""
     ends = np.rint(np.cumsum(list(scans.values())) / sum(scans.values()) * samples).astype(int).tolist()
     bounds = {split: slice(start, end) for split, start, end in zip(scans, [0, *ends], ends, strict=False)}
     if empty := [split for split, part in bounds.items() if part.start == part.stop]:
@@ -107,7 +107,7 @@ def _bounds(scans: dict[str, int], samples: int) -> dict[str, slice]:
 
 
 def _write(out: Path, split: str, prints: list[np.ndarray], scans: list[np.ndarray]) -> dict[str, str]:
-    """Character by character, its prints and then its scans."""
+    """Write a split: per character its prints, then its scans."""
     parts = [part for pair in zip(prints, scans, strict=True) for part in pair]
     lengths = [len(part) for part in parts]
     columns = {

@@ -1,6 +1,6 @@
-"""A mirror's folder of images as it is: no address gives it, so its sum stands in params.yaml.
+"""Images of a mirror's folder, pinned by a checksum in params.yaml.
 
-The user's own images come in through the source ``folder``, which needs no mirror and no sum.
+For your own images use the source ``folder``, which needs neither mirror nor checksum.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from components.stages.fetch.mirrored.folders import MirroredSettings, open_fold
 
 
 class Mirrored:
-    """Images as files (sizes vary); column "label" or "domain" from the folders' names; the splits that are there."""
+    """Images as files of varying size; column "label" or "domain" from the folders' names; splits as in the folder."""
 
     class Settings(MirroredSettings):
-        """``column``: what a folder's name is, a class or an image domain."""
+        """``column``: the meaning of a folder's name, a class or an image domain."""
 
         column: Literal["label", "domain"] = "label"
 

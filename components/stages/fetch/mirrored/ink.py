@@ -1,7 +1,7 @@
-"""One frame for written and printed characters: cut to the ink, its longer side as long in every image, centred.
+"""Normalise written and printed characters: crop to the ink, scale the longer side to a fixed length, centre.
 
-A scan says nothing of the line that its character stood on, nor of the size of its neighbours; so print has to do without
-them too, or the two domains would differ in what no translation can know.
+A scan has no information on baseline and relative size, so they are removed from prints too: otherwise the two domains would
+differ in properties that no translation can infer.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 MARGIN = 0.06  # free border, as a fraction of the image's side
-PAPER = 24  # of 255: what is no brighter is the paper's own noise
+PAPER = 24  # of 255: threshold of paper noise
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 
 
 def read_ink(path: Path) -> np.ndarray:
-    """A scan, dark on white, as uint8 [H, W], ink bright on 0. ValueError says what is wrong with the file.
+    """Read a scan, dark on white, as uint8 [H, W], ink bright on 0. ValueError for an invalid file.
 
-    What is transparent is paper.
+    Transparent pixels are paper.
     """
     try:
         with warnings.catch_warnings():
@@ -35,7 +35,7 @@ def read_ink(path: Path) -> np.ndarray:
 
 
 def frame(ink: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [H, W], ink bright on 0 -> uint8 [side, side], proportions kept. ValueError where there is no ink."""
+    """Normalise uint8 [H, W], ink bright on 0, to uint8 [side, side] of the same aspect ratio. ValueError without ink."""
     rows, columns = (np.flatnonzero((ink > PAPER).any(axis)) for axis in (1, 0))
     if not len(rows):
         raise ValueError("no ink: nothing is darker than the paper")

@@ -1,4 +1,4 @@
-"""A printed character, as a press of varying pressure and a page that lies askew would give it."""
+"""Draw printed characters with simulated variations of pressure and page alignment."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ CONTRAST = 0.4  # jitter 1: the ink's brightness 0.6 .. 1
 
 
 def draw_poses(character: str, samples: int, seed: int) -> np.ndarray:
-    """Float64 [samples, 5] in -1..1: jitter 1. Row i depends on (seed, character, i) alone."""
+    """Draw float64 [samples, 5] in -1..1, for jitter 1. Row i depends on (seed, character, i) only."""
     return np.random.default_rng(mix(seed, "print", character)).uniform(-1, 1, size=(samples, 5))
 
 
 def print_character(face: Face, character: str, side: int, pose: np.ndarray) -> np.ndarray:
-    """uint8 [side, side], ink bright on 0; ``pose`` 0: exact. ValueError where the character leaves no ink."""
+    """Draw uint8 [side, side], ink bright on 0; ``pose`` 0: exact. ValueError if the character has no ink."""
     rotation, slant, stretch, stroke, contrast = (float(number) for number in pose)
     sheet = _turn(_sheet(face, character, side, abs(stroke)), rotation * ROTATION, slant * SLANT, 1 + stretch * STRETCH)
     return np.rint(frame(np.asarray(sheet), side) * (1 - abs(contrast) * CONTRAST)).astype(np.uint8)
 
 
 def _sheet(face: Face, character: str, side: int, stroke: float) -> Image.Image:
-    """The character upright, its box in the middle of a square of two em."""
+    """Draw the character upright, its box centred in a square of two em."""
     em = FINE * side
     width, font = stroke * STROKE * em, _font(face, em)
     left, top, right, bottom = font.getbbox(character, anchor="ls", stroke_width=width)
@@ -44,9 +44,9 @@ def _sheet(face: Face, character: str, side: int, stroke: float) -> Image.Image:
 
 
 def _turn(sheet: Image.Image, rotation: float, slant: float, stretch: float) -> Image.Image:
-    """Slanted, stretched, then turned counter-clockwise, all about the middle."""
+    """Slant, stretch, then rotate counter-clockwise, all about the centre."""
     cos, sin = math.cos(rotation), math.sin(rotation)
-    # Where a pixel of the result comes from: the three taken back in the opposite order; y points down.
+    # The inverse map, from the result to the source: the three inverted in the opposite order; y points down.
     a, b = cos / stretch + slant * sin, -sin / stretch + slant * cos
     middle = sheet.width / 2
     matrix = (a, b, middle * (1 - a - b), sin, cos, middle * (1 - sin - cos))
@@ -55,5 +55,5 @@ def _turn(sheet: Image.Image, rotation: float, slant: float, stretch: float) -> 
 
 @cache
 def _font(face: Face, pixels: int) -> ImageFont.FreeTypeFont:
-    """BASIC layout: one glyph needs no shaping, and the shaping library is not the same everywhere."""
+    """Load the font with BASIC layout: a single glyph needs no shaping, and shaping libraries differ between machines."""
     return ImageFont.truetype(str(face.path), pixels, index=face.index, layout_engine=ImageFont.Layout.BASIC)
