@@ -28,7 +28,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 Log = Callable[[str], None]
 
 
-class Stopped(Exception):
+class FlowStopped(Exception):
     """The flow was stopped: the process was ended, or not started."""
 
 
@@ -102,7 +102,7 @@ class Processes:
         self._stopped = False
 
     def run(self, command: Sequence[str], *, folder: Path, env: dict[str, str], log: Log, timeout: float) -> Ended:
-        """Run the command in ``folder``, hand every line of its output to ``log``; Stopped if ``stop`` came in between.
+        """Run the command in ``folder``, hand every line of its output to ``log``; FlowStopped if ``stop`` came in between.
 
         The thread that calls must live until the command ends: the kernel takes its end for the parent's death.
         """
@@ -122,7 +122,7 @@ class Processes:
             with self._lock:
                 self._running.discard(process)
         if self._stopped:
-            raise Stopped("ended, since the flow was stopped")
+            raise FlowStopped("ended, since the flow was stopped")
         return Ended(code, tuple(tail), time.monotonic() - started, timed_out)
 
     def stop(self) -> None:
@@ -135,7 +135,7 @@ class Processes:
     def _start(self, command: Sequence[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
-                raise Stopped("not started, since the flow was stopped")
+                raise FlowStopped("not started, since the flow was stopped")
             process = subprocess.Popen(
                 guarded(command, self._grace),
                 cwd=folder,

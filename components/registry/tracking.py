@@ -19,9 +19,9 @@ from components.core.files import locked
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.record.live import live_curves
-from components.registry.record.outs import Outs, Point
+from components.registry.record.outs import Point, RunOutputs
 from components.registry.record.published import (
-    Published,
+    Publication,
     database,
     detection_key,
     note_published,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["Published", "Server", "TrackingUnavailable", "connect", "live_curves", "publish", "published"]
+__all__ = ["Publication", "Server", "TrackingUnavailable", "connect", "live_curves", "publish", "published"]
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
@@ -62,14 +62,14 @@ class TrackingRefused(TrackingUnavailable):
     transient = False
 
 
-def publish(workspace: Workspace, run: str, detection: bool = True) -> Published:
+def publish(workspace: Workspace, run: str, detection: bool = True) -> Publication:
     """Record the run and its evaluation in MLflow and register its model; what exists already is found, not made again.
 
     ``detection``: also its table of out-of-distribution views; the evaluate stage comes before today's table is made.
     The alias ``candidate`` moves to the version that fits today's export. Raises SettingsError where outs or their entries
     in dvc.lock are missing, TrackingUnavailable where the server does not answer.
     """
-    outs = Outs.of(workspace, run)
+    outs = RunOutputs.of(workspace, run)
     # MLflow has no find-or-create: without the lock two calls at once make two runs.
     with locked(settings.WORK / "locks" / f"publish-{outs.name}"), reachable():
         server = Server.of(workspace)
@@ -81,7 +81,7 @@ def publish(workspace: Workspace, run: str, detection: bool = True) -> Published
             record_detection(server, outs, run_id, table)
         registry.set_alias(server.client, outs.name, "candidate", int(version.version))
         sweep(server)
-        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
+        found = Publication(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
         note_published(workspace, run, found)
     return found
 

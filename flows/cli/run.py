@@ -7,7 +7,7 @@ import argparse
 from components.registry.record.published import published
 from flows.cli.arguments import add_runs, chosen_runs, ready_flow
 from flows.dvc import merge_driver
-from flows.pipeline.plan import IsPublished, Plan, make_plan
+from flows.pipeline.plan import IsPublished, PipelinePlan, make_plan
 from flows.pipeline.preflight import CheckSettings, check_settings
 from flows.pipeline.report import describe, metrics_rows, ood_tables, table, where_to_look
 from flows.project import Project
@@ -49,7 +49,7 @@ def run(given: argparse.Namespace, is_published: IsPublished = published, check:
         return _start(project, todo, given.force)
 
 
-def _start(project: Project, todo: Plan, force: bool) -> int:
+def _start(project: Project, todo: PipelinePlan, force: bool) -> int:
     """Run the flow under the user's Prefect server, or a temporary one; 0 if all of it completed."""
     pipeline = ready_flow(project, "flows.pipeline.flow", "pipeline")
     if pipeline is None:

@@ -25,7 +25,7 @@ CONFIGURATION, TEMPORARY = 2, 75  # 75: EX_TEMPFAIL of sysexits.h
 ENTRY = re.compile(r"[0-9a-f]{64}")  # an entry's file name; a killed transfer leaves others
 
 
-class NotThere(Exception):
+class RemoteMissing(Exception):
     """The remote is a folder that does not exist, or there is nothing to push."""
 
 
@@ -45,7 +45,7 @@ def main() -> int:
         return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
     except ImportError as error:
         return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
-    except NotThere as error:
+    except RemoteMissing as error:
         return _fail(f"remote {remote!r}: {error}", TEMPORARY)
     except Exception as error:  # whatever a storage's client raises
         code = CONFIGURATION if type(error).__name__ == "RemoteMissingDepsError" else TEMPORARY
@@ -88,7 +88,7 @@ def push(repo: Repo, file: str, name: str) -> None:
     with lock_repo(repo):
         stage: PipelineStage = repo.stage.load_one(path=file, name=name)
         if not all(out.hash_info for out in stage.outs):
-            raise NotThere(f"dvc.lock has no results of {name}")
+            raise RemoteMissing(f"dvc.lock has no results of {name}")
         key = _get_stage_hash(stage) if _can_hash(stage) else None
     if repo.cloud.push(_objects(stage)).failed:
         raise OSError(f"not all of {name} went")
@@ -101,10 +101,10 @@ def _objects(stage: PipelineStage) -> set[Any]:
 
 
 def _must_be_there(repo: Repo) -> None:
-    """NotThere for a remote in a folder that is not there: DVC would make it, below a mount point perhaps."""
+    """RemoteMissing for a remote in a folder that is not there: DVC would make it, below a mount point perhaps."""
     remote = repo.cloud.get_remote()
     if remote.fs.protocol == "local" and not os.path.isdir(remote.path):
-        raise NotThere(f"there is no folder {remote.path}; make it, or mount what it is on")
+        raise RemoteMissing(f"there is no folder {remote.path}; make it, or mount what it is on")
 
 
 def _fetch_entry(repo: Repo, key: str) -> None:

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.pipeline.plan import Plan
+from flows.pipeline.plan import PipelinePlan
 from flows.pipeline.report import Row, metrics_rows, ood_tables, table, where_to_look
 from flows.pipeline.stages import StageOutcome
 from flows.processes import StageFailed
@@ -23,7 +23,7 @@ from flows.services.notify import notify_failure
 from flows.services.prefect_server import IS_TEMPORARY
 
 
-def conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> State[Any]:
+def conclude(project: Project, plan: PipelinePlan, states: dict[str, State[Any]]) -> State[Any]:
     """The flow run's final state from the ``states`` of its tasks, by name. Prints tables, logs and notifies of failures."""
     after: dict[str, tuple[str, ...]] = {f"publish@{run}": plan.ends[run] for run in plan.unpublished}
     after |= {stage.name: stage.after for stage in plan.stages}

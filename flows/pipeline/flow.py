@@ -19,7 +19,7 @@ from flows.dvc import merge_driver
 from flows.dvc.index import sort_lock
 from flows.dvc.sharing import Share
 from flows.pipeline.conclusion import conclude, notify_broken_off
-from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.plan import PipelinePlan, make_plan
 from flows.pipeline.preflight import check_settings, check_versions
 from flows.pipeline.report import describe
 from flows.pipeline.stages import RunContext, StageOutcome, publish_task, run_task, share_task, with_retries
@@ -67,7 +67,7 @@ def pipeline(
         raise
 
 
-def execute(project: Project, plan: Plan) -> State[Any]:
+def execute(project: Project, plan: PipelinePlan) -> State[Any]:
     """Run the plan as tasks of the current flow run, and report."""
     context = RunContext(project, project.workspace.params.pipeline.stage_timeout)
     context.limit = _device_limit(context.devices.number)
@@ -107,7 +107,7 @@ def _is_reported(name: str, states: dict[str, State[Any]]) -> bool:
     return not name.startswith("share@") or (not states[name].is_completed() and (stage is None or stage.is_completed()))
 
 
-def _share(plan: Plan, context: RunContext) -> Share | None:
+def _share(plan: PipelinePlan, context: RunContext) -> Share | None:
     remote = context.project.params.pipeline.remote
     return Share(context.project, remote, plan.address, context.processes, context.timeout) if remote and plan.address else None
 

@@ -37,7 +37,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PipelinePlan:
     """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish.
 
     ``ends``: run -> the stages that it ends with, after which it is published; ``address``: of the remote that clones share, or
@@ -58,7 +58,7 @@ class Plan:
         return not (self.stages or self.unpublished or self.unshared)
 
 
-def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> Plan:
+def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> PipelinePlan:
     """The plan for the chosen runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
 
     A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
@@ -84,7 +84,7 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     unpublished = tuple(run for run in runs if chosen & own[run] or not published(project.workspace, run))
     rest = [name for name in names if name not in chosen]
     not_sent = unshared(project, address, rest) if address else ()
-    return Plan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
+    return PipelinePlan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
 
 
 def ends(workspace: Workspace, run: str) -> tuple[str, ...]:

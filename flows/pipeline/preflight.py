@@ -17,7 +17,7 @@ from components.core.settings import PARAMS, Workspace
 from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
-    from flows.pipeline.plan import Plan
+    from flows.pipeline.plan import PipelinePlan
     from flows.project import Project
 
 
@@ -25,7 +25,7 @@ LOCK = "requirements.lock"
 MATTERS = ("prefect", "fastapi", "sqlalchemy", "dvc", "mlflow", "torch", "albumentations")  # wrong ones fail late or silently
 PYTHON = (3, 11)
 
-CheckSettings = Callable[["Project", "Plan"], None]
+CheckSettings = Callable[["Project", "PipelinePlan"], None]
 
 
 def check_versions(root: Path) -> None:
@@ -64,7 +64,7 @@ def _public(pin: str) -> str:
     return pin.partition("+")[0]
 
 
-def check_settings(project: Project, plan: Plan) -> None:
+def check_settings(project: Project, plan: PipelinePlan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
     from components.stages.checks import check_detection, check_ood, check_run, check_view
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
-from flows.pipeline.plan import Plan
+from flows.pipeline.plan import PipelinePlan
 from flows.project import Project
 
 MAIN = 4  # metrics per line
@@ -29,7 +29,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def describe(plan: Plan) -> str:
+def describe(plan: PipelinePlan) -> str:
     """The plan for a reader: each stage with its reasons, in the order of running."""
     if plan.empty:
         return f"nothing to do: {plan.up_to_date} stages are up to date and {', '.join(plan.runs)} published"

@@ -19,7 +19,7 @@ from flows.processes import Processes
 from flows.project import Project
 from flows.services.flow_runs import noted_flow_run, superseded
 from flows.services.notify import notify_drift, notify_failure
-from flows.services.watch import ALARM, NOTHING, MonitorFailed, Report, monitored_runs, unreported, watch
+from flows.services.watch import ALARM, NOTHING, DriftReport, MonitorFailed, monitored_runs, unreported, watch
 from flows.settings import Monitor
 
 EVENT = {True: "darkroom.monitor.drift", False: "darkroom.monitor.no-drift"}
@@ -59,7 +59,7 @@ class MonitorResult:
     """The ``reports`` on one run's new images, or a message why there is none; ``failed``: because of an error."""
 
     words: str
-    reports: tuple[Report, ...] = ()
+    reports: tuple[DriftReport, ...] = ()
     failed: bool = False
 
     @property
@@ -87,7 +87,7 @@ def monitor_run(place: Project, run: str, settings: Monitor, processes: Processe
     return result
 
 
-def publish_report(place: Project, run: str, report: Report) -> None:
+def publish_report(place: Project, run: str, report: DriftReport) -> None:
     """Publish event, artifact, message. The note comes last: a killed flow's report is sent twice rather than never."""
     name, said = place.workspace.registered_name(run), line(report)
     resource = {"prefect.resource.id": f"darkroom.run.{name}", "prefect.resource.name": name}
@@ -115,7 +115,7 @@ def conclude(place: Project, found: list[MonitorResult]) -> State[Any]:
     return Completed(message=words, name=ALARM if any(result.drift for result in found) else "Completed")
 
 
-def line(report: Report) -> str:
+def line(report: DriftReport) -> str:
     """The report in one line."""
     found = report.content
     verdict = "drift" if report.drift else "no drift"
@@ -123,7 +123,7 @@ def line(report: Report) -> str:
     return f"{verdict} in {found['images']} new images: {figures}, stability index {found['psi']:.3f}"
 
 
-def page(report: Report) -> str:
+def page(report: DriftReport) -> str:
     """The report as a page in Markdown for Prefect's UI. Names of images are only text in it."""
     found = report.content
     rows = {

@@ -29,7 +29,7 @@ class MonitorFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Report:
+class DriftReport:
     """``content``: of the report.json in ``folder``; components/registry/monitor/report.py writes it."""
 
     folder: Path
@@ -80,12 +80,12 @@ def watch(project: Project, run: str, monitor: Monitor, processes: Processes, lo
     return read(home(project, run) / "last.json")
 
 
-def unreported(project: Project, run: str) -> Iterator[Report]:
+def unreported(project: Project, run: str) -> Iterator[DriftReport]:
     """The reports that were not sent yet, oldest first. Call it after ``watch``, which removes unfinished ones."""
     folders = [folder for folder in (home(project, run) / "reports").glob("*") if folder.name.isdigit()]
     for folder in sorted(folders, key=lambda folder: int(folder.name)):
         if not (folder / REPORTED).exists():
-            yield Report(folder, read(folder / "report.json"))
+            yield DriftReport(folder, read(folder / "report.json"))
 
 
 def home(project: Project, run: str) -> Path:

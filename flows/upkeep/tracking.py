@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from components.core import settings
-from components.registry.record.published import Published, database, shown_uri
+from components.registry.record.published import Publication, database, shown_uri
 from flows.project import Project
 from flows.upkeep.cache import HASH
 from flows.upkeep.doctor import Finding
@@ -57,7 +57,7 @@ def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
     """What this workspace takes for published, though today's server does not have it: it would never be published again."""
     for path in sorted((settings.WORK / "published").glob("*.json")):
         try:
-            noted = Published(**json.loads(path.read_text(encoding="utf-8")))
+            noted = Publication(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             continue  # never taken for a publication
         if noted.tracking_uri == shown_uri() and not _has(client, path.stem, noted):
@@ -65,7 +65,7 @@ def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
             yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
 
 
-def _has(client: MlflowClient, name: str, noted: Published) -> bool:
+def _has(client: MlflowClient, name: str, noted: Publication) -> bool:
     from components.registry.model_registry import versions
 
     return any(int(version.version) == noted.version for version in versions(client, name, noted.key))

@@ -19,7 +19,7 @@ from components.core.strict import SettingsError
 
 
 @dataclass(frozen=True)
-class Scores:
+class VersionScores:
     """What an evaluation found of a version. ``model``: the key of its export; ``data``: ``data_key`` of the evaluation.
 
     ``better``: metric -> "max" or "min". ``items``: metric -> float [N], whose mean is the metric. ``groups``: int64 [N].
@@ -65,7 +65,7 @@ def scores_file(name: str, version: int, data: str) -> Path:
     return settings.WORK / "scores" / name / f"{version}-{data}.npz"
 
 
-def write_scores(name: str, scores: Scores) -> None:
+def write_scores(name: str, scores: VersionScores) -> None:
     """Keep ``scores``, whole or not at all: one file, arrays beside a JSON text."""
     plain = {key: value for key, value in asdict(scores).items() if key not in ("groups", "items")}
     arrays: dict[str, Any] = {f"items.{metric}": values for metric, values in scores.items.items()}
@@ -78,7 +78,7 @@ def write_scores(name: str, scores: Scores) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def read_scores(name: str, version: int, data: str, model: str) -> Scores | None:
+def read_scores(name: str, version: int, data: str, model: str) -> VersionScores | None:
     """What ``write_scores`` kept of this version with this export; None where there is nothing, or nothing readable."""
     try:
         with np.load(scores_file(name, version, data), allow_pickle=False) as file:
@@ -87,7 +87,7 @@ def read_scores(name: str, version: int, data: str, model: str) -> Scores | None
         plain["group_names"] = tuple(plain["group_names"])
         groups = arrays.pop("groups", None)
         items = {key.removeprefix("items."): values for key, values in arrays.items()}
-        found = Scores(**plain, groups=groups, items=items)
+        found = VersionScores(**plain, groups=groups, items=items)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
     # A rebuilt registry gives the numbers of its versions again.

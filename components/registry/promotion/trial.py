@@ -12,7 +12,7 @@ from components.core.artifact import content_md5
 from components.core.errors import is_transient
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
-from components.registry.promotion.scores import Scores, data_key, write_scores
+from components.registry.promotion.scores import data_key, write_scores
 from components.registry.tracking import reachable
 from components.serving.loading import load_served
 from components.stages.evaluate.latency import measure_latency
@@ -40,13 +40,13 @@ def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
     return folder
 
 
-def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> Scores:
+def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> VersionScores:
     """Load, score and time the version, and keep its scores; Unfit where that is not possible."""
     name = workspace.registered_name(run)
     folder, data = load_and_answer(client, name, number), data_key(workspace, run)
     report = _attempt(f"version {number} cannot be scored on today's data", lambda: score(workspace, run, folder), (OSError,))
     tags = client.get_model_version(name, str(number)).tags
-    found = Scores(
+    found = VersionScores(
         version=number,
         model=str(tags.get(registry.KEY, "")),
         data=data,

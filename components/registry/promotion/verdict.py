@@ -12,14 +12,14 @@ import numpy as np
 from components.core.strict import SettingsError
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.intervals import paired_interval
-from components.registry.promotion.scores import Scores
+from components.registry.promotion.scores import VersionScores
 
 ROUNDING = 1e-9  # a mean of 24 values and a limit written in decimal are the same number only up to this
 LATENCY = "latency_p50_ms"
 
 
 @dataclass(frozen=True)
-class Line:
+class GateResult:
     """One gate."""
 
     gate: str
@@ -35,7 +35,7 @@ class Line:
 class Verdict:
     """All gates, and what they were about."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[GateResult, ...]
     figures: dict[str, float]
 
     @property
@@ -53,7 +53,7 @@ class Verdict:
         return [asdict(line) | {"figures": finite(line.figures)} for line in self.lines]
 
 
-def judge(gates: Gates, key: str, candidate: Scores, champion: Scores | None) -> Verdict:
+def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionScores | None) -> Verdict:
     """The verdict of the run whose block is ``key``; without a champion the floor and the latency alone.
 
     SettingsError where the block asks for what the report does not hold.
@@ -76,10 +76,10 @@ def finite(figures: dict[str, float]) -> dict[str, float | None]:
 
 def unfit(gate: str, words: str) -> Verdict:
     """The verdict on a version that could not be measured."""
-    return Verdict((Line(gate, False, words, {}),), {})
+    return Verdict((GateResult(gate, False, words, {}),), {})
 
 
-def _check(gates: Gates, key: str, metric: str, scores: Scores) -> None:
+def _check(gates: Gates, key: str, metric: str, scores: VersionScores) -> None:
     if metric not in scores.metrics:
         raise SettingsError(f"{key}.metric: the report has no {metric!r}; it has {', '.join(sorted(scores.metrics))}")
     if gates.better not in (None, scores.better[metric]):
@@ -93,49 +93,49 @@ def _check(gates: Gates, key: str, metric: str, scores: Scores) -> None:
         raise SettingsError(f"{key}.max_class_fall: the report of this recipe knows no classes")
 
 
-def _sign(scores: Scores, metric: str) -> float:
+def _sign(scores: VersionScores, metric: str) -> float:
     """Turns a difference into an improvement."""
     return 1.0 if scores.better[metric] == "max" else -1.0
 
 
-def _floor(gates: Gates, metric: str, candidate: Scores) -> Iterator[Line]:
+def _floor(gates: Gates, metric: str, candidate: VersionScores) -> Iterator[GateResult]:
     if gates.floor is None:
         return
     value, bound = candidate.metrics[metric], "at least" if candidate.better[metric] == "max" else "at most"
     passed = _sign(candidate, metric) * (value - gates.floor) >= -ROUNDING
     words = f"{metric} {value:.4f}, {bound} {gates.floor:g} is asked"
-    yield Line("floor", passed, words, {"value": value, "floor": gates.floor})
+    yield GateResult("floor", passed, words, {"value": value, "floor": gates.floor})
 
 
-def _gain(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _gain(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.gain is None:
         return
     if metric not in champion.metrics:
-        yield Line("gain", False, f"the champion's report has no {metric}", {})
+        yield GateResult("gain", False, f"the champion's report has no {metric}", {})
         return
     gain = _sign(candidate, metric) * (candidate.metrics[metric] - champion.metrics[metric])
     words = f"{metric} {candidate.metrics[metric]:.4f}, champion {champion.metrics[metric]:.4f}: "
     words += f"better by {gain:+.4f}, at least {gates.gain:+g} is asked"
-    yield Line("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
+    yield GateResult("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
 
 
-def _margin(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _margin(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.margin is None:
         return
     try:
         own, other = _pair(metric, candidate, champion)
         low, high = paired_interval(own, other, gates.confidence)
     except ValueError as error:
-        yield Line("margin", False, f"{metric} cannot be compared: {error}", {})
+        yield GateResult("margin", False, f"{metric} cannot be compared: {error}", {})
         return
     difference = float(own.mean() - other.mean())
     words = f"{metric} {difference:+.4f} against the champion on {len(own)} images, {gates.confidence:.0%} interval "
     words += f"[{low:+.4f}, {high:+.4f}], above {-gates.margin:+g} is asked"
     figures = {"difference": difference, "low": low, "high": high, "margin": gates.margin, "images": float(len(own))}
-    yield Line("margin", low >= -gates.margin - ROUNDING, words, figures)
+    yield GateResult("margin", low >= -gates.margin - ROUNDING, words, figures)
 
 
-def _classes(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.max_class_fall is None or candidate.groups is None:
         return
     try:
@@ -143,7 +143,7 @@ def _classes(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> 
         if len(candidate.groups) != len(own):
             raise ValueError(f"{len(candidate.groups)} classes of {len(own)} images")
     except ValueError as error:
-        yield Line("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
+        yield GateResult("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
         return
     falls = {int(group): float((other - own)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
     worst = max(falls, key=lambda group: falls[group])
@@ -152,10 +152,10 @@ def _classes(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> 
     words = f"class {name[:40]!r} changes most for the worse: {-fall:+.4f} on {number} images, "
     words += f"no class may lose more than {gates.max_class_fall:g}"
     passed = bool(fall <= gates.max_class_fall + ROUNDING)
-    yield Line("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
+    yield GateResult("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
 
 
-def _pair(metric: str, candidate: Scores, champion: Scores) -> tuple[np.ndarray, np.ndarray]:
+def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tuple[np.ndarray, np.ndarray]:
     """Both models' values [N] on the same images, larger is better."""
     if metric not in champion.items:
         raise ValueError(f"the champion's report has no {metric} of each image")
@@ -167,9 +167,9 @@ def _pair(metric: str, candidate: Scores, champion: Scores) -> tuple[np.ndarray,
     return own, other
 
 
-def _latency(gates: Gates, candidate: Scores) -> Iterator[Line]:
+def _latency(gates: Gates, candidate: VersionScores) -> Iterator[GateResult]:
     if gates.latency_ms is None:
         return
     value = candidate.latency[LATENCY]
     words = f"{value:.2f} ms for one input (median, on this machine), at most {gates.latency_ms:g} is asked"
-    yield Line("latency_ms", value <= gates.latency_ms, words, {"value": value, "ceiling": gates.latency_ms})
+    yield GateResult("latency_ms", value <= gates.latency_ms, words, {"value": value, "ceiling": gates.latency_ms})

@@ -22,7 +22,7 @@ Point = tuple[str, int]  # name, step
 
 
 @dataclass(frozen=True)
-class Outs:
+class RunOutputs:
     """What DVC holds of one run: the folders its stages wrote, and the keys of what is in them."""
 
     workspace: Workspace
@@ -31,7 +31,7 @@ class Outs:
     evaluation: str
 
     @classmethod
-    def of(cls, workspace: Workspace, run: str) -> Outs:
+    def of(cls, workspace: Workspace, run: str) -> RunOutputs:
         """Of the run as it is now; SettingsError where an out or its entry in dvc.lock is missing."""
         found = cls(workspace, run, export_key(workspace, run), evaluation_key(workspace, run))
         for folder in (found.view, found.train, found.export, found.evaluate):
@@ -77,7 +77,7 @@ class Outs:
         return self.workspace.folder / "outputs" / "ood_table" / str(self.workspace.detection_of(self.run))
 
 
-def parameters(outs: Outs) -> dict[str, str]:
+def parameters(outs: RunOutputs) -> dict[str, str]:
     """The blocks that made the model, flattened: ``train.learning_rate``. What measures or promotes it is not among them."""
     block = outs.block
     trained = read_json(outs.train / "settings.json", default={}).get("train", {})  # with what "auto" became
@@ -99,7 +99,7 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def tags(outs: Outs) -> dict[str, str]:
+def tags(outs: RunOutputs) -> dict[str, str]:
     """Where the run comes from: study, recipe, view, dvc.lock, commit."""
     block, study = outs.block, outs.workspace.study
     found = {"recipe": block.recipe, "view": block.view, "dvc_lock": lock_digest(outs.workspace)}
@@ -148,7 +148,7 @@ def ended_file(workspace: Workspace, run: str) -> Path:
     return settings.WORK / "live" / f"{workspace.registered_name(run)}.json"
 
 
-def ended_fingerprint(outs: Outs, curves: dict[Point, float]) -> str | None:
+def ended_fingerprint(outs: RunOutputs, curves: dict[Point, float]) -> str | None:
     """The fingerprint of the training that ended here last, if that is where ``curves`` come from (not from DVC's cache)."""
     path = ended_file(outs.workspace, outs.run)
     if not path.is_file():
@@ -158,7 +158,7 @@ def ended_fingerprint(outs: Outs, curves: dict[Point, float]) -> str | None:
     return str(ended["fingerprint"]) if belongs(last, curves) else None
 
 
-def latency(outs: Outs) -> dict[str, float]:
+def latency(outs: RunOutputs) -> dict[str, float]:
     """The figures measured on this machine for this export, or none."""
     figures: dict[str, Any] = read_json(settings.WORK / "latency" / f"{outs.name}.json", default={})
     if figures.pop("export", None) != outs.key:

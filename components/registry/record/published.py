@@ -17,7 +17,7 @@ from components.registry.record.dvc_lock import content_key, export_key
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """A run as MLflow holds it. ``key`` identifies the export, ``evaluation`` its metrics with their settings.
 
     ``tracking_uri``: without a password. ``detection`` identifies the table of out-of-distribution views, "" for none.
@@ -72,21 +72,21 @@ def detection_key(workspace: Workspace, run: str) -> str:
     return content_key({"table": path.read_text(encoding="utf-8")})
 
 
-def published(workspace: Workspace, run: str) -> Published | None:
+def published(workspace: Workspace, run: str) -> Publication | None:
     """The run's record where today's export and evaluation are published to today's tracking server, else None."""
     path = marker(workspace, run)
     own = database()
     if not path.is_file() or (own and not own.is_file()):
         return None
     try:
-        found = Published(**json.loads(path.read_text(encoding="utf-8")))
+        found = Publication(**json.loads(path.read_text(encoding="utf-8")))
         keys = (export_key(workspace, run), evaluation_key(workspace, run), detection_key(workspace, run))
     except (ValueError, TypeError):  # a marker of another version, or outs that are not all there
         return None
     return found if (found.key, found.evaluation, found.detection, found.tracking_uri) == (*keys, shown_uri()) else None
 
 
-def note_published(workspace: Workspace, run: str, record: Published) -> None:
+def note_published(workspace: Workspace, run: str, record: Publication) -> None:
     """Remember ``record``, for ``published``."""
     write_json(marker(workspace, run), asdict(record))
 

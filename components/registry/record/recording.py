@@ -13,8 +13,8 @@ from components.registry.record.dead import PROCESS, dead_runs, end
 from components.registry.record.dvc_lock import content_key
 from components.registry.record.lineage import ARTIFACT, CARRIED, carried, chain
 from components.registry.record.outs import (
-    Outs,
     Point,
+    RunOutputs,
     belongs,
     curve_points,
     ended_fingerprint,
@@ -41,7 +41,7 @@ LINEAGE = "darkroom.lineage"  # tag: the hash of the artifact lineage/dvc.lock, 
 PARENT = "mlflow.parentRunId"
 
 
-def record_run(server: Server, outs: Outs) -> str:
+def record_run(server: Server, outs: RunOutputs) -> str:
     """The id of the run with the export's key: found, adopted from live logging, or made; and completed."""
     curves = curve_points(outs.train)
     ended = ended_fingerprint(outs, curves)
@@ -56,13 +56,13 @@ def record_run(server: Server, outs: Outs) -> str:
     return str(record.info.run_id)
 
 
-def _keyed(server: Server, outs: Outs) -> Run | None:
+def _keyed(server: Server, outs: RunOutputs) -> Run | None:
     """The run with the key; the oldest, if two machines made one each."""
     found = server.runs({KEY: outs.key, NAME: outs.name})
     return found[0] if found else None
 
 
-def _created(server: Server, outs: Outs) -> Run:
+def _created(server: Server, outs: RunOutputs) -> Run:
     """A new run with the key, unless another machine made one meanwhile: a lock reaches no further than this one."""
     made = server.create(outs.run, {KEY: outs.key, NAME: outs.name, PROCESS: this_process()})
     first = _keyed(server, outs)
@@ -72,7 +72,7 @@ def _created(server: Server, outs: Outs) -> Run:
     return first
 
 
-def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
+def _adopted(server: Server, outs: RunOutputs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
     """The live run of this very training, from now on the run with the key."""
     for run in live:
         # One that still goes on elsewhere is that machine's, even while its curve is the beginning of ours.
@@ -89,7 +89,7 @@ def sweep(server: Server) -> None:
         end(server.client, run)
 
 
-def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float], ended: str | None) -> None:
+def _complete(server: Server, record: Run, outs: RunOutputs, curves: dict[Point, float], ended: str | None) -> None:
     """Everything about the training, from the outs; only what the run lacks."""
     run_id = record.info.run_id
     digest, parity = read_json(outs.view / "view.json")["digest"], read_json(outs.export / "parity.json")
@@ -109,7 +109,7 @@ def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float
     server.add_tags(run_id, {**tags(outs), "darkroom.view_digest": digest, **fingerprint, WHOLE: "yes"})
 
 
-def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
+def _add_lineage(server: Server, run_id: str, outs: RunOutputs) -> None:
     """What leads to the export, as dvc.lock has it today: with the export's key still the same, that made these bytes."""
     text = chain(outs.workspace, outs.run)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,7 @@ def _delete_surplus(server: Server, record: Run, live: list[Run], ended: str | N
             server.client.delete_run(run.info.run_id)
 
 
-def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVersion) -> None:
+def record_evaluation(server: Server, outs: RunOutputs, parent: str, version: ModelVersion) -> None:
     """The child run of this evaluation: metrics (also on the model), directions, tables, pictures, latency."""
     wanted = {PARENT: parent, EVALUATION: outs.evaluation}
     found = server.runs(wanted)
@@ -143,7 +143,7 @@ def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVer
     set_version_tags(server.client, version, {f"metric.{name}": f"{value:.6g}" for (name, _), value in metrics.items()})
 
 
-def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[Point, float], model: str) -> None:
+def _complete_evaluation(server: Server, child: Run, outs: RunOutputs, metrics: dict[Point, float], model: str) -> None:
     run_id = child.info.run_id
     server.add_tags(run_id, {PROCESS: this_process()})
     server.add_params(child, flatten({"evaluate": outs.block.evaluate}))
@@ -155,7 +155,7 @@ def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[P
     server.add_tags(run_id, {**_directions(outs.evaluate), WHOLE: "yes"})
 
 
-def record_detection(server: Server, outs: Outs, parent: str, key: str) -> None:
+def record_detection(server: Server, outs: RunOutputs, parent: str, key: str) -> None:
     """The child run of the table of out-of-distribution views: figures a detector, tables, pictures."""
     wanted = {PARENT: parent, DETECTION: key}
     found = server.runs(wanted)
