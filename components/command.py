@@ -44,10 +44,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def block_name(given: str) -> str:
+def block_name(name: str) -> str:
     """The block that is meant by its name, or by DVC's name for the stage: ``digits`` of ``dvc.yaml:train@digits``.
 
     dvc.yaml hands a stage its name in the environment, ``"$DVC_STAGE"``: written into the command, a key of params.yaml would
     be read by the shell before anybody can check it. SettingsError for a name that no block can have.
     """
-    return check_name(given.rpartition("@")[2])
+    return check_name(name.rpartition("@")[2])

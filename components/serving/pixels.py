@@ -19,8 +19,8 @@ def as_pixels(image: Any, image_size: int | Sequence[int], channels: int, name: 
     if array.dtype == np.uint8:
         return array
     if not np.all((array >= 0) & (array <= 255) & (array == np.floor(array))):  # NaN fails too
-        found = f"{array.min()} to {array.max()} ({array.dtype})"
-        raise ValueError(f"{name}: whole numbers from 0 to 255 are expected, found {found}")
+        actual = f"{array.min()} to {array.max()} ({array.dtype})"
+        raise ValueError(f"{name}: whole numbers from 0 to 255 are expected, found {actual}")
     return array.astype(np.uint8)
 
 

@@ -17,6 +17,6 @@ def open_session(path: Path | str) -> onnxruntime.InferenceSession:
     """The graph at ``path``, on CUDA where this ONNX Runtime has it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
-    present = onnxruntime.get_available_providers()
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in present]
-    return onnxruntime.InferenceSession(str(path), options, providers=wanted)
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)

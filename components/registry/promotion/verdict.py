@@ -1,4 +1,4 @@
-"""The gates of a promotion, each a line: passed or not, the figures, and words for a reader. Pure arithmetic."""
+"""The gates of a promotion: compare scores with the settings. Pure functions of their arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATENCY = "latency_p50_ms"
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate."""
+    """The result of one gate: figures, and ``words`` for a reader."""
 
     gate: str
     passed: bool
@@ -33,30 +33,30 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates, and what they were about."""
+    """The results of all gates, and the figures that they compared."""
 
     lines: tuple[GateResult, ...]
     figures: dict[str, float]
 
     @property
     def passed(self) -> bool:
-        """Whether every gate is."""
+        """Whether every gate passed."""
         return all(line.passed for line in self.lines)
 
     @property
     def reason(self) -> str:
-        """Why not, in a line."""
+        """The failed gates, in one line."""
         return "; ".join(f"{line.gate}: {line.words}" for line in self.lines if not line.passed)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain values."""
+        """Return the results as JSON values."""
         return [asdict(line) | {"figures": finite(line.figures)} for line in self.lines]
 
 
 def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionScores | None) -> Verdict:
-    """The verdict of the run whose block is ``key``; without a champion the floor and the latency alone.
+    """Apply the gates of the block ``key``; without a champion only floor and latency.
 
-    SettingsError where the block asks for what the report does not hold.
+    Raise SettingsError if the block needs what the report does not contain.
     """
     metric = gates.must_decide(key)
     _check(gates, key, metric, candidate)
@@ -70,12 +70,12 @@ def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionSco
 
 
 def finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """For JSON, which has no NaN and no infinity."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def unfit(gate: str, words: str) -> Verdict:
-    """The verdict on a version that could not be measured."""
+    """Return the verdict on a version that could not be scored."""
     return Verdict((GateResult(gate, False, words, {}),), {})
 
 
@@ -94,7 +94,7 @@ def _check(gates: Gates, key: str, metric: str, scores: VersionScores) -> None:
 
 
 def _sign(scores: VersionScores, metric: str) -> float:
-    """Turns a difference into an improvement."""
+    """Return the factor that turns a difference into an improvement."""
     return 1.0 if scores.better[metric] == "max" else -1.0
 
 
@@ -156,7 +156,7 @@ def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: Vers
 
 
 def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tuple[np.ndarray, np.ndarray]:
-    """Both models' values [N] on the same images, larger is better."""
+    """Return both models' values [N] on the same images, signed so that larger is better."""
     if metric not in champion.items:
         raise ValueError(f"the champion's report has no {metric} of each image")
     own, other = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))

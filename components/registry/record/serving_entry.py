@@ -1,4 +1,4 @@
-"""The script that an MLflow server runs to load a published model."""
+"""Source of the script by which an MLflow server loads a published model."""
 
 ENTRY = '''"""Serves the export beside this file; written at publish. Needs MLflow and what served.py imports, no more."""
 
