@@ -109,8 +109,8 @@ def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> N
     command = [sys.executable, "-m", "components", "code"]
     environment = for_children(project, PYTHONPATH=str(tree))
     subprocess.run(command, cwd=workspace, env=environment, capture_output=True, check=False)
-    wanted = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
-    if wanted is None or not (workspace / file).is_file() or _md5(workspace / file) != wanted:
+    digest = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
+    if digest is None or not (workspace / file).is_file() or _md5(workspace / file) != digest:
         raise Refused(f"{LOCK}'s result of {stage} was not made by the code of this commit")
 
 
@@ -164,10 +164,10 @@ def probe(project: Project, code: Path, folder: Path, arguments: tuple[str, int,
     with tempfile.TemporaryDirectory(prefix="darkroom-work-") as work:
         environment = for_children(project, PYTHONPATH=str(code), DARKROOM_WORK=work)
         command = [sys.executable, "-P", str(PROBE), *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if not arguments[-1].is_file():
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise Refused(f"{who} does not run on today's data: {lines[-1] if lines else f'exit code {done.returncode}'}")
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        raise Refused(f"{who} does not run on today's data: {lines[-1] if lines else f'exit code {result.returncode}'}")
 
 
 def refresh_code(project: Project) -> None:
@@ -175,9 +175,9 @@ def refresh_code(project: Project) -> None:
     from flows.dvc.entries import PROGRAM
 
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", "-s", "code"]
-    done = subprocess.run(command, cwd=project.folder, env=for_children(project), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SettingsError(f"stage code failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    result = subprocess.run(command, cwd=project.folder, env=for_children(project), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SettingsError(f"stage code failed: {(result.stderr or result.stdout).strip().splitlines()[-1]}")
 
 
 def accept(project: Project, stage: str) -> None:
@@ -215,8 +215,8 @@ def keep(project: Project, proof: Proof) -> None:
 def read_proofs(folder: Path) -> list[dict[str, Any]]:
     """All proofs of a workspace, oldest first."""
     path = folder / PROOFS
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return found
+    proofs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return proofs
 
 
 @contextmanager
@@ -235,8 +235,8 @@ def machine() -> str:
     """Kind of processor: bits differ between kinds."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _torch() -> str:

@@ -46,8 +46,8 @@ def train(stage: Any, run: str) -> None:
         from components.core.settings import Workspace
 
         # Without a hash of its inputs a training keeps no checkpoint.
-        known = {"inputs": "probe"} if "inputs" in inspect.signature(stage.run).parameters else {}
-        stage.run(Workspace(), run, **known)
+        options = {"inputs": "probe"} if "inputs" in inspect.signature(stage.run).parameters else {}
+        stage.run(Workspace(), run, **options)
     else:
         sys.argv = ["train", run]
         stage.main()
@@ -64,8 +64,8 @@ def steps_of(run: str) -> int:
 @contextmanager
 def stop_after(steps: int) -> Iterator[Callable[[], bool]]:
     """In place of the loop's ``termination``: asked once a step, it says yes at the last one."""
-    asked = iter(range(1, steps + 1))
-    yield lambda: next(asked) == steps
+    calls = iter(range(1, steps + 1))
+    yield lambda: next(calls) == steps
 
 
 class State:

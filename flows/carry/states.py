@@ -34,7 +34,7 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
         return f"{missing[0]} is not in the state of the new code"
     if extra := [name for name in new if name not in old]:
         return f"{extra[0]} is not in the state of the old code"
-    return next((found for name in old if (found := _difference(name, old[name], new[name]))), None)
+    return next((difference for name in old if (difference := _difference(name, old[name], new[name]))), None)
 
 
 def _difference(name: str, old: Any, new: Any) -> str | None:

@@ -83,8 +83,8 @@ def decision_context(project: Project, run: str, log: Log) -> Iterator[DecisionC
     name = project.workspace.registered_name(run)
     with reachable(), deciding(name):
         context = DecisionContext(project, run, connect(), log)
-        if left := complete(context.client, name):
-            log(f"completed what was left half done: version {left.version} {left.action} by {left.by} at {left.time}")
+        if entry := complete(context.client, name):
+            log(f"completed what was left half done: version {entry.version} {entry.action} by {entry.by} at {entry.time}")
         yield context
 
 
@@ -176,8 +176,8 @@ def _test(context: DecisionContext, what: Literal["check", "score"], version: in
 
 
 def _reason(ended: Ended) -> str:
-    found = [line.removeprefix(UNFIT_WORD) for line in ended.tail if line.startswith(UNFIT_WORD)]
-    return found[-1] if found else "no reason was given"
+    reasons = [line.removeprefix(UNFIT_WORD) for line in ended.tail if line.startswith(UNFIT_WORD)]
+    return reasons[-1] if reasons else "no reason was given"
 
 
 def _carry_out(context: DecisionContext, entry: Entry) -> Decision:

@@ -104,10 +104,10 @@ def _in_words(status: list[Any], recorded: bool) -> list[str]:
 
 def _changes(what: str, changes: dict[str, Any]) -> list[str]:
     """``what`` is "dep" or "out"; a dep that is a mapping is a file of parameters."""
-    found = []
+    lines = []
     for name, change in changes.items():
         if isinstance(change, dict):
-            found += [f"{how} param {key}" for key, how in change.items()]
+            lines += [f"{how} param {key}" for key, how in change.items()]
         else:
-            found.append(f"{change} {what} {name}")
-    return found
+            lines.append(f"{change} {what} {name}")
+    return lines

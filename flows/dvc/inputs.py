@@ -62,8 +62,8 @@ def _fill_from_lock(stage: PipelineStage, lock_data: dict[str, Any] | None = Non
 
 def _load_cache(cache: StageCache, key: str, value: str) -> dict[str, Any] | None:
     """``StageCache._load_cache``: a run of the run cache; one that contradicts its record is removed."""
-    found: dict[str, Any] | None = _dvcs_own["load_cache"](cache, key, value)
-    if found and (name := recorded_stage(found)) and contradicts(name, found):
+    entry: dict[str, Any] | None = _dvcs_own["load_cache"](cache, key, value)
+    if entry and (name := recorded_stage(entry)) and contradicts(name, entry):
         remove_run(Path(cache._get_cache_path(key, value)))
         return None
-    return found
+    return entry

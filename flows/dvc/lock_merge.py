@@ -77,18 +77,18 @@ def union(first: list[str], second: list[str]) -> list[str]:
 
 def conflicts(text: str) -> list[str]:
     """The stages between conflict markers in a dvc.lock, whoever merged it; empty if there is no marker."""
-    found: dict[str, None] = {}
+    stages: dict[str, None] = {}
     inside, current = False, ""
     for line in text.splitlines():
-        named = NAME.match(line)
-        current = named[1] if named else current
+        match = NAME.match(line)
+        current = match[1] if match else current
         if line.startswith("<" * MARKER + " "):
             inside = True
         elif inside and line.startswith(">" * MARKER + " "):
             inside = False
         elif inside and not line.startswith("=" * MARKER):
-            found.setdefault(current)
-    return list(found)
+            stages.setdefault(current)
+    return list(stages)
 
 
 def conflict(path: Path) -> str | None:

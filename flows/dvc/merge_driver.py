@@ -58,7 +58,7 @@ def _attribute(root: Path) -> str:
 def _git(folder: Path, *words: str) -> str | None:
     """What the command prints, without the line end; None if it fails, or Git is not there."""
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.removesuffix("\n") if done.returncode == 0 else None
+    return result.stdout.removesuffix("\n") if result.returncode == 0 else None

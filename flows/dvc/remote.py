@@ -63,8 +63,8 @@ def pull(repo: Repo, file: str, name: str) -> None:
         stage = repo.stage.load_one(path=file, name=name)
         if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
             return
-        known = not stage.changed_stage() and all(out.hash_info for out in stage.outs)
-        recorded = _get_stage_hash(stage) if known else None
+        is_current = not stage.changed_stage() and all(out.hash_info for out in stage.outs)
+        recorded = _get_stage_hash(stage) if is_current else None
         stage.save_deps()
         key = _get_stage_hash(stage)
     result: PipelineStage | None = stage
@@ -126,8 +126,8 @@ def _runs(repo: Repo) -> Any:
     """The remote's place for run cache entries; None for http, which DVC cannot list."""
     from dvc.fs import HTTPFileSystem
 
-    found = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
-    return None if isinstance(found.fs, HTTPFileSystem) else found
+    store = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+    return None if isinstance(store.fs, HTTPFileSystem) else store
 
 
 def _copy(source: Any, origin: str, target: Any, goal: str) -> None:

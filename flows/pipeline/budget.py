@@ -51,11 +51,11 @@ class Devices:
         """Hold ``number`` devices, or all there are if it is more: their indices as the stage will see them."""
         number = min(number, self.number)
         with self._slots.take(number):  # all at once: two stages that each held a half would wait for ever
-            held = tuple(self._free.pop(0) for _ in range(number))
+            devices = tuple(self._free.pop(0) for _ in range(number))
             try:
-                yield held
+                yield devices
             finally:
-                self._free.extend(held)
+                self._free.extend(devices)
 
 
 def available_cores() -> int:
@@ -67,7 +67,7 @@ def visible_devices(nodes: Path = Path("/dev")) -> int:
     """How many CUDA devices a stage would see, by CUDA_VISIBLE_DEVICES or else the driver's device files; imports no torch."""
     if os.environ.get("DARKROOM_DEVICE", "cuda").startswith("cpu"):
         return 0
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len([name for name in chosen.split(",") if name.strip() not in ("", "-1")])
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is not None:
+        return len([name for name in names.split(",") if name.strip() not in ("", "-1")])
     return len(list(nodes.glob("nvidia[0-9]*")))

@@ -89,9 +89,9 @@ def write_artifacts(project: Project, stages: list[Row], runs: Iterable[str]) ->
     create_table_artifact(key="stages", table=stages, description="what each stage did")
     create_table_artifact(key="metrics", table=metrics_rows(project, runs), description="the main metrics of each run")
     for run in runs:
-        shown = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
-        if shown:
-            create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(shown), description=run)
+        figures = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
+        if figures:
+            create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(figures), description=run)
 
 
 def pictures(project: Project, run: str) -> Iterator[Path]:

@@ -80,9 +80,9 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
             stages.append(Planned(name, tuple(why), tuple(planned), name in forced))
-    chosen = {stage.name for stage in stages}
-    unpublished = tuple(run for run in runs if chosen & own[run] or not published(project.workspace, run))
-    rest = [name for name in names if name not in chosen]
+    planned_names = {stage.name for stage in stages}
+    unpublished = tuple(run for run in runs if planned_names & own[run] or not published(project.workspace, run))
+    rest = [name for name in names if name not in planned_names]
     not_sent = unshared(project, address, rest) if address else ()
     return PipelinePlan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
 

@@ -39,9 +39,9 @@ def check_versions(root: Path) -> None:
 
 def wrong_versions(path: Path, names: tuple[str, ...] = ()) -> list[str]:
     """A line for each pin of the lock file (of ``names``, if given) that is not what is installed."""
-    wanted = {name: pin for name, pin in _locked(path).items() if name in names or not names}
-    found = {name: _installed(name) for name in wanted}
-    return [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
+    pins = {name: pin for name, pin in _locked(path).items() if name in names or not names}
+    installed = {name: _installed(name) for name in pins}
+    return [f"{name}: {pin} is wanted, {installed[name]} is installed" for name, pin in pins.items() if installed[name] != pin]
 
 
 def _locked(path: Path) -> dict[str, str]:

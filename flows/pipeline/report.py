@@ -96,8 +96,8 @@ def where_to_look(project: Project) -> str:
 
 def read(path: Path) -> dict[str, Any]:
     """The JSON object in the file; empty if there is none."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _number(value: Any) -> str:

@@ -77,10 +77,10 @@ def _reason(memory_kills: int) -> str:
 def memory_kills(counters: Path = Path("/proc/vmstat")) -> int | None:
     """How many processes the kernel has ended for lack of memory since it started; None if it does not say."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
+        match = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None
 
 
 def delays(first: float, number: int) -> list[float]:

@@ -116,8 +116,8 @@ def run_stage(stage: Planned, context: RunContext, log: Log) -> StageOutcome:
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", *force, "-s", stage.name]
     with _resources(stage, context) as device:
         ended = _run(command, stage.name, context, _without_hints(log), device)
-    said = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
-    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in said), "ran"), ended.seconds)
+    messages = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
+    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in messages), "ran"), ended.seconds)
 
 
 def publish(run: str, context: RunContext, log: Log) -> StageOutcome:
@@ -135,13 +135,13 @@ def _run(command: list[str], name: str, context: RunContext, log: Log, device: d
     env = for_children(context.project, **device)
     ended = context.processes.run(command, folder=context.project.folder, env=env, log=log, timeout=limit.seconds)
     after = memory_kills()
-    found = failure(ended, limit, -1 if before is None or after is None else after - before)
-    if isinstance(found, KilledByOthers):
+    error = failure(ended, limit, -1 if before is None or after is None else after - before)
+    if isinstance(error, KilledByOthers):
         context.kills[name] += 1
         if context.kills[name] > MAX_KILLS:
-            raise StageFailed(f"{found} (the last of {context.kills[name]} times)", found.tail)
-    if found:
-        raise found
+            raise StageFailed(f"{error} (the last of {context.kills[name]} times)", error.tail)
+    if error:
+        raise error
     return ended
 
 
@@ -163,8 +163,8 @@ def _resources(stage: Planned, context: RunContext) -> Iterator[dict[str, str]]:
         return
     with context.devices.take(processes) as indices, _server_limit(context.limit, len(indices)), context.cores.take(cores):
         # One device needs no name; among several the variable names the stage's own.
-        named = context.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
-        yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if named else {}
+        is_named = context.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
+        yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if is_named else {}
 
 
 @contextmanager

@@ -59,11 +59,11 @@ def url_host(host: str) -> str:
 def services(project: Project, servers: Servers) -> list[Service]:
     """Every service but scoring, in the order of starting."""
     at = addresses(servers)
-    found = [prefect_server(project, servers, at)] if at.own_prefect else []
-    found += [mlflow_server(project, servers, at)] if at.own_mlflow else []
+    servers_to_start = [prefect_server(project, servers, at)] if at.own_prefect else []
+    servers_to_start += [mlflow_server(project, servers, at)] if at.own_mlflow else []
     own = {OWN_SERVER: "1"} if at.own_prefect else {}
     serve = for_children(project, PREFECT_API_URL=at.prefect_api, **own)
-    return [*found, Service("serve", [sys.executable, "-m", "flows", "serve"], serve)]
+    return [*servers_to_start, Service("serve", [sys.executable, "-m", "flows", "serve"], serve)]
 
 
 def prefect_server(project: Project, servers: Servers, at: Addresses) -> Service:
@@ -129,14 +129,14 @@ def _bind(host: str, port: int, key: str) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise SettingsError(f"servers.host: {host!r} is no address of this machine: {error}") from None
-    found = socket.socket(family, kind, protocol)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(address)
+        listening.bind(address)
     except OSError as error:
-        found.close()
+        listening.close()
         raise SettingsError(f"{key}: port {port} of {host} cannot be used: {error.strerror}; name another one") from None
-    return found
+    return listening
 
 
 def needs_database() -> bool:

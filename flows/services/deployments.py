@@ -19,7 +19,7 @@ from uuid import UUID
 from components.core.files import is_gone
 from flows.project import Project
 from flows.services.definitions import OWN_SERVER
-from flows.services.flow_runs import OVERDUE, due_runs, notes_folder, read_note, reason, superseding, wanted_runs
+from flows.services.flow_runs import OVERDUE, active_runs, due_runs, notes_folder, read_note, reason, superseding
 from flows.services.prefect_server import answers
 from flows.settings import Schedules, schedules
 
@@ -38,10 +38,10 @@ CHECK_INTERVAL = 15.0  # seconds between two checks for superseded runs
 PATIENCE = 120.0  # seconds until the server should answer
 
 
-def served(chosen: Schedules) -> dict[str, str]:
+def served(settings: Schedules) -> dict[str, str]:
     """flow -> cron string, empty for one that runs on request only."""
-    found = {flow: getattr(chosen, flow) for flow, module in BY_SCHEDULE.items() if importlib.util.find_spec(module)}
-    return found | dict.fromkeys(BY_REQUEST, "")
+    flows = {flow: getattr(settings, flow) for flow, module in BY_SCHEDULE.items() if importlib.util.find_spec(module)}
+    return flows | dict.fromkeys(BY_REQUEST, "")
 
 
 def serve(project: Project, ready: int | None = None) -> None:
@@ -49,12 +49,12 @@ def serve(project: Project, ready: int | None = None) -> None:
     wait_for_server()
     from prefect.schedules import Cron
 
-    chosen = schedules(project.params)
-    plan = served(chosen).items()
-    run_deployments({flow: Cron(cron, timezone=chosen.time_zone) if cron else None for flow, cron in plan}, ready)
+    settings = schedules(project.params)
+    plan = served(settings).items()
+    run_deployments({flow: Cron(cron, timezone=settings.time_zone) if cron else None for flow, cron in plan}, ready)
 
 
-def run_deployments(wanted: dict[str, Schedule | None], ready: int | None = None) -> None:
+def run_deployments(plan: dict[str, Schedule | None], ready: int | None = None) -> None:
     """Register each flow with its schedule, clean up after an interruption, and run what is due until SIGTERM.
 
     ``ready`` is a file descriptor that gets a line when all is registered.
@@ -63,7 +63,7 @@ def run_deployments(wanted: dict[str, Schedule | None], ready: int | None = None
 
     runner = Runner(name=NAME, pause_on_shutdown=False, limit=None)
     scheduled = []
-    for flow, schedule in wanted.items():
+    for flow, schedule in plan.items():
         identity = runner.add_deployment(deployment(flow, schedule))
         assert isinstance(identity, UUID)
         for line in clean_up(identity, scheduled=schedule is not None):
@@ -110,10 +110,10 @@ def deployment(flow: str, schedule: Schedule | None) -> RunnerDeployment:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
-    found: Any = getattr(importlib.import_module({**BY_SCHEDULE, **BY_REQUEST}[flow]), flow)
+    function: Any = getattr(importlib.import_module({**BY_SCHEDULE, **BY_REQUEST}[flow]), flow)
     # ENQUEUE: of several that are due, CANCEL_NEW would keep the oldest; flows.services.flow_runs keeps the newest.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    return found.to_deployment(
+    return function.to_deployment(
         NAME,
         schedules=[schedule] if schedule else [],
         concurrency_limit=one if flow in BY_SCHEDULE else None,
@@ -159,7 +159,7 @@ def cancel_missed(client: SyncPrefectClient, deployment: UUID, waiting_since: da
     from prefect.states import Cancelled
 
     missed = [run for run in due_runs(client, deployment, [StateType.SCHEDULED]) if run.auto_scheduled]
-    others = wanted_runs(client, deployment) if missed else []
+    others = active_runs(client, deployment) if missed else []
     for run in missed:
         if (other := superseding(run, others, waiting_since)) is not None:
             client.set_flow_run_state(run.id, Cancelled(message=reason(other)), force=True)

@@ -44,7 +44,7 @@ def superseded() -> str | None:
     if run is None or run.deployment_id is None or not run.auto_scheduled:
         return None
     with get_client(sync_client=True) as client:
-        other = superseding(run, wanted_runs(client, run.deployment_id), now("UTC") - OVERDUE)
+        other = superseding(run, active_runs(client, run.deployment_id), now("UTC") - OVERDUE)
     return None if other is None else reason(other)
 
 
@@ -55,7 +55,7 @@ def superseding(run: FlowRun, others: Iterable[FlowRun], waiting_since: datetime
     - was due later, and has waited at least since ``waiting_since``. One that has just become due does not count: where
       starting takes longer than the interval, each run would be given up for the next one, and none would ever work.
     """
-    found = [
+    candidates = [
         other
         for other in others
         if other.id != run.id
@@ -63,7 +63,7 @@ def superseding(run: FlowRun, others: Iterable[FlowRun], waiting_since: datetime
         and other.parameters == run.parameters
         and (_began_within(other, run) or (other.start_time is None and _due(run) < _due(other) <= waiting_since))
     ]
-    return max(found, key=_due, default=None)
+    return max(candidates, key=_due, default=None)
 
 
 def _began_within(other: FlowRun, run: FlowRun) -> bool:
@@ -77,12 +77,12 @@ def reason(other: FlowRun) -> str:
     return f"superseded by the run scheduled for {_due(other):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def wanted_runs(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
+def active_runs(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
     """The deployment's latest due runs that do the work, have done it, or wait for it."""
     from prefect.client.schemas.objects import StateType
 
-    wanted = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
-    return _page(client, deployment, wanted, 0, newest_first=True)
+    states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
+    return _page(client, deployment, states, 0, newest_first=True)
 
 
 def due_runs(client: SyncPrefectClient, deployment: UUID, states: list[Any]) -> Iterator[FlowRun]:
@@ -106,13 +106,13 @@ def _page(
     from prefect.client.schemas.sorting import FlowRunSort
     from prefect.types._datetime import now
 
-    wanted = FlowRunFilter(
+    query = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC")),  # type: ignore[arg-type]
     )
     order = FlowRunSort.EXPECTED_START_TIME_DESC if newest_first else FlowRunSort.EXPECTED_START_TIME_ASC
-    return client.read_flow_runs(flow_run_filter=wanted, sort=order, limit=PAGE, offset=offset)
+    return client.read_flow_runs(flow_run_filter=query, sort=order, limit=PAGE, offset=offset)
 
 
 def _due(run: FlowRun) -> datetime:

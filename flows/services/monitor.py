@@ -72,14 +72,14 @@ def monitor_run(place: Project, run: str, settings: Monitor, processes: Processe
     """Have the run's new images scored, and publish the reports."""
     log = get_run_logger()
     try:
-        found = watch(place, run, settings, processes, log.info)
+        counts = watch(place, run, settings, processes, log.info)
     except MonitorFailed as error:
         log.error("%s: %s", run, error)
         return MonitorResult(f"{run}: {error}", failed=True)
     reports = tuple(unreported(place, run))
     for report in reports:
         publish_report(place, run, report)
-    waiting = f"{found['waiting']} new images wait, {found['least']} are judged together"
+    waiting = f"{counts['waiting']} new images wait, {counts['least']} are judged together"
     result = MonitorResult(f"{run}: {'; '.join(map(line, reports)) or waiting}", reports)
     if settings.retrain and result.drift:
         reports[-1].note(retraining="begun")
@@ -89,13 +89,13 @@ def monitor_run(place: Project, run: str, settings: Monitor, processes: Processe
 
 def publish_report(place: Project, run: str, report: DriftReport) -> None:
     """Publish event, artifact, message. The note comes last: a killed flow's report is sent twice rather than never."""
-    name, said = place.workspace.registered_name(run), line(report)
+    name, summary = place.workspace.registered_name(run), line(report)
     resource = {"prefect.resource.id": f"darkroom.run.{name}", "prefect.resource.name": name}
     emit_event(EVENT[report.drift], resource, payload={key: report.content[key] for key in IN_EVENT})
     key = f"monitor-{name.replace('_', '-').replace('.', '-').lower()}"  # lower case, digits, dashes only
-    create_markdown_artifact(key=key, markdown=page(report), description=f"{name}: {said}")
+    create_markdown_artifact(key=key, markdown=page(report), description=f"{name}: {summary}")
     if report.drift:
-        notify_drift(place, f"{name}: drift", f"{said}\nreport: {report.folder}")
+        notify_drift(place, f"{name}: drift", f"{summary}\nreport: {report.folder}")
     report.note()
 
 
@@ -106,41 +106,41 @@ def retrain(place: Project, run: str) -> str:
     return f"{state.name}: {state.message}"
 
 
-def conclude(place: Project, found: list[MonitorResult]) -> State[Any]:
+def conclude(place: Project, results: list[MonitorResult]) -> State[Any]:
     """The flow run's final state."""
-    words = "; ".join(result.words for result in found)
-    if any(result.failed for result in found):
+    words = "; ".join(result.words for result in results)
+    if any(result.failed for result in results):
         notify_failure(place, "the monitor could not look at all images", words.replace("; ", "\n"))
         return Failed(message=words)
-    return Completed(message=words, name=ALARM if any(result.drift for result in found) else "Completed")
+    return Completed(message=words, name=ALARM if any(result.drift for result in results) else "Completed")
 
 
 def line(report: DriftReport) -> str:
     """The report in one line."""
-    found = report.content
+    content = report.content
     verdict = "drift" if report.drift else "no drift"
-    figures = f"{found['rejected']:.1%} rejected ({found['rejected_expected']:.1%} expected), p {found['p']:.2g}"
-    return f"{verdict} in {found['images']} new images: {figures}, stability index {found['psi']:.3f}"
+    figures = f"{content['rejected']:.1%} rejected ({content['rejected_expected']:.1%} expected), p {content['p']:.2g}"
+    return f"{verdict} in {content['images']} new images: {figures}, stability index {content['psi']:.3f}"
 
 
 def page(report: DriftReport) -> str:
     """The report as a page in Markdown for Prefect's UI. Names of images are only text in it."""
-    found = report.content
+    figures = report.content
     rows = {
-        "champion": f"version {found['version']}, {found['detector']}, threshold {found['threshold']:.4g}",
-        "images": f"{found['images']} new, {found['reference_images']} of validation",
-        "rejected": f"{found['rejected']:.2%}; {found['rejected_expected']:.2%} expected (p {found['p_rejected']:.2g})",
-        "scores, Kolmogorov-Smirnov": f"p {found['p_scores']:.2g}",
-        "both": f"p {found['p']:.2g}; alarm below {found['alarm']:g}",
-        "stability index": f"{found['psi']:.3f}; {found['psi_expected']:.3f} without drift, {found['psi_level']:g} counts",
-        "images prepared by": found["prepared_by"],
+        "champion": f"version {figures['version']}, {figures['detector']}, threshold {figures['threshold']:.4g}",
+        "images": f"{figures['images']} new, {figures['reference_images']} of validation",
+        "rejected": f"{figures['rejected']:.2%}; {figures['rejected_expected']:.2%} expected (p {figures['p_rejected']:.2g})",
+        "scores, Kolmogorov-Smirnov": f"p {figures['p_scores']:.2g}",
+        "both": f"p {figures['p']:.2g}; alarm below {figures['alarm']:g}",
+        "stability index": "{psi:.3f}; {psi_expected:.3f} without drift, {psi_level:g} counts".format(**figures),
+        "images prepared by": figures["prepared_by"],
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
     pictures = [report.folder / name for name in ("histogram.png", "strangest.png")]
-    shown = [f"![{path.stem}]({data_uri(path)})" for path in pictures if path.is_file() and path.stat().st_size <= MAX_PICTURE]
-    strangest, broken = (_listed(title, found[key]) for title, key in (("strangest", "strangest"), ("broken", "broken_names")))
-    title = f"# {found['name']}, report {found['number']}: {line(report)}"
-    return "\n\n".join(filter(None, [title, table, *shown, strangest, broken, f"`{report.folder}`"]))
+    images = [f"![{path.stem}]({data_uri(path)})" for path in pictures if path.is_file() and path.stat().st_size <= MAX_PICTURE]
+    strangest, broken = _listed("strangest", figures["strangest"]), _listed("broken", figures["broken_names"])
+    title = f"# {figures['name']}, report {figures['number']}: {line(report)}"
+    return "\n\n".join(filter(None, [title, table, *images, strangest, broken, f"`{report.folder}`"]))
 
 
 def _listed(title: str, names: list[str]) -> str:

@@ -105,15 +105,15 @@ def _warn(error: Exception) -> None:
     print(f"warning: nobody is notified: {reason}", file=sys.stderr)
 
 
-def _send_and_warn(chosen: list[Address], title: str, text: str) -> None:
-    for address, fault in send(chosen, title, text).items():
+def _send_and_warn(receivers: list[Address], title: str, text: str) -> None:
+    for address, fault in send(receivers, title, text).items():
         if fault:
             print(f"warning: {address}: {fault}", file=sys.stderr)
 
 
-def send(chosen: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
+def send(receivers: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
     """Send the message to all addresses at once; what went wrong at each, "" if it was delivered."""
-    faults = dict.fromkeys(chosen, f"not delivered within {patience:g} s")
+    faults = dict.fromkeys(receivers, f"not delivered within {patience:g} s")
     body = redacted(text)
     body = body if len(body) <= LONGEST else f"{body[:LONGEST]}\n..."
 
@@ -121,7 +121,7 @@ def send(chosen: list[Address], title: str, text: str, patience: float = PATIENC
         faults[address] = _deliver(address, f"darkroom on {socket.gethostname()}: {title}", body)
 
     # Daemons: one that hangs for ever keeps no process alive.
-    threads = [threading.Thread(target=deliver, args=(address,), daemon=True) for address in chosen]
+    threads = [threading.Thread(target=deliver, args=(address,), daemon=True) for address in receivers]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + patience

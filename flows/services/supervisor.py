@@ -120,11 +120,11 @@ def stop_all(children: Sequence[Child]) -> None:
 
 def make_database(project: Project) -> None:
     """Make the tracking database, in a process of its own."""
-    done = subprocess.run(
+    result = subprocess.run(
         make_database_command(), cwd=project.root, env=for_children(project), capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise ServiceFailed(f"the tracking database could not be made:\n{done.stderr.strip()}")
+    if result.returncode:
+        raise ServiceFailed(f"the tracking database could not be made:\n{result.stderr.strip()}")
 
 
 def supervise(project: Project, servers: Servers) -> None:

@@ -40,9 +40,9 @@ class DriftReport:
         """Whether it is an alarm."""
         return bool(self.content["drift"])
 
-    def note(self, **what: Any) -> None:
+    def note(self, **facts: Any) -> None:
         """Note that it was sent, and what followed."""
-        write_json(self.folder / REPORTED, what)
+        write_json(self.folder / REPORTED, facts)
 
 
 def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) -> dict[str, Monitor]:
@@ -57,14 +57,14 @@ def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) 
         named(project.params.runs, run, "RUN")
         if folder is None and run not in known:
             raise SettingsError(f"monitor.{run}: missing; {run}: {{folder: incoming/{run}}} says where its new images are")
-    found = {run: known[run] for run in runs or known if run in known}
+    monitored = {run: known[run] for run in runs or known if run in known}
     if folder is not None:
         (run,) = runs
-        found = {run: found[run].model_copy(update={"folder": folder}) if run in found else Monitor(folder=folder)}
-    for run, monitor in found.items():
+        monitored = {run: monitored[run].model_copy(update={"folder": folder}) if run in monitored else Monitor(folder=folder)}
+    for run, monitor in monitored.items():
         if not (project.folder / monitor.folder).exists():
             raise SettingsError(f"monitor.{run}.folder: {monitor.folder!r} does not exist in {project.folder}")
-    return found
+    return monitored
 
 
 def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:

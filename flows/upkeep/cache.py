@@ -31,9 +31,9 @@ def unused_cache(project: Project, days: float, lineages: set[str]) -> Iterator[
     used |= {child for name in used if name.endswith(".dir") for child in _children(objects, name)}
     before = time.time() - days * DAY
     unused = [path for path in sorted(objects.glob("??/*")) if _name(path) not in used and path.stat().st_mtime < before]
-    gone = {_name(path) for path in unused}
+    unused_names = {_name(path) for path in unused}
     for entry in sorted(runs.glob("??/*/*")):
-        if gone & set(HASH.findall(entry.read_text(encoding="utf-8").partition("outs:")[2])):
+        if unused_names & set(HASH.findall(entry.read_text(encoding="utf-8").partition("outs:")[2])):
             yield _garbage(project, entry, "its results go too")
     for path in sorted(unused, key=lambda path: not path.name.endswith(".dir")):
         yield _garbage(project, path, "no dvc.lock of the workspace, of a commit or of a registered version names it")
@@ -51,7 +51,7 @@ def is_shared(project: Project) -> Path | None:
 def used_hashes(root: Path) -> set[str]:
     """Every hash that the workspace, the index or a commit names: a few too many, since all that looks like one counts."""
     texts = [path.read_text(encoding="utf-8") for path in _files(root)]
-    return {found for text in (*texts, _committed(root)) for found in HASH.findall(text)}
+    return {digest for text in (*texts, _committed(root)) for digest in HASH.findall(text)}
 
 
 def _files(root: Path) -> Iterator[Path]:

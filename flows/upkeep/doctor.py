@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flows.project import Project
 
-# In the order of mending: who is dead must be gone before what it held is given back. "module:function", imported on use.
+# In the order of repair: who is dead must be gone before what it held is given back. "module:function", imported on use.
 CHECKS = {
     "versions": "flows.upkeep.state:versions",
     "merge driver": "flows.upkeep.state:no_merge_driver",
@@ -28,18 +28,18 @@ CHECKS = {
 }
 
 
-class NotMended(Exception):
-    """A finding could not be mended; says why, and what to do instead."""
+class RepairFailed(Exception):
+    """A finding could not be repaired; says why, and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``mend`` does, or what a person does if it is None."""
+    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``repair`` does, or what a person does if it is None."""
 
     what: str
     where: str
     remedy: str
-    mend: Callable[[], object] | None = None
+    repair: Callable[[], object] | None = None
 
 
 Check = Callable[[Project], Iterable[Finding]]
@@ -60,12 +60,12 @@ def _findings(name: str, place: str, project: Project) -> list[Finding]:
         return [Finding(f"the check of {name} does not work", type(error).__name__, reason or "no reason given")]
 
 
-def mend(finding: Finding) -> str | None:
-    """Mend it; None, or why it could not be."""
-    if finding.mend is None:
+def repair(finding: Finding) -> str | None:
+    """Repair it; None, or why it could not be."""
+    if finding.repair is None:
         return f"by hand: {finding.remedy}"
     try:
-        finding.mend()
-    except Exception as error:  # the others are still mended
+        finding.repair()
+    except Exception as error:  # the others are still repaired
         return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None

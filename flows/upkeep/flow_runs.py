@@ -14,7 +14,7 @@ from flows.project import STARTED_BY, Project
 from flows.services.flow_runs import FlowRunNote, notes_folder, read_note
 from flows.services.prefect_server import answers, start_server
 from flows.services.running import running
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 from flows.upkeep.processes import RunningProcess, processes
 
 ON_DEVICE = ("train@", "detect@", "export@", "evaluate@", "ood@")
@@ -55,20 +55,20 @@ def _server_of(project: Project, run: FlowRunNote) -> str:
     if run.api and answers(f"{run.api}/health"):
         return run.api
     if run.api and not _is_own(run.api):
-        raise NotMended(f"the Prefect server {run.api} does not answer; when it does again, run doctor again")
+        raise RepairFailed(f"the Prefect server {run.api} does not answer; when it does again, run doctor again")
     return _own_server(project)
 
 
 @cache
 def _own_server(project: Project) -> str:
     """The server over the own database: that of ``up``, or a temporary one."""
-    given = os.environ.pop("PREFECT_API_URL", None)
+    user_api = os.environ.pop("PREFECT_API_URL", None)
     try:
         start_server(project).wait_until_healthy()
         return os.environ["PREFECT_API_URL"]
     finally:
-        if given is not None:
-            os.environ["PREFECT_API_URL"] = given
+        if user_api is not None:
+            os.environ["PREFECT_API_URL"] = user_api
 
 
 def _is_own(api: str) -> bool:
@@ -82,9 +82,9 @@ def leaked_slots(project: Project) -> Iterator[Finding]:
     A temporary server has no limit; so there is something to look at only if a server runs.
     """
     api = _server(project)
-    if api is None or (taken := _taken(api)) == 0 or _holders(api):
+    if api is None or (num_taken := _taken(api)) == 0 or _holders(api):
         return
-    where = f"{limit_name()} at {api}: {taken:g} taken, and no stage on a device is alive here"
+    where = f"{limit_name()} at {api}: {num_taken:g} taken, and no stage on a device is alive here"
     yield Finding("leaked GPU slots", where, "gives them back", partial(_give_back, api))
 
 
@@ -123,7 +123,7 @@ def _taken(api: str) -> float:
 
 def _give_back(api: str) -> None:
     if _holders(api):
-        raise NotMended("a stage on a device has started meanwhile")
+        raise RepairFailed("a stage on a device has started meanwhile")
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
     from prefect.settings import PREFECT_API_URL, temporary_settings

@@ -69,8 +69,8 @@ def collect(project: Project, days: float) -> Iterator[Garbage]:
 
         with reachable():
             client = connect()
-            found, lineages = list(unreferenced(client, days)), lineage_hashes(client)
-        yield from found
+            records, lineages = list(unreferenced(client, days)), lineage_hashes(client)
+        yield from records
     if (place := is_shared(project)) is not None:
         text = f"(DVC's cache {place} is shared with other clones, and is left as it is)"
         yield Garbage(text, 0, "not examined", lambda: None)
@@ -107,14 +107,14 @@ def _garbage(path: Path, why: str) -> Garbage:
 
 def registered_names(root: Path) -> set[str] | None:
     """The registered name of every run of the root and of all studies; None if a params.yaml cannot be read."""
-    found = set()
+    names = set()
     for params in (root / PARAMS, *sorted(root.glob(f"experiments/*/{PARAMS}"))):
         workspace = Workspace(params.parent)
         try:
-            found |= {workspace.registered_name(run) for run in workspace.params.runs}
+            names |= {workspace.registered_name(run) for run in workspace.params.runs}
         except SettingsError:
             return None  # its runs are unknown, so none may be called gone
-    return found
+    return names
 
 
 def size_of(path: Path) -> int:

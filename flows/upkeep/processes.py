@@ -24,7 +24,7 @@ from components.core.files import identity, is_gone, start_time, write_text
 from flows.processes import GRACE, GUARD
 from flows.project import STARTED_BY, Project
 from flows.services.running import read_state
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 
 SHORT = 100  # characters of a command line that are shown
 AFTER_TERM, AFTER_KILL = 20.0, 10.0  # seconds
@@ -46,12 +46,12 @@ class RunningProcess:
 def orphans(project: Project) -> Iterator[Finding]:
     """Processes that a flow, or DVC, started in this workspace and that outlived it."""
     deadline = time.monotonic() + GRACE + 5.0
-    while found := _orphans(project):
+    while processes_left := _orphans(project):
         # A process guard is just ending what its flow has left: that is no fault.
-        if not any(_is_guard(process) for process in found) or time.monotonic() > deadline:
+        if not any(_is_guard(process) for process in processes_left) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    for process in found:
+    for process in processes_left:
         words = " ".join(process.words)[:SHORT]
         yield Finding("orphaned process", f"{process.pid}: {words}", "ends it: SIGTERM, then SIGKILL", partial(end, process))
 
@@ -114,7 +114,7 @@ def end(process: RunningProcess) -> None:
         while is_gone(process.identity) is False and time.monotonic() < deadline:
             time.sleep(0.05)
     if is_gone(process.identity) is False:
-        raise NotMended(f"process {process.pid} does not end")
+        raise RepairFailed(f"process {process.pid} does not end")
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ def stale_locks(project: Project) -> Iterator[Finding]:
     """Entries whose process is gone, or whose number another process has now; a file that is not whole."""
     file = project.root / ".dvc" / "tmp" / "rwlock"
     try:
-        found = holds(file)
+        entries = holds(file)
     except ValueError as error:
         yield Finding("DVC's lock file cannot be read", f"{file}: {error}", "writes an empty one", partial(_rewrite, file))
         return
-    for hold in found:
+    for hold in entries:
         if not alive(hold, file):
             words = f"{hold.path}: process {hold.pid} ({hold.command}), which is gone, has it for {hold.mode}"
             yield Finding("stale DVC lock", words, "removes the entry", partial(_rewrite, file))
@@ -165,19 +165,19 @@ def alive(hold: Hold, file: Path) -> bool:
     return not by_dvc or any("dvc" in word for word in words)
 
 
-def pid_fits(pid: int, noted: float) -> bool:
+def pid_fits(pid: int, time_of_note: float) -> bool:
     """Whether the process ``pid`` lives, and started before the note of it, made at time ``noted``."""
     started = start_time(pid)
-    return started is not None and started <= noted + 1
+    return started is not None and started <= time_of_note + 1
 
 
 def _content(file: Path) -> Lock:
     if not file.is_file():
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
         raise ValueError("no mapping")
-    return found
+    return content
 
 
 def _entries(content: Lock) -> Iterator[Hold]:

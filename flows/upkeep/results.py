@@ -39,8 +39,8 @@ def wrong_inputs(project: Project) -> Iterator[Finding]:
     """Entries with inputs that their stage did not run with: something was edited while a bare ``dvc repro`` ran it."""
     for name in lock.wrong_entries(project.folder):
         remedy = "removes the entry; the next run makes the stage again"
-        mend = partial(lock.forget, project.folder, [name])
-        yield Finding(f"{LOCK} has inputs that the stage did not run with", name, remedy, mend)
+        repair = partial(lock.forget, project.folder, [name])
+        yield Finding(f"{LOCK} has inputs that the stage did not run with", name, remedy, repair)
 
 
 def differing_results(project: Project) -> Iterator[Finding]:
@@ -50,14 +50,14 @@ def differing_results(project: Project) -> Iterator[Finding]:
     """
     if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
         return
-    held = held_for_writing(project)
+    busy = held_for_writing(project)
     with _stages(project) as (_, stages):
         here = {_block(stage) for stage in stages if any(out.exists for out in stage.outs)}
         for stage in stages:
             changed = [out for out in stage.outs if out.hash_info and out.status()] if _block(stage) in here else []
             if changed and not _is_stale(stage):
                 for out in changed:
-                    if Path(out.fs_path) not in held and (out.exists or not out.changed_cache()):
+                    if Path(out.fs_path) not in busy and (out.exists or not out.changed_cache()):
                         yield _finding(project, stage, out)
 
 
@@ -82,16 +82,16 @@ def _is_stale(stage: PipelineStage) -> bool:
 
 def _finding(project: Project, stage: PipelineStage, out: Output) -> Finding:
     path = Path(out.fs_path)
-    mend = partial(_mend, project, stage.name, path)
+    repair = partial(_repair, project, stage.name, path)
     if not out.workspace_status():
-        return Finding("result is not in DVC's cache", str(path), "puts it there", mend)
+        return Finding("result is not in DVC's cache", str(path), "puts it there", repair)
     if out.changed_cache():
         what, where = "result differs from dvc.lock", f"{path}; DVC's cache does not have the right one"
         return Finding(what, where, f"`dvc pull {path}`, or `python -m flows run`, which runs {stage.name} again")
     if not path.exists():
-        return Finding("result is missing", str(path), "restores it from DVC's cache", mend)
+        return Finding("result is missing", str(path), "restores it from DVC's cache", repair)
     remedy = f"restores it from DVC's cache; what is there now goes to {aside()}"
-    return Finding("result differs from dvc.lock", str(path), remedy, mend)
+    return Finding("result differs from dvc.lock", str(path), remedy, repair)
 
 
 def aside() -> Path:
@@ -99,7 +99,7 @@ def aside() -> Path:
     return settings.WORK / "aside"
 
 
-def _mend(project: Project, name: str, path: Path) -> None:
+def _repair(project: Project, name: str, path: Path) -> None:
     """Into the cache, or from the cache, under DVC's lock."""
     from dvc.repo import lock_repo
 
@@ -117,14 +117,14 @@ def _mend(project: Project, name: str, path: Path) -> None:
 
 def half_written(project: Project) -> Iterator[Finding]:
     """Parts that nobody writes any more, below outputs/ and in the state folder."""
-    held = held_for_writing(project)
+    busy = held_for_writing(project)
     for path in (*_parts(project.folder / "outputs"), *_parts(settings.WORK)):
         match = PART.fullmatch(path.name)
         assert match
         if match[1]:  # the number of the process that writes it
             alive = path.exists() and pid_fits(int(match[1]), path.stat().st_mtime)
         else:
-            alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in held)
+            alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in busy)
         if not alive:
             yield Finding("half-written", str(path), "removes it", partial(_remove, path))
 

@@ -19,7 +19,7 @@ from flows.dvc import merge_driver
 from flows.pipeline.preflight import LOCK, wrong_versions
 from flows.project import Project
 from flows.services.running import is_supervised, read_state, state_file
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 
 JSON = ("published/*.json", "live/*.json", "latency/*.json", "up/*.json", "scores/**/*.json")
 
@@ -94,7 +94,7 @@ def no_merge_driver(project: Project) -> Iterator[Finding]:
 def _install_merge_driver(root: Path) -> None:
     merge_driver.install(root)
     if not merge_driver.installed(root):
-        raise NotMended("`git config --local` cannot write; is .git read-only, or did a killed Git leave .git/config.lock?")
+        raise RepairFailed("`git config --local` cannot write; is .git read-only, or did a killed Git leave .git/config.lock?")
 
 
 def databases(project: Project) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def _known(package: str, folder: str) -> set[str]:
     assert spec is not None
     assert spec.submodule_search_locations
     files = (Path(spec.submodule_search_locations[0]) / folder).glob("*.py")
-    found = (
+    matches = (
         re.search(r"^revision(?:: str)? = [\"'](\w+)[\"']", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files
     )
-    return {match[1] for match in found if match}
+    return {match[1] for match in matches if match}

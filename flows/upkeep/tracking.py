@@ -57,18 +57,18 @@ def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
     """What this workspace takes for published, though today's server does not have it: it would never be published again."""
     for path in sorted((settings.WORK / "published").glob("*.json")):
         try:
-            noted = Publication(**json.loads(path.read_text(encoding="utf-8")))
+            publication = Publication(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             continue  # never taken for a publication
-        if noted.tracking_uri == shown_uri() and not _has(client, path.stem, noted):
-            where = f"{path}: {shown_uri()} has no version {noted.version} of {path.stem} with this run"
+        if publication.tracking_uri == shown_uri() and not _has(client, path.stem, publication):
+            where = f"{path}: {shown_uri()} has no version {publication.version} of {path.stem} with this run"
             yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
 
 
-def _has(client: MlflowClient, name: str, noted: Publication) -> bool:
+def _has(client: MlflowClient, name: str, publication: Publication) -> bool:
     from components.registry.model_registry import versions
 
-    return any(int(version.version) == noted.version for version in versions(client, name, noted.key))
+    return any(int(version.version) == publication.version for version in versions(client, name, publication.key))
 
 
 def unreferenced(client: MlflowClient, days: float) -> Iterator[Garbage]:
@@ -119,7 +119,7 @@ def lineage_hashes(client: MlflowClient) -> set[str]:
     """Every hash that the lineage of a registered version names."""
     from components.registry.record.lineage import registered_lineages
 
-    return {found for _, _, entries in registered_lineages(client) for found in HASH.findall(str(entries))}
+    return {digest for _, _, entries in registered_lineages(client) for digest in HASH.findall(str(entries))}
 
 
 def has_server() -> bool:

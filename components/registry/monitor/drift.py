@@ -121,7 +121,7 @@ def stability_index(bins: Bins) -> float:
 
 
 def expected_index(bins: Bins) -> float:
-    """Return its mean without drift, (B - 1)(1/n + 1/m) to first order (Yurdakul & Naranjo, J. Risk Model Validation 14, 2020)."""
+    """Its mean without drift, (B - 1)(1/n + 1/m) to first order (Yurdakul & Naranjo, J. Risk Model Validation 14, 2020)."""
     return (len(bins.new) - 1) * float(1 / bins.new.sum() + 1 / bins.reference.sum())
 
 
