@@ -48,9 +48,7 @@ def main(words: list[str], **answers: Any) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser: a subparser for each of ``COMMANDS``."""
-    top = argparse.ArgumentParser(
-        prog="python -m flows", description="Train, evaluate and publish image models."
-    )
+    top = argparse.ArgumentParser(prog="python -m flows", description="Train, evaluate and publish image models.")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     for name, (place, summary) in COMMANDS.items():
         module = importlib.import_module(place)

@@ -31,13 +31,9 @@ READABLE = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  [%(task_run_name)s] %(message)s",
     "PREFECT_LOGGING_LOGGERS_PREFECT_EVENTS_LEVEL": "ERROR",
 }
-STARTED_BY = (
-    "DARKROOM_STARTED_BY"  # in the environment of children: identity of the starting process, and its state folder
-)
+STARTED_BY = "DARKROOM_STARTED_BY"  # in the environment of children: identity of the starting process, and its state folder
 
-_locks: set[Path] = (
-    set()
-)  # lock files that this process holds: the command takes the lock, and the flow again
+_locks: set[Path] = set()  # lock files that this process holds: the command takes the lock, and the flow again
 
 
 class AnotherRun(Exception):

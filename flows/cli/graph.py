@@ -16,7 +16,7 @@ def graph_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def graph(args: argparse.Namespace) -> int:
-    """Write the root's dvc.yaml into every study where it differs; ``--check`` only compares.
+    """Copy the root's dvc.yaml into every study whose copy differs; ``--check`` only compares.
 
     Exit code 0: written, or nothing differs; 1: with ``--check``, a study's dvc.yaml differs.
     """

@@ -21,9 +21,7 @@ POLL = {"PREFECT_WORKER_QUERY_SECONDS": "5"}  # seconds between two questions fo
 
 
 def serve_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--ready", type=int, metavar="N", help="file descriptor that gets a line once all is registered"
-    )
+    parser.add_argument("--ready", type=int, metavar="N", help="file descriptor that gets a line once all is registered")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -65,9 +63,7 @@ def check(project: Project) -> None:
 
 def worker_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="NAME", default="darkroom", help="work pool, created if missing (default: darkroom)")
-    parser.add_argument(
-        "--name", metavar="NAME", default=socket.gethostname(), help="worker's name (default: host name)"
-    )
+    parser.add_argument("--name", metavar="NAME", default=socket.gethostname(), help="worker's name (default: host name)")
 
 
 def worker(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What will run: the stale stages of the chosen runs, found in process (a fifth of a second) before anything starts."""
+"""Plan: the stale stages of the selected runs, determined in process (0.2 s) before anything starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IsPublished = Callable[[Workspace, str], object]
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage that will run: why, after which other planned stages, and whether though nothing changed."""
+    """A stage that will run: its reasons, the planned stages it waits for, and whether it is forced."""
 
     name: str
     reasons: tuple[str, ...]
@@ -38,10 +38,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class PipelinePlan:
-    """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish.
+    """The selected runs, the planned stages in topological order, and the runs to publish.
 
-    ``ends``: run -> the stages that it ends with, after which it is published; ``address``: of the remote that clones share, or
-    None; ``unshared``: stages up to date whose results it lacks.
+    ``ends``: run -> its last stages, after which it is published; ``address``: address of the shared remote, or None;
+    ``unshared``: up-to-date stages whose results the remote lacks.
     """
 
     runs: tuple[str, ...]
@@ -59,11 +59,11 @@ class PipelinePlan:
 
 
 def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> PipelinePlan:
-    """The plan for the chosen runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
+    """Plan the selected runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
 
-    A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
-    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``code``
-    will write is known beforehand (``flows.dvc.changes``): not every edit of code concerns every stage.
+    A stage is planned if it changed, or if one of its transitive dependencies is planned: its inputs are unknown until that
+    one has run. DVC then skips it if its inputs are the same. The outputs of ``code`` are known in advance
+    (``flows.dvc.changes``), so that an edit of code affects only the stages that use it.
     """
     graph_files.check(project)
     check_user_folders(project.workspace)
@@ -88,13 +88,13 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
 
 
 def ends(workspace: Workspace, run: str) -> tuple[str, ...]:
-    """The stages that a run ends with: it is published after them."""
+    """Return the last stages of a run, after which it is published."""
     detection = workspace.detection_of(run)
     return (f"evaluate@{run}", *([f"ood_table@{detection}"] if detection else []))
 
 
 def own_stages(workspace: Workspace, run: str) -> set[str]:
-    """The run's own chain: what --force runs again."""
+    """Return the stages of the run that ``--force`` repeats."""
     detection = workspace.detection_of(run)
     own = {f"{kind}@{run}" for kind in ("train", "export", "evaluate")}
     return own | ({f"{kind}@{detection}" for kind in ("detect", "ood_table")} if detection else set())

@@ -1,4 +1,4 @@
-"""The monitor as a flow: score new images with each run's champion, by schedule or on request; report drift, retrain."""
+"""Flow ``monitor``: score new images with each run's champion, by schedule or on request; report drift, retrain."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def monitor(
     study: str | None = None,
     project: str | None = None,
 ) -> State[Any]:
-    """Score new images with the champion's detector, and compare them with the images that it was validated on.
+    """Score new images with the champion's detector, and test for drift from its validation images.
 
-    runs: of params.yaml (default: all of the block monitor). folder: of images, or a text file that lists one path a line
-    (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
-    The flow fails if a run's images cannot be judged; the other runs' are. Its state is called Drift if there is some.
+    runs: runs of params.yaml (default: all of the block monitor). folder: folder of images, or text file with one path per
+    line (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
+    The flow fails if one run's images cannot be scored; the other runs continue. Its state is named Drift if there is any.
     """
     if (why := superseded()) is not None:
         return Cancelled(message=why)
@@ -49,14 +49,14 @@ def monitor(
     try:
         with noted_flow_run():
             return conclude(place, [monitor_run(place, run, settings, processes) for run, settings in chosen.items()])
-    except BaseException:  # Ctrl-C, or a SIGTERM that Prefect has made an exception of
+    except BaseException:  # Ctrl-C, or SIGTERM, which Prefect turns into an exception
         processes.stop()
         raise
 
 
 @dataclass(frozen=True)
 class MonitorResult:
-    """The ``reports`` on one run's new images, or a message why there is none; ``failed``: because of an error."""
+    """The ``reports`` on one run's new images, or a message why there are none; ``failed``: an error occurred."""
 
     words: str
     reports: tuple[DriftReport, ...] = ()
@@ -69,7 +69,7 @@ class MonitorResult:
 
 
 def monitor_run(place: Project, run: str, settings: Monitor, processes: Processes) -> MonitorResult:
-    """Have the run's new images scored, and publish the reports."""
+    """Score the run's new images, and publish the reports."""
     log = get_run_logger()
     try:
         counts = watch(place, run, settings, processes, log.info)
@@ -88,7 +88,7 @@ def monitor_run(place: Project, run: str, settings: Monitor, processes: Processe
 
 
 def publish_report(place: Project, run: str, report: DriftReport) -> None:
-    """Publish event, artifact, message. The note comes last: a killed flow's report is sent twice rather than never."""
+    """Publish the report as event, artifact and message, then mark it as sent: at-least-once delivery."""
     name, summary = place.workspace.registered_name(run), line(report)
     resource = {"prefect.resource.id": f"darkroom.run.{name}", "prefect.resource.name": name}
     emit_event(EVENT[report.drift], resource, payload={key: report.content[key] for key in IN_EVENT})
@@ -100,14 +100,14 @@ def publish_report(place: Project, run: str, report: DriftReport) -> None:
 
 
 def retrain(place: Project, run: str) -> str:
-    """Run the pipeline for this run and return its state as text. It trains only if the data have changed."""
+    """Run the pipeline for this run, which trains only if the data have changed; return its state as text."""
     state = pipeline(runs=[run], study=place.study, project=str(place.root), return_state=True)
     get_run_logger().info("retraining %s: %s: %s", run, state.name, state.message)
     return f"{state.name}: {state.message}"
 
 
 def conclude(place: Project, results: list[MonitorResult]) -> State[Any]:
-    """The flow run's final state."""
+    """Return the flow run's final state."""
     words = "; ".join(result.words for result in results)
     if any(result.failed for result in results):
         notify_failure(place, "the monitor could not look at all images", words.replace("; ", "\n"))
@@ -116,7 +116,7 @@ def conclude(place: Project, results: list[MonitorResult]) -> State[Any]:
 
 
 def line(report: DriftReport) -> str:
-    """The report in one line."""
+    """Format the report as one line."""
     content = report.content
     verdict = "drift" if report.drift else "no drift"
     figures = f"{content['rejected']:.1%} rejected ({content['rejected_expected']:.1%} expected), p {content['p']:.2g}"
@@ -124,7 +124,7 @@ def line(report: DriftReport) -> str:
 
 
 def page(report: DriftReport) -> str:
-    """The report as a page in Markdown for Prefect's UI. Names of images are only text in it."""
+    """Format the report as Markdown for Prefect's UI. Names of images are escaped."""
     figures = report.content
     rows = {
         "champion": f"version {figures['version']}, {figures['detector']}, threshold {figures['threshold']:.4g}",
@@ -144,5 +144,5 @@ def page(report: DriftReport) -> str:
 
 
 def _listed(title: str, names: list[str]) -> str:
-    """The names, indented: in such a block Markdown knows no markup. They hold no line breaks."""
+    """Format names, which have no line breaks, as an indented code block, where Markdown interprets nothing."""
     return "\n".join([f"{title}:", "", *(f"    {name}" for name in names)]) if names else ""

@@ -1,6 +1,6 @@
-"""The monitor without Prefect: which runs' new images are scored, the command that does it, and the reports not yet sent.
+"""The monitor without Prefect: the monitored runs, the command that scores their new images, and the unsent reports.
 
-A report is sent at least once: the note that it was is written after all receivers have got it.
+Reports are delivered at least once: one is marked as sent after all receivers have it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from flows.project import Project, for_children
 from flows.settings import Monitor, monitors
 
 NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
-REPORTED = "told.json"  # name of the note in a report's folder
-ALARM = "Drift"  # name of the state of a flow run that has found some
+REPORTED = "told.json"  # marks a report's folder as sent
+ALARM = "Drift"  # state name of a flow run that found drift
 
 
 class MonitorFailed(Exception):
@@ -30,7 +30,7 @@ class MonitorFailed(Exception):
 
 @dataclass(frozen=True)
 class DriftReport:
-    """``content``: of the report.json in ``folder``; components/registry/monitor/report.py writes it."""
+    """A report. ``content``: the report.json in ``folder``, written by components/registry/monitor/report.py."""
 
     folder: Path
     content: dict[str, Any]
@@ -41,12 +41,12 @@ class DriftReport:
         return bool(self.content["drift"])
 
     def note(self, **facts: Any) -> None:
-        """Note that it was sent, and what followed."""
+        """Mark the report as sent; ``facts``: what followed, such as a retraining."""
         write_json(self.folder / REPORTED, facts)
 
 
 def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) -> dict[str, Monitor]:
-    """Run -> how it is monitored: the named ones, or all of the block. ``folder`` instead of the block's, for one run.
+    """Return run -> its monitor, for ``runs`` or all of the block. ``folder`` replaces the block's, for one run.
 
     SettingsError if a run is unknown, has no folder of images, or the folder does not exist.
     """
@@ -68,7 +68,7 @@ def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) 
 
 
 def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:
-    """Score the run's new images in a process of its own, where the champion's code runs. MonitorFailed if it fails."""
+    """Score the run's new images in a separate process, which runs the champion's code. MonitorFailed if it fails."""
     command = [sys.executable, "-m", "components.registry.monitor", run, "--folder", monitor.folder]
     command += ["--least", str(monitor.least), "--alarm", str(monitor.alarm), "--psi", str(monitor.psi)]
     timeout = project.params.pipeline.stage_timeout
@@ -81,7 +81,7 @@ def watch(project: Project, run: str, monitor: Monitor, processes: Processes, lo
 
 
 def unreported(project: Project, run: str) -> Iterator[DriftReport]:
-    """The reports that were not sent yet, oldest first. Call it after ``watch``, which removes unfinished ones."""
+    """Yield the unsent reports, oldest first. Call it after ``watch``, which removes unfinished ones."""
     folders = [folder for folder in (home(project, run) / "reports").glob("*") if folder.name.isdigit()]
     for folder in sorted(folders, key=lambda folder: int(folder.name)):
         if not (folder / REPORTED).exists():
@@ -89,5 +89,5 @@ def unreported(project: Project, run: str) -> Iterator[DriftReport]:
 
 
 def home(project: Project, run: str) -> Path:
-    """The folder of the command's state for the run."""
+    """Return the monitor's folder for the run."""
     return settings.WORK / "monitor" / project.workspace.registered_name(run)

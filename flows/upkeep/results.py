@@ -1,7 +1,7 @@
-"""Results that are not what dvc.lock says, half-written outputs, and a dvc.lock that is cut off.
+"""Results that differ from dvc.lock, half-written outputs, and a truncated dvc.lock.
 
-To record a stage, a bare ``dvc repro`` empties dvc.lock and writes it anew, and may be killed meanwhile; the flow's own DVC
-(``flows.dvc.entries``) writes it atomically. Parts of outputs are ``.<name>.<pid>.part`` or ``.<name>.part``.
+Bare ``dvc repro`` empties dvc.lock and rewrites it to record a stage, and may be killed meanwhile; the flow's DVC
+(``flows.dvc.entries``) writes it atomically. Parts of outputs are named ``.<name>.<pid>.part`` or ``.<name>.part``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PART = re.compile(r"\..+?(?:\.(\d+))?\.part")
 
 
 def wrong_inputs(project: Project) -> Iterator[Finding]:
-    """Entries with inputs that their stage did not run with: something was edited while a bare ``dvc repro`` ran it."""
+    """Find entries with inputs that their stage did not run with: something was edited while bare ``dvc repro`` ran it."""
     for name in lock.wrong_entries(project.folder):
         remedy = "removes the entry; the next run makes the stage again"
         repair = partial(lock.forget, project.folder, [name])
@@ -44,9 +44,9 @@ def wrong_inputs(project: Project) -> Iterator[Finding]:
 
 
 def differing_results(project: Project) -> Iterator[Finding]:
-    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now.
+    """Find outs that differ from dvc.lock, unless their stage is stale anyway or running.
 
-    Of a run, view or dataset of which nothing is here nothing is missing: dvc.lock speaks of what other clones have made, too.
+    A run, view or dataset without any output here is not missing: dvc.lock also records the results of other clones.
     """
     if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
         return
@@ -95,12 +95,12 @@ def _finding(project: Project, stage: PipelineStage, out: Output) -> Finding:
 
 
 def aside() -> Path:
-    """Where what cannot be restored is put; ``gc`` removes it when it is old."""
+    """Return the folder for replaced results, which ``gc`` removes when they are old."""
     return settings.WORK / "aside"
 
 
 def _repair(project: Project, name: str, path: Path) -> None:
-    """Into the cache, or from the cache, under DVC's lock."""
+    """Add the out to the cache, or restore it from the cache, under DVC's lock."""
     from dvc.repo import lock_repo
 
     with _stages(project) as (repo, stages), lock_repo(repo):
@@ -116,12 +116,12 @@ def _repair(project: Project, name: str, path: Path) -> None:
 
 
 def half_written(project: Project) -> Iterator[Finding]:
-    """Parts that nobody writes any more, below outputs/ and in the state folder."""
+    """Find abandoned parts below outputs/ and in the state folder."""
     busy = held_for_writing(project)
     for path in (*_parts(project.folder / "outputs"), *_parts(settings.WORK)):
         match = PART.fullmatch(path.name)
         assert match
-        if match[1]:  # the number of the process that writes it
+        if match[1]:  # pid of the writing process
             alive = path.exists() and pid_fits(int(match[1]), path.stat().st_mtime)
         else:
             alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in busy)
@@ -130,7 +130,7 @@ def half_written(project: Project) -> Iterator[Finding]:
 
 
 def is_at_work(project: Project) -> bool:
-    """Whether a pipeline run holds the workspace; asked without taking its lock, which could turn away one that starts."""
+    """Whether a pipeline run holds the workspace, without taking its lock, which could make a starting run fail."""
     path = project.lock_file()
     pid = path.read_text().strip() if path.is_file() else ""
     return pid.isdigit() and pid_fits(int(pid), path.stat().st_mtime)
@@ -148,7 +148,7 @@ def _remove(path: Path) -> None:
 
 
 def cut_off(project: Project) -> Iterator[Finding]:
-    """A dvc.lock that DVC refuses; its whole entries stay. A merge conflict is left to a person."""
+    """Find a dvc.lock that DVC cannot read; the repair keeps its valid entries. A merge conflict is left to the user."""
     path = project.folder / LOCK
     if not path.is_file():
         return
@@ -157,7 +157,7 @@ def cut_off(project: Project) -> Iterator[Finding]:
     if loads(text):
         return
     stages = conflicts(text)
-    if stages:  # which version fits the merged code and settings is not ours to guess
+    if stages:  # only the user knows which version fits the merged code and settings
         remedy = f"keep one version of each entry and remove the markers, {NEITHER}"
         yield Finding(f"merge conflict in {LOCK}", f"{path}: {', '.join(stages)}", remedy)
         return

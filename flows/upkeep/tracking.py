@@ -1,4 +1,4 @@
-"""MLflow's records of killed processes, for the doctor, and runs and models that no version refers to, for gc."""
+"""MLflow: records of killed processes, for the doctor; runs and models that no version refers to, for gc."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def dead_records(project: Project) -> list[Finding]:
-    """MLflow runs of dead processes, decisions half carried out, and notes of publications that the server has not."""
+    """Find MLflow runs of dead processes, interrupted decisions, and notes of publications that the server lacks."""
     own = database()
     if own is not None and not own.is_file():
-        return []  # nothing was ever recorded, and a client would make the database
+        return []  # nothing was recorded, and a client would create the database
     from components.registry.tracking import connect, reachable
 
     with reachable():
         client = connect()
-        return [*_dead_runs(client), *_half_carried_out(client), *_notes_of_nothing(client)]
+        return [*_dead_runs(client), *_interrupted_decisions(client), *_wrong_notes(client)]
 
 
 def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
@@ -43,8 +43,8 @@ def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
         yield Finding("dead MLflow run", where, "calls it KILLED", partial(end, client, run))
 
 
-def _half_carried_out(client: MlflowClient) -> Iterator[Finding]:
-    """A promotion or rollback that was noted whole and not finished."""
+def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
+    """Find promotions and rollbacks that were interrupted."""
     from components.registry.model_registry import registered_models
     from components.registry.promotion.journal import MOVING, complete_all
 
@@ -53,13 +53,13 @@ def _half_carried_out(client: MlflowClient) -> Iterator[Finding]:
             yield Finding("decision half carried out", model.name, "completes it", partial(complete_all, client))
 
 
-def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
-    """What this workspace takes for published, though today's server does not have it: it would never be published again."""
+def _wrong_notes(client: MlflowClient) -> Iterator[Finding]:
+    """Find notes of publications that the configured server lacks; these would never be published again."""
     for path in sorted((settings.WORK / "published").glob("*.json")):
         try:
             publication = Publication(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
-            continue  # never taken for a publication
+            continue  # not a publication
         if publication.tracking_uri == shown_uri() and not _has(client, path.stem, publication):
             where = f"{path}: {shown_uri()} has no version {publication.version} of {path.stem} with this run"
             yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
@@ -72,7 +72,7 @@ def _has(client: MlflowClient, name: str, publication: Publication) -> bool:
 
 
 def unreferenced(client: MlflowClient, days: float) -> Iterator[Garbage]:
-    """Runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
+    """Yield runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
     from components.registry import model_registry as registry
     from components.registry.record.dead import our_experiments
 
@@ -111,25 +111,25 @@ def _models(client: MlflowClient, experiments: list[str], needed: set[str], days
 
 
 def _milliseconds(days: float) -> float:
-    """The moment ``days`` ago, as MLflow counts."""
+    """Return the time ``days`` ago in MLflow's milliseconds."""
     return (time.time() - days * DAY) * 1000
 
 
 def lineage_hashes(client: MlflowClient) -> set[str]:
-    """Every hash that the lineage of a registered version names."""
+    """Return all hashes in the lineages of registered versions."""
     from components.registry.record.lineage import registered_lineages
 
     return {digest for _, _, entries in registered_lineages(client) for digest in HASH.findall(str(entries))}
 
 
 def has_server() -> bool:
-    """Whether there is anything to ask: the own database is not made for this."""
+    """Whether there is a server or an existing local database; none is created for this."""
     own = database()
     return own is None or own.is_file()
 
 
 def _why(run: Run) -> str:
-    """Why the run may go, or nothing."""
+    """Return why the run may be removed, or ""."""
     from components.core.files import is_gone
     from components.registry.model_registry import KEY
     from components.registry.record.dead import PROCESS
@@ -146,6 +146,6 @@ def _why(run: Run) -> str:
 
 
 def _size(uri: str | None) -> int:
-    """Bytes of the artifacts, where they lie on this machine."""
+    """Return the bytes of artifacts on this machine, 0 for others."""
     parts = urlparse(uri or "")
     return size_of(Path(url2pathname(parts.path))) if parts.scheme in ("", "file") and parts.path else 0
