@@ -33,7 +33,7 @@ def run_command(main: Callable[[], None]) -> None:
             traceback.print_exception(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        hint = f"{'another try may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
+        hint = f"{'a retry may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
         print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
         sys.exit(EXIT if transient else 2)
 

@@ -18,7 +18,7 @@ from components.core.settings import PARAMS, ROOT, Workspace
 from components.core.strict import SettingsError
 
 QUIET = {
-    # MLflow takes only the word "true"; Prefect's server reports home unless its own switch is off as well.
+    # MLflow accepts only "true"; Prefect's server sends analytics unless its own switch is off, too.
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
@@ -26,7 +26,7 @@ QUIET = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 READABLE = {
-    # Lines of a stage carry the stage's name; Prefect's own lines say what happened and no more.
+    # Prefix lines of a stage with its name, and shorten Prefect's own lines.
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  [%(task_run_name)s] %(message)s",
     "PREFECT_LOGGING_LOGGERS_PREFECT_EVENTS_LEVEL": "ERROR",
@@ -111,7 +111,7 @@ class Project:
 def set_defaults() -> None:
     """Set defaults for Prefect in this process and its children, before Prefect is imported; what the user has set stays.
 
-    The state of Prefect stands in one folder per version: its database migrations do not go back.
+    Prefect has one state folder per version: its database migrations are one-way.
     """
     home = {"PREFECT_HOME": str(settings.WORK / f"prefect-{version('prefect')}")}
     # Prefect's own 20 s are too short for a first start on a busy machine (16-24 s measured).

@@ -92,12 +92,12 @@ def publish(workspace: Workspace, run: str, detection: bool = True) -> Publicati
 def connect() -> MlflowClient:
     """Return a client of the configured tracking server; create the local database on first use."""
     prepare_environment()
-    uri, user_uri, own = tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"), database()
-    if own:
-        make_database(own)
+    uri, user_uri, local_database = tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"), database()
+    if local_database:
+        make_database(local_database)
     import mlflow
 
-    # Registering and loading look at the global address. MLflow also puts it into the environment, where it would outlive us.
+    # Registering and loading use the global URI. MLflow also sets it in the environment, which children would inherit.
     mlflow.set_tracking_uri(uri)
     if user_uri is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -211,8 +211,8 @@ class Server:
 def _experiment(client: MlflowClient, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    own = database()
-    place = str(own.parent / "artifacts" / name.replace("/", "-")) if own else None
+    local_database = database()
+    place = str(local_database.parent / "artifacts" / name.replace("/", "-")) if local_database else None
     if experiment := client.get_experiment_by_name(name):
         return str(experiment.experiment_id)
     try:

@@ -111,7 +111,7 @@ def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> N
     subprocess.run(command, cwd=workspace, env=environment, capture_output=True, check=False)
     digest = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
     if digest is None or not (workspace / file).is_file() or _md5(workspace / file) != digest:
-        raise Refused(f"{LOCK}'s result of {stage} was not made by the code of this commit")
+        raise Refused(f"{LOCK}'s result of {stage} was not computed by the code of this commit")
 
 
 def check_settings(project: Project, workspace: Path, run: str, entry: dict[str, Any]) -> None:

@@ -124,7 +124,7 @@ def _carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str
 
 def _as_flow(project: Project, flow: str, parameters: dict[str, Any]) -> int:
     set_defaults()
-    start_server(project)  # there is one: it is found
+    start_server(project)  # finds the running one
     from flows.decide import flows
 
     parameters |= {"study": project.study, "project": str(project.root)}

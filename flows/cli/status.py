@@ -13,10 +13,8 @@ from flows.pipeline.report import Row, table
 from flows.project import Project
 
 DECISION = "{time}  {action} by {by}; champion {before} -> {after}"
-CARRIED = (
-    "{stage}: made by the code of {old_commit:.12}, stands under that of {new_commit:.13}: {steps} steps of both, the same bits"
-)
-UNKNOWN = ["not known: it was published without; the commit and the hash of dvc.lock above tell"]
+CARRIED = "{stage}: computed by the code of {old_commit:.12}, accepted for that of {new_commit:.13}: same bits in {steps} steps"
+UNKNOWN = ["unknown: published without a lineage; see the commit and the hash of dvc.lock above"]
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,8 +102,8 @@ def standings(project: Project) -> tuple[list[Row], list[str]]:
     from components.registry.record.published import database
     from components.registry.tracking import connect, reachable
 
-    runs, own, names = list(project.params.runs), database(), project.workspace.registered_name
-    if own is not None and not own.is_file():  # a client would create it
+    runs, local_database, names = list(project.params.runs), database(), project.workspace.registered_name
+    if local_database is not None and not local_database.is_file():  # a client would create it
         standing_of = {run: Standing(names(run)) for run in runs}
     else:
         with reachable():

@@ -96,7 +96,7 @@ def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> D
     key = f"runs.{context.run}.promote"
     context.gates.must_decide(key)
     if not compare and not comment:
-        raise SettingsError("--no-compare passes the champion over: say why with --comment")
+        raise SettingsError("--no-compare skips the champion: say why with --comment")
     workspace = context.project.workspace
     contest = find_contest(context.client, workspace, context.run, data_key(workspace, context.run))
     if contest.settled:

@@ -49,7 +49,7 @@ class Share:
         ended = self._run("pull", stage)
         if ended.code:
             self.unavailable = True
-            log(f"warning: {_reason(ended)}; what other clones have made is made again here")
+            log(f"warning: {_reason(ended)}; results of other clones are computed again here")
 
     def push(self, stage: str, log: Log) -> float:
         """Send the stage's recorded results, one stage at a time; return the seconds. Raises StageFailed, TransientFailure."""

@@ -139,6 +139,6 @@ def _fault(path: str) -> Iterator[str]:
 def _is_no_utf8(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # surrogates, which stand for bytes that are none
+    except UnicodeEncodeError:  # surrogates: bytes that are not UTF-8
         return True
     return False

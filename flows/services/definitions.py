@@ -77,8 +77,8 @@ def prefect_server(project: Project, servers: Servers, at: Addresses) -> Service
 
 def mlflow_server(project: Project, servers: Servers, at: Addresses) -> Service:
     """Return MLflow's server over the local database; it proxies artifacts for remote clients."""
-    own = database()
-    assert own is not None
+    local_database = database()
+    assert local_database is not None
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", servers.host, "--port", str(servers.mlflow_port)]
     command += ["--backend-store-uri", tracking_uri(), "--artifacts-destination", str(store() / "artifacts")]
@@ -141,8 +141,8 @@ def _bind(host: str, port: int, key: str) -> socket.socket:
 
 def needs_database() -> bool:
     """Whether the local tracking database must be created first: concurrent migrations of a new one would all fail."""
-    own = database()
-    return own is not None and not own.is_file()
+    local_database = database()
+    return local_database is not None and not local_database.is_file()
 
 
 def make_database_command() -> list[str]:

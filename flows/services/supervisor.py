@@ -124,7 +124,7 @@ def make_database(project: Project) -> None:
         make_database_command(), cwd=project.root, env=for_children(project), capture_output=True, text=True, check=False
     )
     if result.returncode:
-        raise ServiceFailed(f"the tracking database could not be made:\n{result.stderr.strip()}")
+        raise ServiceFailed(f"the tracking database could not be created:\n{result.stderr.strip()}")
 
 
 def supervise(project: Project, servers: Servers) -> None:

@@ -29,7 +29,7 @@ def dead_flow_runs(project: Project) -> Iterator[Finding]:
             yield Finding("note of a flow run cannot be read", str(note), "removes it", partial(note.unlink, missing_ok=True))
         elif run is not None and is_gone(run.process):
             where = f"{run.flow} {run.name} ({run.id}): its process {run.process} is gone"
-            yield Finding("dead flow run", where, "calls it Crashed", partial(_crash, project, note, run))
+            yield Finding("dead flow run", where, "sets it to Crashed", partial(_crash, project, note, run))
 
 
 def _crash(project: Project, note: Path, run: FlowRunNote) -> None:
@@ -85,7 +85,7 @@ def leaked_slots(project: Project) -> Iterator[Finding]:
     if api is None or (num_taken := _active_slots(api)) == 0 or _holders(api):
         return
     where = f"{limit_name()} at {api}: {num_taken:g} taken, and no stage on a device is alive here"
-    yield Finding("leaked GPU slots", where, "gives them back", partial(_release_slots, api))
+    yield Finding("leaked GPU slots", where, "releases them", partial(_release_slots, api))
 
 
 def limit_name() -> str:

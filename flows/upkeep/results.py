@@ -162,9 +162,7 @@ def cut_off(project: Project) -> Iterator[Finding]:
         yield Finding(f"merge conflict in {LOCK}", f"{path}: {', '.join(stages)}", remedy)
         return
     whole = readable(text)
-    remedy = (
-        f"keeps the {len(whole)} entries that are whole; what the others said comes back from DVC's run cache, without work"
-    )
+    remedy = f"keeps the {len(whole)} valid entries; the results of the others are restored from DVC's run cache"
     yield Finding(f"{LOCK} cannot be read", str(path), remedy, partial(_keep_whole, project))
 
 

@@ -74,7 +74,7 @@ def servers(project: Project) -> Iterator[Finding]:
         yield Finding("note of the servers cannot be read", str(state_file()), "removes it", state_file().unlink)
     elif is_gone(state.supervisor):
         where = f"{state_file()}: supervisor {state.supervisor} is gone"
-        yield Finding("servers that are not up are said to be", where, "removes the note", state_file().unlink)
+        yield Finding("stale note of the servers", where, "removes the note", state_file().unlink)
 
 
 def versions(project: Project) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ def databases(project: Project) -> Iterator[Finding]:
     for path, (package, folder) in {home / "prefect.db": PREFECT, database(): MLFLOW}.items():
         if path is None or not path.is_file():
             continue
-        aside = f"install the version that made it, or move {path.parent} away: a new one is made, and its history is not in it"
+        aside = f"install the version that created it, or move {path.parent} away to start with an empty one"
         try:
             revision = _revision(path)
         except sqlite3.DatabaseError as error:

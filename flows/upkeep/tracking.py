@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def dead_records(project: Project) -> list[Finding]:
     """Find MLflow runs of dead processes, interrupted decisions, and notes of publications that the server lacks."""
-    own = database()
-    if own is not None and not own.is_file():
+    local_database = database()
+    if local_database is not None and not local_database.is_file():
         return []  # nothing was recorded, and a client would create the database
     from components.registry.tracking import connect, reachable
 
@@ -40,7 +40,7 @@ def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
 
     for run in dead_runs(client, our_experiments(client)):
         where = f"{run.info.run_name} ({run.info.run_id}): its process is gone"
-        yield Finding("dead MLflow run", where, "calls it KILLED", partial(end, client, run))
+        yield Finding("dead MLflow run", where, "sets it to KILLED", partial(end, client, run))
 
 
 def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
 
     for model in registered_models(client):
         if MOVING in model.tags:
-            yield Finding("decision half carried out", model.name, "completes it", partial(complete_all, client))
+            yield Finding("interrupted decision", model.name, "completes it", partial(complete_all, client))
 
 
 def _wrong_notes(client: MlflowClient) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def _wrong_notes(client: MlflowClient) -> Iterator[Finding]:
             continue  # not a publication
         if publication.tracking_uri == shown_uri() and not _has(client, path.stem, publication):
             where = f"{path}: {shown_uri()} has no version {publication.version} of {path.stem} with this run"
-            yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
+            yield Finding("wrong note of a publication", where, "removes the note", partial(path.unlink, missing_ok=True))
 
 
 def _has(client: MlflowClient, name: str, publication: Publication) -> bool:
@@ -124,8 +124,8 @@ def lineage_hashes(client: MlflowClient) -> set[str]:
 
 def has_server() -> bool:
     """Whether there is a server or an existing local database; none is created for this."""
-    own = database()
-    return own is None or own.is_file()
+    local_database = database()
+    return local_database is None or local_database.is_file()
 
 
 def _why(run: Run) -> str:

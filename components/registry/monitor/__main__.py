@@ -18,9 +18,9 @@ from components.core.strict import must_exist
 from components.registry.monitor.champion import Champion, find_champion
 from components.registry.monitor.drift import Rule
 from components.registry.monitor.incoming import base_of, incoming
-from components.registry.monitor.memory import Memory
 from components.registry.monitor.report import home, remove_unfinished, write_report
 from components.registry.monitor.scan import Scan
+from components.registry.monitor.score_database import ScoreDatabase
 
 
 def main() -> None:
@@ -44,15 +44,15 @@ def main() -> None:
 def monitor(champion: Champion, place: Path, rule: Rule) -> dict[str, Any]:
     """Score new images, write a report if enough wait, and return the content of ``last.json``. Hold the model's lock."""
     folder = home(champion.name)
-    memory = Memory(folder / "memory.sqlite", champion.model)
+    database = ScoreDatabase(folder / "memory.sqlite", champion.model)
     try:
-        remove_unfinished(champion.name, memory.last_report())
+        remove_unfinished(champion.name, database.last_report())
         base = base_of(place)
-        tally = Scan(champion, memory, base).take_in(incoming(place))
-        waiting = len(memory.scores())
-        report = write_report(champion, memory, tally, base, rule) if waiting >= rule.least else None
+        tally = Scan(champion, database, base).take_in(incoming(place))
+        waiting = len(database.scores())
+        report = write_report(champion, database, tally, base, rule) if waiting >= rule.least else None
     finally:
-        memory.close()
+        database.close()
     summary = {"version": champion.version, "detector": champion.detector, "prepared_by": champion.prepared_by, **asdict(tally)}
     summary |= {"waiting": 0 if report else waiting, "least": rule.least, "report": report and report["number"]}
     write_json(folder / "last.json", summary)

@@ -11,7 +11,7 @@ from PIL import Image as Pixels
 from PIL import ImageDraw, ImageFont
 
 from components.registry.monitor.incoming import Unreadable, read
-from components.registry.monitor.memory import Image
+from components.registry.monitor.score_database import Image
 from components.stages.augment.decode import decode_file
 from components.stages.augment.policy.policies import ViewSettings
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from components.registry.monitor.champion import Champion
 from components.registry.monitor.incoming import Unreadable, read, shown, stamp_of
-from components.registry.monitor.memory import Image, Memory
+from components.registry.monitor.score_database import Image, ScoreDatabase
 from components.stages.augment.decode import decode_file
 
 BATCH, BUDGET = 256, 2**24  # maximum images and pixel values per batch: memory does not grow with the folder
@@ -46,17 +46,17 @@ class Scan:
     """One scan of the new images by the champion; ``base``: folder to which displayed names are relative."""
 
     champion: Champion
-    memory: Memory
+    database: ScoreDatabase
     base: bytes
     tally: Tally = field(default_factory=Tally)
 
     def take_in(self, paths: Iterable[bytes]) -> Tally:
         """Score the new images, and again those that a former champion scored and no report contains."""
-        self._each(self.memory.outdated())
+        self._each(self.database.outdated())
         self.tally = Tally(scored=self.tally.scored)  # counted again below, or moved
         self._each(paths)
-        self.tally.missing += self.memory.forget_outdated()
-        self.memory.commit()
+        self.tally.missing += self.database.forget_outdated()
+        self.database.commit()
         return self.tally
 
     def _each(self, paths: Iterable[bytes]) -> None:
@@ -73,7 +73,7 @@ class Scan:
         """Add the file to the batch if it is a new image, else count it."""
         try:
             stamp = stamp_of(path)
-            if known := self.memory.at(path, stamp):
+            if known := self.database.at(path, stamp):
                 return self._count(known, path)
             data = read(path)
         except FileNotFoundError:
@@ -82,8 +82,8 @@ class Scan:
         except Unreadable as error:
             return self.tally.add_broken(shown(path, self.base), str(error))
         digest = hashlib.sha256(data).digest()
-        if known := self.memory.of(digest):
-            self.memory.move(digest, path, stamp)
+        if known := self.database.of(digest):
+            self.database.move(digest, path, stamp)
             return self._count(known, path)
         if digest in batch:
             self.tally.seen += 1
@@ -102,7 +102,7 @@ class Scan:
             self.tally.add_broken(shown(path, self.base), known.fault)
 
     def _break(self, image: Image, fault: str) -> None:
-        self.memory.add([replace(image, fault=fault)])
+        self.database.add([replace(image, fault=fault)])
         self.tally.add_broken(shown(image.path, self.base), fault)
 
     def _score(self, batch: Batch) -> None:
@@ -115,7 +115,7 @@ class Scan:
                 if not np.isfinite(score):
                     self._break(image, f"the champion scores it {score}")
                     continue
-                self.memory.add([replace(image, score=score, rejected=rest[0], class_name=rest[1], probability=rest[2])])
+                self.database.add([replace(image, score=score, rejected=rest[0], class_name=rest[1], probability=rest[2])])
                 self.tally.scored += 1
-        self.memory.commit()
+        self.database.commit()
         batch.clear()

@@ -43,21 +43,21 @@ def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str
     name, key = workspace.registered_name(run), export_key(workspace, run)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
-    own = next((number for number, version in known.items() if version.tags.get(registry.KEY) == key), None)
+    exported = next((number for number, version in known.items() if version.tags.get(registry.KEY) == key), None)
     candidate = known.get(aliases.get("candidate", 0))
     where = f"outputs/export/{run}"
-    if own is None or candidate is None:
+    if exported is None or candidate is None:
         raise NotDone(f"{name}: {where} is not published yet; `python -m flows run --runs {run}` publishes it")
-    if own != int(candidate.version):
+    if exported != int(candidate.version):
         raise NotDone(
-            f"{name}: the candidate is version {candidate.version}, but {where} is version {own}: another machine or commit"
+            f"{name}: the candidate is version {candidate.version}, but {where} is version {exported}: another machine or commit"
             f" published after it; `python -m flows run --runs {run}` makes what lies here the candidate"
         )
     champion = known.get(aliases.get("champion", 0))
     return Contest(
         name=name,
         data=data,
-        candidate=own,
+        candidate=exported,
         candidate_model=key,
         champion=int(champion.version) if champion else None,
         champion_model=_model(champion) if champion else None,

@@ -65,10 +65,10 @@ def score_version(client: MlflowClient, workspace: Workspace, run: str, number: 
 
 def must_be_outs(client: MlflowClient, workspace: Workspace, run: str, number: int) -> None:
     """Raise Unfit unless the version is byte for byte the run's export."""
-    own = workspace.folder / "outputs" / "export" / run
+    export = workspace.folder / "outputs" / "export" / run
     with reachable():
         shipped = registry.export_folder(client, workspace.registered_name(run), number)
-    if content_md5(shipped) != content_md5(own):
+    if content_md5(shipped) != content_md5(export):
         raise Unfit(f"version {number} does not ship what outputs/export/{run} holds")
 
 

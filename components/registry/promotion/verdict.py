@@ -103,7 +103,7 @@ def _floor(gates: Gates, metric: str, candidate: VersionScores) -> Iterator[Gate
         return
     value, bound = candidate.metrics[metric], "at least" if candidate.better[metric] == "max" else "at most"
     passed = _sign(candidate, metric) * (value - gates.floor) >= -ROUNDING
-    words = f"{metric} {value:.4f}, {bound} {gates.floor:g} is asked"
+    words = f"{metric} {value:.4f}, {bound} {gates.floor:g} is required"
     yield GateResult("floor", passed, words, {"value": value, "floor": gates.floor})
 
 
@@ -115,7 +115,7 @@ def _gain(gates: Gates, metric: str, candidate: VersionScores, champion: Version
         return
     gain = _sign(candidate, metric) * (candidate.metrics[metric] - champion.metrics[metric])
     words = f"{metric} {candidate.metrics[metric]:.4f}, champion {champion.metrics[metric]:.4f}: "
-    words += f"better by {gain:+.4f}, at least {gates.gain:+g} is asked"
+    words += f"better by {gain:+.4f}, at least {gates.gain:+g} is required"
     yield GateResult("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
 
 
@@ -123,15 +123,15 @@ def _margin(gates: Gates, metric: str, candidate: VersionScores, champion: Versi
     if gates.margin is None:
         return
     try:
-        own, other = _pair(metric, candidate, champion)
-        low, high = paired_interval(own, other, gates.confidence)
+        new, old = _pair(metric, candidate, champion)
+        low, high = paired_interval(new, old, gates.confidence)
     except ValueError as error:
         yield GateResult("margin", False, f"{metric} cannot be compared: {error}", {})
         return
-    difference = float(own.mean() - other.mean())
-    words = f"{metric} {difference:+.4f} against the champion on {len(own)} images, {gates.confidence:.0%} interval "
-    words += f"[{low:+.4f}, {high:+.4f}], above {-gates.margin:+g} is asked"
-    figures = {"difference": difference, "low": low, "high": high, "margin": gates.margin, "images": float(len(own))}
+    difference = float(new.mean() - old.mean())
+    words = f"{metric} {difference:+.4f} against the champion on {len(new)} images, {gates.confidence:.0%} interval "
+    words += f"[{low:+.4f}, {high:+.4f}], above {-gates.margin:+g} is required"
+    figures = {"difference": difference, "low": low, "high": high, "margin": gates.margin, "images": float(len(new))}
     yield GateResult("margin", low >= -gates.margin - ROUNDING, words, figures)
 
 
@@ -139,13 +139,13 @@ def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: Vers
     if gates.max_class_fall is None or candidate.groups is None:
         return
     try:
-        own, other = _pair(metric, candidate, champion)
-        if len(candidate.groups) != len(own):
-            raise ValueError(f"{len(candidate.groups)} classes of {len(own)} images")
+        new, old = _pair(metric, candidate, champion)
+        if len(candidate.groups) != len(new):
+            raise ValueError(f"{len(candidate.groups)} classes of {len(new)} images")
     except ValueError as error:
         yield GateResult("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
         return
-    falls = {int(group): float((other - own)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
+    falls = {int(group): float((old - new)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
     worst = max(falls, key=lambda group: falls[group])
     fall, number = falls[worst], int((candidate.groups == worst).sum())
     name = candidate.group_names[worst] if worst < len(candidate.group_names) else str(worst)
@@ -159,17 +159,17 @@ def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tup
     """Return both models' values [N] on the same images, signed so that larger is better."""
     if metric not in champion.items:
         raise ValueError(f"the champion's report has no {metric} of each image")
-    own, other = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))
-    if own.shape != other.shape:
-        raise ValueError(f"{len(own)} images of the candidate, {len(other)} of the champion")
-    if not (np.isfinite(own).all() and np.isfinite(other).all()):
+    new, old = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))
+    if new.shape != old.shape:
+        raise ValueError(f"{len(new)} images of the candidate, {len(old)} of the champion")
+    if not (np.isfinite(new).all() and np.isfinite(old).all()):
         raise ValueError("some images have no finite value")
-    return own, other
+    return new, old
 
 
 def _latency(gates: Gates, candidate: VersionScores) -> Iterator[GateResult]:
     if gates.latency_ms is None:
         return
     value = candidate.latency[LATENCY]
-    words = f"{value:.2f} ms for one input (median, on this machine), at most {gates.latency_ms:g} is asked"
+    words = f"{value:.2f} ms for one input (median, on this machine), at most {gates.latency_ms:g} is required"
     yield GateResult("latency_ms", value <= gates.latency_ms, words, {"value": value, "ceiling": gates.latency_ms})

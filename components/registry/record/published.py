@@ -75,8 +75,8 @@ def detection_key(workspace: Workspace, run: str) -> str:
 def published(workspace: Workspace, run: str) -> Publication | None:
     """Return the run's publication if the present export and evaluation are on the configured server, else None."""
     path = marker(workspace, run)
-    own = database()
-    if not path.is_file() or (own and not own.is_file()):
+    local_database = database()
+    if not path.is_file() or (local_database and not local_database.is_file()):
         return None
     try:
         record = Publication(**json.loads(path.read_text(encoding="utf-8")))

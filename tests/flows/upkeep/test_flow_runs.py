@@ -61,7 +61,7 @@ def test_killed_flow_is_repaired_and_a_living_one_goes_on(new: Any) -> None:
     assert (code, f"dead flow run: pipeline {dead.name}" in said) == (1, True), said
     assert note.exists()
     code, said = doctor(new, "--fix")
-    assert (code, "repaired: calls it Crashed" in said, ", 0 remain" in said) == (0, True, True), said
+    assert (code, "repaired: sets it to Crashed" in said, ", 0 remain" in said) == (0, True, True), said
     assert states([dead.id]) == ["CRASHED"]
 
     new.change(lambda content: content["runs"]["a"]["train"].update(seconds=15))

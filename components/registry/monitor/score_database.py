@@ -49,7 +49,7 @@ class Image:
     probability: float | None = None
 
 
-class Memory:
+class ScoreDatabase:
     """Database in the file ``path``, created if missing. One process at a time: hold a lock. ``model``: today's champion.
 
     Changes become durable with ``commit``.
