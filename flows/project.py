@@ -49,7 +49,7 @@ class Project:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The chosen folder with its params.yaml; SettingsError if there is no such study."""
+        """The selected workspace; SettingsError if there is no such study."""
         if self.study is None:
             return Workspace(self.root)
         studies = sorted(path.parent.name for path in self.root.glob(f"experiments/*/{PARAMS}"))
@@ -68,11 +68,11 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """The workspace's folder: where stages start."""
+        """The workspace's folder, in which stages run."""
         return self.workspace.folder
 
     def choose(self, runs: tuple[str, ...], every: bool = False) -> tuple[str, ...]:
-        """The chosen runs, in the order of params.yaml: the named ones, every one, or ``pipeline.runs``."""
+        """Select runs in the order of params.yaml: ``runs``, all if ``every``, else ``pipeline.runs``."""
         params = self.params
         unknown = [name for name in runs if name not in params.runs]
         if unknown:

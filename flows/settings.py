@@ -44,7 +44,7 @@ class Servers(Strict):
     scoring: dict[str, Port] = Field(default_factory=dict, description="run -> port on which its champion answers")
 
     def ports(self) -> dict[str, int]:
-        """Key in params.yaml -> port."""
+        """Return key in params.yaml -> port."""
         own = {"servers.prefect_port": self.prefect_port, "servers.mlflow_port": self.mlflow_port}
         return own | {f"servers.scoring.{run}": port for run, port in self.scoring.items()}
 

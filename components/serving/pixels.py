@@ -38,5 +38,5 @@ def to_unit_range(pixels: np.ndarray) -> np.ndarray:
 
 
 def from_unit_range(image: np.ndarray) -> np.ndarray:
-    """float [N, C, H, W], cut at -1 and 1 -> uint8 [N, H, W, C]."""
+    """Scale back: float [N, C, H, W], clipped to [-1, 1] -> uint8 [N, H, W, C]."""
     return np.round((image.clip(-1, 1).transpose(0, 2, 3, 1) + 1) * 127.5).astype(np.uint8)

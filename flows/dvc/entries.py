@@ -51,12 +51,12 @@ def loads(text: str) -> bool:
 
 
 def readable(text: str) -> dict[str, str]:
-    """Stage -> its lines, of the entries that DVC accepts, in a text that may be cut off or damaged."""
+    """Return stage -> its lines, of the entries that DVC accepts, in a text that may be damaged."""
     return {name: lines for name, lines in find_entries(text).items() if loads(HEAD + lines)}
 
 
 def sort(path: Path, position: Mapping[str, int], folder: Path) -> None:
-    """Put the entries into the order of ``position``, others last in the order they had. A file of another form stays."""
+    """Sort the entries by ``position``, others last in their present order. A file in another format is left alone."""
     text = path.read_text(encoding="utf-8")
     entries = split(text)
     if entries is not None:

@@ -1,4 +1,4 @@
-"""Let DVC write an entry only if it agrees with the stage's record of its inputs (``components.core.inputs``).
+"""Patch DVC to write an entry only if it agrees with the stage's record of its inputs (``components.core.inputs``).
 
 DVC hashes a stage's inputs after its command has ended, or after its result was restored from the run cache. Here they are
 compared with the record, which is one of the stage's outs, before anything is saved. A wrong entry that bare DVC left in

@@ -1,4 +1,4 @@
-"""The pipeline: plan with DVC, run the stale stages of the chosen runs, publish what completed."""
+"""The pipeline: plan with DVC, run the stale stages of the selected runs, publish the completed ones."""
 
 from __future__ import annotations
 

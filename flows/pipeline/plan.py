@@ -27,12 +27,12 @@ class Planned:
 
     @property
     def kind(self) -> str:
-        """``train`` of ``train@digits``."""
+        """The kind of stage, ``train`` of ``train@digits``."""
         return self.name.partition("@")[0]
 
     @property
     def block(self) -> str:
-        """``digits`` of ``train@digits``."""
+        """The name of its block, ``digits`` of ``train@digits``."""
         return self.name.partition("@")[2]
 
 
@@ -54,7 +54,7 @@ class PipelinePlan:
 
     @property
     def empty(self) -> bool:
-        """Nothing to run, to publish, or to share."""
+        """Whether there is nothing to run, publish or share."""
         return not (self.stages or self.unpublished or self.unshared)
 
 

@@ -72,7 +72,7 @@ def _stages(project: Project) -> Iterator[tuple[Repo, list[PipelineStage]]]:
 
 
 def _block(stage: PipelineStage) -> str:
-    """``digits`` of ``train@digits``."""
+    """Return the block of a stage, ``digits`` of ``train@digits``."""
     return str(stage.name).partition("@")[2]
 
 

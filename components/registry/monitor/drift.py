@@ -76,7 +76,7 @@ def judge(reference: np.ndarray, new: np.ndarray, threshold: float, rule: Rule) 
 
 
 def p_of_scores(reference: np.ndarray, new: np.ndarray) -> float:
-    """Two-sample Kolmogorov-Smirnov test, two-sided; ties only make it more cautious.
+    """p value of the two-sample Kolmogorov-Smirnov test, two-sided; ties only make it more cautious.
 
     Kolmogorov 1933, Smirnov 1948; Conover, Practical Nonparametric Statistics (3rd ed.), section 6.3.
     """
@@ -121,7 +121,10 @@ def stability_index(bins: Bins) -> float:
 
 
 def expected_index(bins: Bins) -> float:
-    """Its mean without drift, (B - 1)(1/n + 1/m) to first order (Yurdakul & Naranjo, J. Risk Model Validation 14, 2020)."""
+    """Mean of the index without drift, to first order (B - 1)(1/n + 1/m).
+
+    Yurdakul & Naranjo, J. Risk Model Validation 14, 2020.
+    """
     return (len(bins.new) - 1) * float(1 / bins.new.sum() + 1 / bins.reference.sum())
 
 

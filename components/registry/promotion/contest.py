@@ -50,8 +50,8 @@ def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str
         raise NotDone(f"{name}: {where} is not published yet; `python -m flows run --runs {run}` publishes it")
     if exported != int(candidate.version):
         raise NotDone(
-            f"{name}: the candidate is version {candidate.version}, but {where} is version {exported}: another machine or commit"
-            f" published after it; `python -m flows run --runs {run}` makes what lies here the candidate"
+            f"{name}: the candidate is version {candidate.version}, but {where} is version {exported}: another machine or"
+            f" commit published after it; `python -m flows run --runs {run}` makes what lies here the candidate"
         )
     champion = known.get(aliases.get("champion", 0))
     return Contest(

@@ -25,7 +25,7 @@ LENGTH = 300  # characters of a reason
 
 
 class Unfit(Exception):
-    """The version does not load, does not answer, or cannot be scored; the message says why."""
+    """The version does not load, does not predict, or cannot be scored; the message says why."""
 
 
 def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
