@@ -1,1 +1,1 @@
-"""Decisions about models: promote, approve, reject, rollback. Read ``decisions`` first; ``flows`` wraps them in Prefect flows."""
+"""Decisions about models: promote, approve, reject, rollback. Read ``decisions`` first; ``flows`` wraps them in flows."""
