@@ -5,7 +5,7 @@ the text of ``python -m flows x --help``.
 """
 
 COMMANDS = {  # name -> module, summary in --help
-    "run": ("flows.cli.run", "run what is stale, publish the results"),
+    "run": ("flows.cli.run", "run the stale stages, publish the results"),
     "plan": ("flows.cli.run", "show what run would do and why"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),

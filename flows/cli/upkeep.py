@@ -29,11 +29,11 @@ def gc(args: argparse.Namespace) -> int:
     each item with its size and the reason. An interrupted gc leaves everything usable; the next one continues.
     """
     from components.registry.tracking import TrackingUnavailable
-    from flows.upkeep.garbage import collect, nobody_at_work
+    from flows.upkeep.garbage import collect, exclusive_access
 
     project = project_of(args)
     total, number = 0, 0
-    with nullcontext() if args.dry_run else nobody_at_work(project):
+    with nullcontext() if args.dry_run else exclusive_access(project):
         try:
             for garbage in collect(project, args.older_than):
                 print(f"{_bytes(garbage.size):>9}  {garbage.what}: {garbage.why}", flush=True)

@@ -25,7 +25,7 @@ def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[st
     """
     recorded = {stage.name: any(out.hash_info for out in stage.outs) for stage in stages}
     status = {stage.name: _status(stage) for stage in stages}
-    if status.get(CODE):  # otherwise the digests that lie there are those of today's code
+    if status.get(CODE):  # else the digests in outputs/code are up to date
         status = code_changes(workspace, stages, status)
     why = {name: _format(entries, recorded[name]) if entries else [] for name, entries in status.items()}
     return why | {name: ["recorded with inputs that changed while it ran"] for name in wrong}

@@ -38,7 +38,7 @@ class Garbage:
 
 
 @contextmanager
-def nobody_at_work(project: Project) -> Iterator[None]:
+def exclusive_access(project: Project) -> Iterator[None]:
     """Lock out pipeline runs of all workspaces and DVC; raise AnotherRun if one is running.
 
     What a running stage has put into the cache is in no dvc.lock yet.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from components.core import settings
 from components.core.dvc_lock import LOCK, join
 from components.core.inputs import lock
-from components.registry.record.dvc_lock import nobody_writes
+from components.registry.record.dvc_lock import shared_dvc_lock
 from flows.dvc.entries import loads, readable, write_lock
 from flows.dvc.lock_merge import NEITHER, conflicts
 from flows.project import Project
@@ -48,7 +48,7 @@ def differing_results(project: Project) -> Iterator[Finding]:
 
     A run, view or dataset without any output here is not missing: dvc.lock also records the results of other clones.
     """
-    if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
+    if not (project.folder / "dvc.lock").is_file() or is_held(project):
         return
     busy = held_for_writing(project)
     with _stages(project) as (_, stages):
@@ -124,12 +124,12 @@ def half_written(project: Project) -> Iterator[Finding]:
         if match[1]:  # pid of the writing process
             alive = path.exists() and pid_fits(int(match[1]), path.stat().st_mtime)
         else:
-            alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in busy)
+            alive = is_held(project) or any(out.parent == path.parent or out in path.parents for out in busy)
         if not alive:
             yield Finding("half-written", str(path), "removes it", partial(_remove, path))
 
 
-def is_at_work(project: Project) -> bool:
+def is_held(project: Project) -> bool:
     """Whether a pipeline run holds the workspace, without taking its lock, which could make a starting run fail."""
     path = project.lock_file()
     pid = path.read_text().strip() if path.is_file() else ""
@@ -152,7 +152,7 @@ def cut_off(project: Project) -> Iterator[Finding]:
     path = project.folder / LOCK
     if not path.is_file():
         return
-    with nobody_writes(project.folder):
+    with shared_dvc_lock(project.folder):
         text = path.read_text(encoding="utf-8", errors="replace")
     if loads(text):
         return

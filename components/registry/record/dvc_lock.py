@@ -59,13 +59,13 @@ def _text(workspace: Workspace) -> str:
     path = workspace.folder / LOCK
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; `dvc repro` makes it")
-    with nobody_writes(workspace.folder):
+    with shared_dvc_lock(workspace.folder):
         text = path.read_text(encoding="utf-8")
     return text if text.endswith("\n") else text + "\n"
 
 
 @contextmanager
-def nobody_writes(folder: Path) -> Iterator[None]:
+def shared_dvc_lock(folder: Path) -> Iterator[None]:
     """Share DVC's lock while reading: bare DVC empties dvc.lock and rewrites it, which takes over a second for many runs.
 
     If DVC holds its lock for longer than ``PATIENCE`` (during a push), the file is read without it.
