@@ -63,14 +63,14 @@ def _bytes(number: float) -> str:
 
 
 def doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
+    parser.add_argument("--fix", action="store_true", help="repair the findings")
     add_place(parser)
 
 
 def doctor(args: argparse.Namespace) -> int:
     """Find what killed processes and other versions left behind; ``--fix`` repairs it.
 
-    Without ``--fix`` it changes nothing. A living run is never touched.
+    Without ``--fix`` nothing is changed. Running flows are never touched.
     Exit code 0: nothing found, or all of it repaired; 1: findings remain.
     """
     from flows.project import set_defaults

@@ -109,7 +109,7 @@ def test_a_stage_ends_with_its_code(error: Exception, code: int, words: str, cap
     assert ended.value.code == code
     told = capsys.readouterr().err
     assert words in told
-    assert ("another try" in told) == (code == EXIT)
+    assert ("a retry" in told) == (code == EXIT)
 
 
 def test_what_is_ours_keeps_its_traceback() -> None:
