@@ -49,7 +49,7 @@ def test_doctor_ends_dead_runs_completes_decisions_and_forgets_what_is_not_there
     entry = Entry("promoted", name, 1, "me", "", before=None, after=1, previous=None)
     server.client.set_registered_model_tag(name, MOVING, entry.to_json())
     found = find(home)
-    assert [finding.what for finding in found] == ["dead MLflow run", "decision half carried out"]
+    assert [finding.what for finding in found] == ["dead MLflow run", "interrupted decision"]
     assert [repair(finding) for finding in found] == [None, None]
     assert [status(server, run) for run in (dead, living, unknown)] == ["KILLED", "RUNNING", "RUNNING"]
     assert registry.aliases(server.client, name)["champion"] == 1
