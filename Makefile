@@ -12,7 +12,7 @@ help:
 	@echo "make demos      the offline studies: ResNet, PixelCNN, diffusion, MUNIT, StarGAN and StarGAN v2 (half an hour on two cores)"
 	@echo "make plan       what make run would do, and why"
 	@echo "make up         servers, schedules and scoring servers, in the background; make down ends them"
-	@echo "make doctor     what killed processes left behind; FIX=1 mends it"
+	@echo "make doctor     what killed processes left behind; FIX=1 repairs it"
 	@echo "make gc         removes old checkpoints, unreferenced runs, unused cache; DRY=1 lists them, DAYS=14 is the age"
 	@echo "make chaos      kills everything at random moments, KILLS=200 times; SEED=n for the same moments again"
 	@echo "make promote    RUN=name: makes its candidate the champion, if it passes its gates; approve, reject, rollback: also VERSION=n"

@@ -1,9 +1,9 @@
 """``python -m components STAGE NAME``: run one stage of the graph for one block of params.yaml, in the working folder.
 
-``python -m components publish RUN`` records in MLflow what the stages of a run have made; ``python -m components check``
-validates params.yaml and prints what the stages will read. Exit codes: 2 what a user can mend, 75 what may be gone next time.
+``python -m components publish RUN`` publishes the results of a run to MLflow; ``python -m components check`` validates
+params.yaml and prints the settings of all stages. Exit codes: 2 user error, 75 transient error.
 
-The only entry of the stages. No result depends on this file: it is in no digest, and what it adds to a stage is observation.
+This is the only entry of the stages. It only adds observation: no result depends on it, and it is part of no code digest.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def main() -> None:
 
 
 def run_stage(workspace: Workspace, stage: str, name: str) -> None:
-    """Run the stage with the inputs that are recorded, and let the tracking server know of it."""
+    """Run the stage, record its inputs, and report to the tracking server."""
     if stage == "publish":
         from components.registry.publishing import publish_run
 
         publish_run(workspace, name, strict=True)
         return
-    if not (workspace.folder / "dvc.yaml").is_file():  # by hand, in a folder that DVC knows nothing of
+    if not (workspace.folder / "dvc.yaml").is_file():  # run by hand, outside a DVC workspace
         importlib.import_module(MODULES.get(stage, CODE)).run(workspace, name)
         return
     if stage == "ood_table":
         from components.stages.detect.places import clear
 
-        clear(workspace, name)  # in its inputs: before they are recorded
+        clear(workspace, name)  # part of its inputs, so before they are recorded
     code = Code(COMPONENTS, lambda texts: edited_files(workspace, stage, name, texts)) if name else None
     with recorded_inputs(workspace, f"{stage}@{name}" if name else stage, code) as inputs:
         module = importlib.import_module(MODULES.get(stage, CODE))
@@ -69,7 +69,7 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
 
 
 def check() -> None:
-    """Print every block as the stages will read it; exit code 2 and the fault otherwise."""
+    """Print every block as the stages will read it; exit with code 2 if params.yaml is invalid."""
     from components.stages.checks import describe
 
     try:

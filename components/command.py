@@ -1,4 +1,4 @@
-"""How a command of ours starts and ends: arguments, exit codes, redaction. In no digest: no result depends on it."""
+"""Entry of a command: arguments, exit codes, redaction of secrets. Not part of any code digest: no result depends on it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def run_command(main: Callable[[], None]) -> None:
     """Run a stage's ``main``, which dies with its parent. Map user errors to exit code 2 and transient errors to 75.
 
-    ValueError and OSError are what a user can cause; their traceback is shown with ``DARKROOM_TRACEBACK=1``. Anything else is
-    a bug and keeps its traceback (exit 1).
+    ValueError and OSError are user errors; ``DARKROOM_TRACEBACK=1`` shows their traceback. Any other exception is a bug and
+    keeps its traceback (exit code 1).
     """
     die_with_parent()
     try:
@@ -33,7 +33,7 @@ def run_command(main: Callable[[], None]) -> None:
             traceback.print_exception(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        hint = f"{'another try may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
+        hint = f"{'a retry may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
         print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
         sys.exit(EXIT if transient else 2)
 
@@ -44,10 +44,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def block_name(given: str) -> str:
-    """The block that is meant by its name, or by DVC's name for the stage: ``digits`` of ``dvc.yaml:train@digits``.
+def block_name(name: str) -> str:
+    """Return the block's name, given itself or DVC's name of the stage: ``digits`` of ``dvc.yaml:train@digits``.
 
-    dvc.yaml hands a stage its name in the environment, ``"$DVC_STAGE"``: written into the command, a key of params.yaml would
-    be read by the shell before anybody can check it. SettingsError for a name that no block can have.
+    dvc.yaml passes the name in the environment, ``"$DVC_STAGE"``: in the command itself, the shell would interpret a key of
+    params.yaml before it can be checked. SettingsError for an invalid name.
     """
-    return check_name(given.rpartition("@")[2])
+    return check_name(name.rpartition("@")[2])

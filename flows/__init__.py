@@ -1,4 +1,4 @@
-"""The only room that knows Prefect. Read ``pipeline.flow`` first; ``cli`` holds the commands.
+"""The only package that imports Prefect. Read ``pipeline.flow`` first; ``cli`` holds the commands.
 
-``project`` is where a flow works, ``processes`` how it starts commands, ``settings`` what params.yaml says of operations.
+``project``: repository and workspace; ``processes``: child processes; ``settings``: settings of operations in params.yaml.
 """

@@ -1,7 +1,7 @@
 """``python -m flows <command>``: the commands of the pipeline. Prefect, MLflow and torch are imported only when there is work.
 
 Exit codes: 0 done; 1 a stage failed, the others went on, or a candidate was refused; 2 nothing was started, since a setting or
-an argument is wrong; 3 nothing was started, since another pipeline run is at work in the workspace; 4 the monitor found drift;
+an argument is wrong; 3 nothing was started, since another pipeline run holds the workspace; 4 the monitor found drift;
 130, 143 stopped by signal; 141 the reader of the output, such as `head`, closed the pipe.
 """
 
@@ -22,7 +22,7 @@ from flows.project import AnotherRun
 
 
 def main(words: list[str], **answers: Any) -> int:
-    """Run the command; its exit code. A test may pass its own ``answers`` on to the command."""
+    """Run the command and return its exit code. ``answers``: test doubles, passed on to the command."""
     arguments = parser().parse_args(words)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -40,15 +40,15 @@ def main(words: list[str], **answers: Any) -> int:
     except BrokenPipeError:
         if not _pipe_is_closed():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would raise again at exit
         return 141
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: a subparser for each of ``COMMANDS``."""
-    top = argparse.ArgumentParser(prog="python -m flows", description="Data sets into trained, measured, published models.")
+    """Build the parser: a subparser for each of ``COMMANDS``."""
+    top = argparse.ArgumentParser(prog="python -m flows", description="Train, evaluate and publish image models.")
     commands = top.add_subparsers(dest="command", required=True, metavar="command")
     for name, (place, summary) in COMMANDS.items():
         module = importlib.import_module(place)

@@ -1,11 +1,11 @@
 """``python process_guard.py <parent pid> <grace seconds> <command ...>``: run a command; kill its process tree with the parent.
 
-Neither Prefect nor DVC ends a stage when it is killed itself: the training goes on as an orphan. This small process stands
-between: the kernel tells it when its parent has died, and as a subreaper it inherits whatever the command leaves behind, so
-that nothing escapes, not even what opened a session of its own. Linux only; standard library only, as every stage starts one.
+When Prefect or DVC is killed, its stages would go on as orphans. This process prevents that: it gets a signal when its parent
+dies, and as a subreaper it adopts all descendants of the command, even those in a session of their own. Linux only; standard
+library only, since every stage starts one.
 
-At the end, wanted or not, the command's own children get SIGTERM first, so that a training can write its checkpoint and DVC can
-note the failure and give back its locks; then the command; after the grace period SIGKILL for all that is left.
+To stop, the command's children get SIGTERM first, so that a training can write its checkpoint and DVC can record the failure
+and release its locks; then the command; after the grace period SIGKILL goes to all that remain.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import sys
 import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # the parent is dead, or asks for the end
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}  # the parent died, or requests a stop
 STOPPED = 143
 POLL = 0.05
 
 
 def main() -> int:
-    """Run the command; its exit code, 128 + signal as a shell says it, or 143 when stopped.
+    """Run the command; return its exit code, 128 + signal as in a shell, or 143 if stopped.
 
-    Signals are waited for and never handled: a parent of many threads that is killed says so once for each of them, and a
-    handler that raises would be called again in the midst of the end.
+    Signals are awaited, not handled: when a parent of many threads is killed, the signal arrives once per thread, and a
+    handler that raises would interrupt the cleanup.
     """
     parent, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     signal.pthread_sigmask(signal.SIG_BLOCK, {*STOP_SIGNALS, signal.SIGCHLD})
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # it died before prctl
         return STOPPED
     child = _start(command, prctl)
     code = _wait(child)
@@ -56,11 +56,11 @@ def _start(command: list[str], prctl: ctypes._NamedFuncPointer) -> int:
 
 
 def _wait(child: int) -> int:
-    """Until ``child`` ends or the end is asked for; orphans that come to us meanwhile are reaped too."""
+    """Wait until ``child`` ends or a stop is requested; reap adopted orphans meanwhile."""
     while signal.sigwait({*STOP_SIGNALS, signal.SIGCHLD}) == signal.SIGCHLD:
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:  # one SIGCHLD may stand for many; there is a child until ``child`` ends
-            if found[0] == child:
-                code = os.waitstatus_to_exitcode(found[1])
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:  # one SIGCHLD may stand for many; there is a child until ``child`` ends
+            if ended[0] == child:
+                code = os.waitstatus_to_exitcode(ended[1])
                 return code if code >= 0 else 128 - code
     return STOPPED
 
@@ -70,7 +70,7 @@ def _end(child: int, deadline: float) -> None:
     _terminate(_children(child) or {child}, signalled)
     while alive := _reap():
         if time.monotonic() > deadline:
-            _signal(alive, signal.SIGKILL)  # what they leave behind comes to us, and goes the same way
+            _signal(alive, signal.SIGKILL)  # their orphans are adopted, and killed in the next round
         elif child not in alive:
             _terminate(alive, signalled)
         time.sleep(POLL)
@@ -98,15 +98,15 @@ def _reap() -> set[int]:
 
 
 def _children(process: int) -> set[int]:
-    """The direct children of all threads of the process."""
-    found: set[int] = set()
+    """Return the direct children of all threads of the process."""
+    children: set[int] = set()
     try:
         for thread in os.listdir(f"/proc/{process}/task"):
             with open(f"/proc/{process}/task/{thread}/children") as file:
-                found.update(map(int, file.read().split()))
+                children.update(map(int, file.read().split()))
     except (FileNotFoundError, ProcessLookupError):
         pass
-    return found
+    return children
 
 
 if __name__ == "__main__":

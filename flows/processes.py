@@ -1,4 +1,4 @@
-"""Child processes of a flow: guarded, output read line by line, ended at a timeout or when the flow is stopped."""
+"""Run child processes of a flow behind a process guard: stream their output, end them at a timeout or when the flow stops."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pathlib import Path
 from components.core.errors import redacted
 
 GUARD = Path(__file__).with_name("process_guard.py")
-GRACE = 20.0  # seconds between asking a stage to end and ending it: time to write a checkpoint
+GRACE = 20.0  # seconds from SIGTERM to SIGKILL: time to write a checkpoint
 PROGRESS = 5.0  # seconds between two lines of one progress bar
-TAIL = 20  # lines that an error shows
+TAIL = 20  # last lines of the output in an error message
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Log = Callable[[str], None]
 
 
-class Stopped(Exception):
+class FlowStopped(Exception):
     """The flow was stopped: the process was ended, or not started."""
 
 
@@ -41,12 +41,12 @@ class StageFailed(Exception):
 
 
 class TransientFailure(StageFailed):
-    """A retry may succeed: files are held, a server does not answer, the network is away."""
+    """A transient failure, for which a retry may succeed: locked files, a server or the network down."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code (128 + signal), its last lines, seconds, and whether it ran past its timeout."""
+    """Result of a command: exit code (128 + signal), last lines, seconds, and whether it exceeded its timeout."""
 
     code: int
     tail: tuple[str, ...]
@@ -55,21 +55,21 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """The error in its last lines: what follows ``error: ``, or else the very last line."""
+        """The error message: what follows ``error: `` in the last lines, or else the last line."""
         last = self.tail[-1] if self.tail else "no output"
         return next((line for line in self.tail if line.startswith("error: ")), last).removeprefix("error: ")
 
 
 @dataclass
 class Lines:
-    """Bytes in, lines out; of a progress bar, whose updates end in a carriage return, one every ``PROGRESS`` seconds."""
+    """Split bytes into lines. Updates of a progress bar end in a carriage return; one is shown every ``PROGRESS`` seconds."""
 
     _decode: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
     _rest: str = ""
     _shown: float = float("-inf")
 
     def feed(self, data: bytes, last: bool = False) -> Iterator[str]:
-        """The whole lines so far; with ``last`` also what stands after the last line's end."""
+        """Yield the complete lines; with ``last`` also the remainder."""
         text = self._rest + self._decode.decode(data, last)
         *parts, self._rest = re.split(r"(\r\n|\n|\r(?!\n|\Z))", text)
         for line, end in zip(parts[::2], parts[1::2], strict=True):
@@ -88,12 +88,12 @@ class Lines:
 
 
 def guarded(command: Sequence[str], grace: float = GRACE) -> list[str]:
-    """``command`` behind a process guard that ends it when this process dies."""
+    """Return ``command`` wrapped in a process guard, which ends it when this process dies."""
     return [sys.executable, "-S", "-E", str(GUARD), str(os.getpid()), str(grace), *command]
 
 
 class Processes:
-    """Starts commands and can end all of them at once. One for a flow run; safe to use from many threads."""
+    """The running commands of one flow run, which can be ended together. Thread-safe."""
 
     def __init__(self, grace: float = GRACE) -> None:
         self._grace = grace
@@ -102,9 +102,9 @@ class Processes:
         self._stopped = False
 
     def run(self, command: Sequence[str], *, folder: Path, env: dict[str, str], log: Log, timeout: float) -> Ended:
-        """Run the command in ``folder``, hand every line of its output to ``log``; Stopped if ``stop`` came in between.
+        """Run the command in ``folder``, passing each line of output to ``log``; FlowStopped if ``stop`` is called meanwhile.
 
-        The thread that calls must live until the command ends: the kernel takes its end for the parent's death.
+        The calling thread must live until the command ends: the kernel treats its end as the parent's death.
         """
         started = time.monotonic()
         tail: deque[str] = deque(maxlen=TAIL)
@@ -122,11 +122,11 @@ class Processes:
             with self._lock:
                 self._running.discard(process)
         if self._stopped:
-            raise Stopped("ended, since the flow was stopped")
+            raise FlowStopped("ended, since the flow was stopped")
         return Ended(code, tuple(tail), time.monotonic() - started, timed_out)
 
     def stop(self) -> None:
-        """End every running command, and let no other start. Returns at once; each ``run`` returns when its command is gone."""
+        """Terminate all running commands and start no more. Does not wait; each ``run`` returns when its command has ended."""
         with self._lock:
             self._stopped = True
             for process in self._running:
@@ -135,7 +135,7 @@ class Processes:
     def _start(self, command: Sequence[str], folder: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._stopped:
-                raise Stopped("not started, since the flow was stopped")
+                raise FlowStopped("not started, since the flow was stopped")
             process = subprocess.Popen(
                 guarded(command, self._grace),
                 cwd=folder,
@@ -149,7 +149,7 @@ class Processes:
             return process
 
     def _read(self, process: subprocess.Popen[bytes], deadline: float, show: Log) -> bool:
-        """Read to the end of the output, which is the end of the guard; True if the deadline came first."""
+        """Read the output until the guard exits; return whether the deadline was exceeded."""
         assert process.stdout is not None
         lines, timed_out = Lines(), False
         with process.stdout, selectors.DefaultSelector() as selector:
@@ -167,7 +167,7 @@ class Processes:
                         return timed_out
 
     def _end(self, process: subprocess.Popen[bytes], again: bool) -> None:
-        """Ask the guard to end its command; if it was asked before and hangs itself, kill the group."""
+        """Terminate the guard, which ends its command; ``again``: kill the process group, since the guard hangs."""
         if again:
             os.killpg(process.pid, signal.SIGKILL)
         else:

@@ -1,4 +1,4 @@
-"""Where a flow works: the repository, one workspace in it, and the environment that Prefect and child processes read."""
+"""The project of a flow: repository, workspace, and the environment of Prefect and child processes."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from components.core.settings import PARAMS, ROOT, Workspace
 from components.core.strict import SettingsError
 
 QUIET = {
-    # MLflow takes only the word "true"; Prefect's server reports home unless its own switch is off as well.
+    # MLflow accepts only "true"; Prefect's server sends analytics unless its own switch is off, too.
     "DO_NOT_TRACK": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
-    # No server and no client of ours opens a pickled model: it would run whatever its maker wishes.
+    # Neither our servers nor our clients unpickle models: that runs arbitrary code.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 READABLE = {
-    # Lines of a stage carry the stage's name; Prefect's own lines say what happened and no more.
+    # Prefix lines of a stage with its name, and shorten Prefect's own lines.
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s  %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s  [%(task_run_name)s] %(message)s",
     "PREFECT_LOGGING_LOGGERS_PREFECT_EVENTS_LEVEL": "ERROR",
 }
-STARTED_BY = "DARKROOM_STARTED_BY"  # of a child and all it starts: identity of the process that wants it, and its state folder
+STARTED_BY = "DARKROOM_STARTED_BY"  # in the environment of children: identity of the starting process, and its state folder
 
-_locks: set[Path] = set()  # lock files of this process: the command takes the lock before the plan, the flow once more
+_locks: set[Path] = set()  # lock files that this process holds: the command takes the lock, and the flow again
 
 
 class AnotherRun(Exception):
-    """Another pipeline run holds the workspace."""
+    """Another pipeline run holds the workspace's lock."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """``root``: the DVC repository's root, where the code lies; ``study``: a folder below ``experiments/``, or None."""
+    """A workspace. ``root``: root of the DVC repository; ``study``: a folder below ``experiments/``, or None."""
 
     root: Path = ROOT
     study: str | None = None
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The chosen folder with its params.yaml; SettingsError if there is no such study."""
+        """The selected workspace; SettingsError if there is no such study."""
         if self.study is None:
             return Workspace(self.root)
         studies = sorted(path.parent.name for path in self.root.glob(f"experiments/*/{PARAMS}"))
@@ -68,27 +68,27 @@ class Project:
 
     @property
     def folder(self) -> Path:
-        """The workspace's folder: where stages start."""
+        """The workspace's folder, in which stages run."""
         return self.workspace.folder
 
     def choose(self, runs: tuple[str, ...], every: bool = False) -> tuple[str, ...]:
-        """The chosen runs, in the order of params.yaml: the named ones, every one, or ``pipeline.runs``."""
+        """Select runs in the order of params.yaml: ``runs``, all if ``every``, else ``pipeline.runs``."""
         params = self.params
         unknown = [name for name in runs if name not in params.runs]
         if unknown:
             raise SettingsError(f"--runs: unknown run {', '.join(map(repr, unknown))}; there are: {', '.join(params.runs)}")
-        wanted = set(params.runs if every else runs or params.pipeline.runs)
-        return tuple(name for name in params.runs if name in wanted)
+        names = set(params.runs if every else runs or params.pipeline.runs)
+        return tuple(name for name in params.runs if name in names)
 
     def lock_file(self) -> Path:
-        """What ``alone`` locks; it holds the pid of the last holder."""
+        """Return the lock file of ``alone``, which contains the pid of the last holder."""
         return settings.WORK / "locks" / f"pipeline-{self.study or 'root'}"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Allow one pipeline run per workspace: raise AnotherRun at once if another process is at it.
+        """Lock the workspace for one pipeline run; raise AnotherRun if another process holds the lock.
 
-        Within one process the lock may be taken again.
+        Reentrant within one process.
         """
         path = self.lock_file()
         if path in _locks:
@@ -111,7 +111,7 @@ class Project:
 def set_defaults() -> None:
     """Set defaults for Prefect in this process and its children, before Prefect is imported; what the user has set stays.
 
-    The state of Prefect stands in one folder per version: its database migrations do not go back.
+    Prefect has one state folder per version: its database migrations are one-way.
     """
     home = {"PREFECT_HOME": str(settings.WORK / f"prefect-{version('prefect')}")}
     # Prefect's own 20 s are too short for a first start on a busy machine (16-24 s measured).
@@ -121,14 +121,14 @@ def set_defaults() -> None:
 
 
 def ask_loopback_directly() -> None:
-    """Let no proxy of the environment stand between this machine's processes: it could not reach them."""
+    """Exclude loopback addresses from the environment's proxy, which could not reach them."""
     for name in ("NO_PROXY", "no_proxy"):
-        given = os.environ.get(name, "").split(",")
-        os.environ[name] = ",".join(filter(None, dict.fromkeys([*given, "127.0.0.1", "localhost"])))
+        hosts = os.environ.get(name, "").split(",")
+        os.environ[name] = ",".join(filter(None, dict.fromkeys([*hosts, "127.0.0.1", "localhost"])))
 
 
 def for_children(project: Project, **extra: str) -> dict[str, str]:
-    """The environment of a child: this interpreter's programs first in PATH, output unbuffered so that lines come at once."""
+    """Return the environment of a child: this interpreter's programs first in PATH, unbuffered output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root)}
     return {**os.environ, **QUIET, **own, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}

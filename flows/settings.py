@@ -1,4 +1,4 @@
-"""What params.yaml says of operations: schedules, servers, notifications. No stage reads it."""
+"""Settings of operations in params.yaml: schedules, servers, notifications, monitor. No stage reads them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Schedules(Strict):
-    """Cron strings of five fields, in ``time_zone``; a flow without one has no schedule."""
+    """Schedules as cron strings of five fields, in ``time_zone``; a flow without one is not scheduled."""
 
     time_zone: str = "UTC"
-    pipeline: str = Field(default="", description="the runs of pipeline.runs")
-    monitor: str = Field(default="", description="new images against the champion, where there is a monitor")
+    pipeline: str = Field(default="", description="run pipeline.runs")
+    monitor: str = Field(default="", description="check new images for drift, if there is a block monitor")
 
     @field_validator("time_zone")
     @classmethod
@@ -36,7 +36,7 @@ class Schedules(Strict):
 
 
 class Servers(Strict):
-    """What ``up`` starts. ``host`` other than loopback opens the servers, which ask for no password, to the network."""
+    """Servers that ``up`` starts. They have no password: any ``host`` but loopback opens them to the network."""
 
     host: str = Field(default="127.0.0.1", min_length=1)
     prefect_port: Port = 4200
@@ -44,13 +44,13 @@ class Servers(Strict):
     scoring: dict[str, Port] = Field(default_factory=dict, description="run -> port on which its champion answers")
 
     def ports(self) -> dict[str, int]:
-        """Key in params.yaml -> port."""
+        """Return key in params.yaml -> port."""
         own = {"servers.prefect_port": self.prefect_port, "servers.mlflow_port": self.mlflow_port}
         return own | {f"servers.scoring.{run}": port for run, port in self.scoring.items()}
 
 
 class Notify(Strict):
-    """Apprise addresses (https://github.com/caronc/apprise/wiki). ``${NAME}`` in one is taken from the environment."""
+    """Apprise addresses (https://github.com/caronc/apprise/wiki); ``${NAME}`` is replaced from the environment."""
 
     on_failure: tuple[str, ...] = ()
     on_promotion: tuple[str, ...] = ()
@@ -58,10 +58,10 @@ class Notify(Strict):
 
 
 class Monitor(Strict):
-    """How the new images of one run are watched. ``folder``: of images, or a text file that lists one path a line.
+    """Drift monitor of one run. ``folder``: folder of images, or text file with one path per line.
 
-    ``least``: smallest number of new images that is judged; ``alarm``: false-alarm rate of one report; ``psi``: population
-    stability index from which a difference counts; ``retrain``: whether drift starts the run's pipeline.
+    ``least``: minimum number of new images in a report; ``alarm``: false-alarm rate per report; ``psi``: population stability
+    index from which a difference is drift; ``retrain``: whether drift starts the run's pipeline.
     """
 
     folder: str = Field(min_length=1)
@@ -72,31 +72,31 @@ class Monitor(Strict):
 
 
 def schedules(params: Params) -> Schedules:
-    """The block ``schedules``; without a block ``monitor`` there is nothing to look after by the clock."""
-    found = parse(Schedules, params.schedules, "schedules")
-    return found if params.monitor else found.model_copy(update={"monitor": ""})
+    """Parse the block ``schedules``; without a block ``monitor`` its schedule is dropped."""
+    block = parse(Schedules, params.schedules, "schedules")
+    return block if params.monitor else block.model_copy(update={"monitor": ""})
 
 
 def servers(params: Params) -> Servers:
-    """The block ``servers``: each scoring entry is a run, no two servers share a port."""
-    found = parse(Servers, params.servers, "servers")
-    for run in found.scoring:
+    """Parse the block ``servers``; SettingsError unless scoring names runs and all ports differ."""
+    block = parse(Servers, params.servers, "servers")
+    for run in block.scoring:
         named(params.runs, run, f"servers.scoring.{run}")
-    taken: dict[int, str] = {}
-    for key, port in found.ports().items():
-        if port in taken:
-            raise SettingsError(f"{key}: port {port} is taken by {taken[port]}; each server needs its own")
-        taken[port] = key
-    return found
+    keys: dict[int, str] = {}
+    for key, port in block.ports().items():
+        if port in keys:
+            raise SettingsError(f"{key}: port {port} is taken by {keys[port]}; each server needs its own")
+        keys[port] = key
+    return block
 
 
 def notifications(params: Params) -> Notify:
-    """The block ``notify``."""
+    """Parse the block ``notify``."""
     return parse(Notify, params.notify, "notify")
 
 
 def monitors(params: Params) -> dict[str, Monitor]:
-    """The block ``monitor``: run -> how its new images are watched."""
+    """Parse the block ``monitor``: run -> its monitor."""
     for run in params.monitor:
         named(params.runs, run, f"monitor.{run}")
     return {run: parse(Monitor, block, f"monitor.{run}") for run, block in params.monitor.items()}

@@ -1,4 +1,4 @@
-"""MLflow models and aliases: what was exported becomes a registered version that any MLflow server can load."""
+"""MLflow's model registry: register an export as a version that any MLflow server can load; aliases and tags."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ PARAM_TYPES = {"bool": "boolean", "int64": "long", "int32": "integer", "float32"
 
 
 def versions(client: MlflowClient, name: str, key: str | None = None) -> list[ModelVersion]:
-    """The versions of a registered model, oldest first; those of one export where ``key`` is given."""
-    wanted = f"name = '{name}'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
-    found: list[ModelVersion] = []
-    page = client.search_model_versions(wanted)
-    found += page
+    """Return the versions of a registered model, oldest first; only those of one export if ``key`` is given."""
+    query = f"name = '{name}'" + (f" and tags.`{KEY}` = '{key}'" if key else "")
+    entries: list[ModelVersion] = []
+    page = client.search_model_versions(query)
+    entries += page
     while page.token:
-        page = client.search_model_versions(wanted, page_token=page.token)
-        found += page
-    return sorted(found, key=lambda entry: int(entry.version))
+        page = client.search_model_versions(query, page_token=page.token)
+        entries += page
+    return sorted(entries, key=lambda entry: int(entry.version))
 
 
 def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that ``alias`` ("candidate", "champion", "previous") stands at, or None."""
+    """Return the version with the alias ("candidate", "champion", "previous"), or None."""
     number = aliases(client, name).get(alias)
     return None if number is None else client.get_model_version(name, str(number))
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, int]:
-    """alias -> version number; empty for a model that is not registered."""
-    found = find_model(client, name)
-    return {alias: int(number) for alias, number in found.aliases.items()} if found else {}
+    """Return alias -> version number; empty for a model that is not registered."""
+    model = find_model(client, name)
+    return {alias: int(number) for alias, number in model.aliases.items()} if model else {}
 
 
 def model_tags(client: MlflowClient, name: str) -> dict[str, str]:
-    """The tags of the registered model; empty where there is none."""
-    found = find_model(client, name)
-    return dict(found.tags) if found else {}
+    """Return the tags of the registered model; empty if there is no such model."""
+    model = find_model(client, name)
+    return dict(model.tags) if model else {}
 
 
 def find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
-    """The registered model, or None."""
+    """Return the registered model, or None."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -69,17 +69,17 @@ def find_model(client: MlflowClient, name: str) -> RegisteredModel | None:
 
 
 def registered_models(client: MlflowClient) -> list[RegisteredModel]:
-    """Every registered model, by name."""
+    """Return all registered models, sorted by name."""
     page = client.search_registered_models()
-    found: list[RegisteredModel] = list(page)
+    models: list[RegisteredModel] = list(page)
     while page.token:
         page = client.search_registered_models(page_token=page.token)
-        found += page
-    return sorted(found, key=lambda model: str(model.name))
+        models += page
+    return sorted(models, key=lambda model: str(model.name))
 
 
 def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
-    """The run, or None where it is gone for good."""
+    """Return the run, or None if it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -91,19 +91,19 @@ def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
 
 
 def has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
-    """Whether the run is there and holds the file."""
-    there = find_run(client, run_id) is not None
-    return there and any(file.path == path for file in client.list_artifacts(run_id, path.rpartition("/")[0]))
+    """Whether the run exists and has the artifact."""
+    exists = find_run(client, run_id) is not None
+    return exists and any(file.path == path for file in client.list_artifacts(run_id, path.rpartition("/")[0]))
 
 
 def set_alias(client: MlflowClient, name: str, alias: str, number: int) -> None:
-    """Move ``alias`` to the version, unless it stands there. MLflow has no compare-and-swap: hold a lock around a decision."""
+    """Set the alias, unless it is set already. MLflow has no compare-and-swap: hold a lock around a decision."""
     if aliases(client, name).get(alias) != number:
         client.set_registered_model_alias(name, alias, str(number))
 
 
 def model_id(version: ModelVersion) -> str:
-    """The id of the version's model, from its source: ``version.model_id`` is empty when a version is read again."""
+    """Return the id of the version's model, from its source: ``version.model_id`` is empty when a version is read again."""
     return str(version.source).removeprefix("models:/")
 
 
@@ -115,21 +115,21 @@ def set_version_tags(client: MlflowClient, version: ModelVersion, tags: dict[str
 
 
 def load(client: MlflowClient, name: str, number: int) -> Any:
-    """The version as MLflow serves it: a pyfunc model with a signature. ``client`` is one that ``connect`` made."""
+    """Load the version as MLflow serves it: a pyfunc model with a signature. ``client`` comes from ``connect``."""
     import mlflow.pyfunc
 
     return mlflow.pyfunc.load_model(f"models:/{name}/{client.get_model_version(name, str(number)).version}")
 
 
 def scoring_app(client: MlflowClient, name: str, number: int) -> Any:
-    """The version behind MLflow's own HTTP interface, that of ``mlflow models serve``: a FastAPI app."""
+    """Return the FastAPI app of ``mlflow models serve`` for the version."""
     from mlflow.pyfunc import scoring_server
 
     return scoring_server.init(load(client, name, number))
 
 
 def export_folder(client: MlflowClient, name: str, number: int) -> Path:
-    """The export folder that the version shipped with (``served.py``, graphs), on this machine."""
+    """Download the version's export folder (``served.py``, graphs) and return its local path."""
     import mlflow.artifacts
 
     uri = f"models:/{name}/{client.get_model_version(name, str(number)).version}"
@@ -141,16 +141,16 @@ def export_folder(client: MlflowClient, name: str, number: int) -> Path:
 
 
 def register(client: MlflowClient, name: str, key: str, run_id: str, export: Path) -> ModelVersion:
-    """The version of ``name`` with ``key``, made from the folder ``export`` where there is none.
+    """Return the oldest version of ``name`` with ``key``; register the folder ``export`` if there is none.
 
-    The oldest wins. Every step finds what an interrupted call left: a model without files, a model without a version.
+    Idempotent: a repeated call completes an interrupted one (a model without files, a model without a version).
     """
-    if found := versions(client, name, key):
-        return found[0]
-    made = _create_version(client, name, key, _logged_model(client, name, key, run_id, export))
+    if registered := versions(client, name, key):
+        return registered[0]
+    version = _create_version(client, name, key, _logged_model(client, name, key, run_id, export))
     first = versions(client, name, key)[0]
-    if first.version != made.version:  # another machine registered it meanwhile, and a lock reaches no further than this one
-        client.delete_model_version(name, str(made.version))
+    if first.version != version.version:  # registered by another machine meanwhile: locks are local
+        client.delete_model_version(name, str(version.version))
     return first
 
 
@@ -168,9 +168,10 @@ def _create_version(client: MlflowClient, name: str, key: str, model: LoggedMode
 
 def _logged_model(client: MlflowClient, name: str, key: str, run_id: str, export: Path) -> LoggedModel:
     run = client.get_run(run_id)
-    place = run.info.experiment_id
-    found = client.search_logged_models([place], f"tags.`{KEY}` = '{key}'", order_by=[{"field_name": "creation_time"}])
-    model = found[0] if found else client.create_logged_model(place, name.rpartition(".")[2], run_id, tags={KEY: key})
+    experiment = run.info.experiment_id
+    query, order = f"tags.`{KEY}` = '{key}'", [{"field_name": "creation_time"}]
+    models = client.search_logged_models([experiment], query, order_by=order)
+    model = models[0] if models else client.create_logged_model(experiment, name.rpartition(".")[2], run_id, tags={KEY: key})
     outputs = run.outputs.model_outputs if run.outputs else []
     if all(output.model_id != model.model_id for output in outputs):
         _link(client, run_id, model.model_id)
@@ -189,7 +190,7 @@ def _link(client: MlflowClient, run_id: str, model_id: str) -> None:
 
 
 def write_model(folder: Path, model: LoggedModel, export: Path) -> None:
-    """The MLflow model of an export in ``folder``: a pyfunc from code, with the export as its one artifact."""
+    """Write the MLflow model of an export to ``folder``: a pyfunc from code, with the export as its only artifact."""
     import mlflow.pyfunc
     from mlflow.models import Model
 
@@ -206,12 +207,12 @@ def write_model(folder: Path, model: LoggedModel, export: Path) -> None:
         artifacts={"export": str(export)},
         signature=read_signature(export / "signature.json"),
         input_example=example,
-        pip_requirements=requirements(export),  # given, since inferring them starts a process and takes long
+        pip_requirements=requirements(export),  # MLflow's own inference of them starts a process and is slow
     )
 
 
 def read_signature(path: Path) -> ModelSignature:
-    """signature.json as MLflow's signature: tensors in and out, parameters with their defaults."""
+    """Read signature.json as MLflow's signature: input and output tensors, parameters with defaults."""
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
@@ -228,7 +229,7 @@ def read_signature(path: Path) -> ModelSignature:
 
 
 def requirements(export: Path) -> list[str]:
-    """What serving needs, pinned to what is installed here; torch only where weights are shipped."""
+    """Return the packages that serving needs, pinned to the installed versions; torch only if weights are shipped."""
     names = ["mlflow", "numpy", *(["torch", "safetensors"] if (export / "weights.safetensors").exists() else [])]
     # A local label such as +cpu is on no public index.
     return [f"{name}=={version(name).partition('+')[0]}" for name in (*names, _runtime())]
@@ -242,23 +243,23 @@ def _runtime() -> str:
     return "onnxruntime"
 
 
-# ---------------------------------------------------------------------------------------------------------------- clearing
+# ---------------------------------------------------------------------------------------------------------------- deleting
 
 
 def all_runs(client: MlflowClient, experiments: list[str]) -> list[Run]:
-    """Every run of the experiments, the deleted too."""
+    """Return all runs of the experiments, including deleted ones."""
     from mlflow.entities import ViewType
 
     page = client.search_runs(experiments, "", ViewType.ALL) if experiments else None
-    found: list[Run] = list(page or [])
+    runs: list[Run] = list(page or [])
     while page and page.token:
         page = client.search_runs(experiments, "", ViewType.ALL, page_token=page.token)
-        found += page
-    return found
+        runs += page
+    return runs
 
 
 def delete_files(uri: str) -> None:
-    """Everything below an artifact address."""
+    """Delete everything below an artifact address."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     get_artifact_repository(uri).delete_artifacts()

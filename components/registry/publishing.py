@@ -1,4 +1,4 @@
-"""Publish what the stages of a run have made: latency measured here, then MLflow's run and the registered version."""
+"""Publish the results of a run: measure the latency, record the run in MLflow, register the model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from components.stages.evaluate.latency import has_latency, measure_latency, wri
 def publish_run(workspace: Workspace, run: str, *, strict: bool, detection: bool = True) -> None:
     """Record the run and its latency, and register its model.
 
-    ``strict``: a tracking server that does not answer is an error; otherwise a warning, never a lost result. ``detection``:
-    also the table of out-of-distribution views; the evaluate stage comes before today's table is made.
+    ``strict``: raise if the tracking server does not answer, instead of printing a warning. ``detection``: also record the
+    table of out-of-distribution views, which does not exist yet when the evaluate stage publishes.
     """
     measure(workspace, run)
     try:

@@ -1,7 +1,7 @@
-"""MLflow runs: the tracking server, and ``publish``, which records what DVC made and registers its model, once.
+"""MLflow tracking: connect to the server, and ``publish`` the results of a run: record them and register the model, once.
 
-Everything is rebuilt from the outs, dvc.lock and params.yaml, and every run is found by a key, so that a call that was killed
-between any two steps is completed by the next, here or on another machine.
+Everything is rebuilt from the outs, dvc.lock and params.yaml, and every run is looked up by a key. So the next call, here or on
+another machine, completes one that was interrupted between any two steps.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from components.core.files import locked
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.record.live import live_curves
-from components.registry.record.outs import Outs, Point
+from components.registry.record.outs import Point, RunOutputs
 from components.registry.record.published import (
-    Published,
+    Publication,
     database,
     detection_key,
     note_published,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["Published", "Server", "TrackingUnavailable", "connect", "live_curves", "publish", "published"]
+__all__ = ["Publication", "Server", "TrackingUnavailable", "connect", "live_curves", "publish", "published"]
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
@@ -53,23 +53,23 @@ POINTS_A_REQUEST, PARAMS_A_REQUEST = 1000, 100  # MLflow's limits
 
 
 class TrackingUnavailable(Unavailable):
-    """The tracking server does not answer, or does not let us in."""
+    """The tracking server does not answer, or denies access."""
 
 
 class TrackingRefused(TrackingUnavailable):
-    """It does not let us in, and will not next time."""
+    """The tracking server denies access. Not transient."""
 
     transient = False
 
 
-def publish(workspace: Workspace, run: str, detection: bool = True) -> Published:
-    """Record the run and its evaluation in MLflow and register its model; what exists already is found, not made again.
+def publish(workspace: Workspace, run: str, detection: bool = True) -> Publication:
+    """Record the run and its evaluation in MLflow and register its model. Idempotent: existing records are reused.
 
-    ``detection``: also its table of out-of-distribution views; the evaluate stage comes before today's table is made.
-    The alias ``candidate`` moves to the version that fits today's export. Raises SettingsError where outs or their entries
-    in dvc.lock are missing, TrackingUnavailable where the server does not answer.
+    ``detection``: also record the table of out-of-distribution views, which does not exist yet when the evaluate stage
+    publishes. The alias ``candidate`` is set to the version of today's export. Raises SettingsError if outs or their entries
+    in dvc.lock are missing, TrackingUnavailable if the server does not answer.
     """
-    outs = Outs.of(workspace, run)
+    outs = RunOutputs.of(workspace, run)
     # MLflow has no find-or-create: without the lock two calls at once make two runs.
     with locked(settings.WORK / "locks" / f"publish-{outs.name}"), reachable():
         server = Server.of(workspace)
@@ -81,38 +81,38 @@ def publish(workspace: Workspace, run: str, detection: bool = True) -> Published
             record_detection(server, outs, run_id, table)
         registry.set_alias(server.client, outs.name, "candidate", int(version.version))
         sweep(server)
-        found = Published(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
-        note_published(workspace, run, found)
-    return found
+        record = Publication(outs.key, outs.evaluation, shown_uri(), int(version.version), run_id, table)
+        note_published(workspace, run, record)
+    return record
 
 
 # -------------------------------------------------------------------------------------------------------------- connecting
 
 
 def connect() -> MlflowClient:
-    """A client of today's tracking server; the own database is made on first use."""
+    """Return a client of the configured tracking server; create the local database on first use."""
     prepare_environment()
-    uri, given, own = tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"), database()
-    if own:
-        make_database(own)
+    uri, user_uri, local_database = tracking_uri(), os.environ.get("MLFLOW_TRACKING_URI"), database()
+    if local_database:
+        make_database(local_database)
     import mlflow
 
-    # Registering and loading look at the global address. MLflow also puts it into the environment, where it would outlive us.
+    # Registering and loading use the global URI. MLflow also sets it in the environment, which children would inherit.
     mlflow.set_tracking_uri(uri)
-    if given is None:
+    if user_uri is None:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def prepare_environment() -> None:
-    """No telemetry, few words, and quick to give up: MLflow reads these on import. What the user set stays."""
+    """Set MLflow's environment before its import: no telemetry, little output, short timeouts. The user's values stay."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # whatever the user set: a pickle runs what its maker wishes
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # even if the user allows it: unpickling runs arbitrary code
 
 
 def make_database(path: Path) -> None:
-    """Make the database where there is none; under a lock, since several processes that migrate a fresh file all fail."""
+    """Create the database if it is missing; under a lock, since concurrent migrations of a new file all fail."""
     if path.is_file():
         return
     with locked(path.parent / "lock"):
@@ -128,7 +128,7 @@ def make_database(path: Path) -> None:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Failures to reach the server as TrackingUnavailable."""
+    """Raise TrackingUnavailable instead of the errors of a server that cannot be reached."""
     prepare_environment()
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -147,30 +147,30 @@ def reachable() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Server:
-    """One experiment of the tracking server, in the few words that recording needs."""
+    """One experiment of the tracking server, with the operations that recording needs."""
 
     client: MlflowClient
     experiment: str
 
     @classmethod
     def of(cls, workspace: Workspace) -> Server:
-        """The workspace's experiment: "darkroom", in a study "darkroom/<study>"."""
+        """Connect to the workspace's experiment: "darkroom", in a study "darkroom/<study>"."""
         client = connect()
         name = f"darkroom/{workspace.study}" if workspace.study else "darkroom"
         return cls(client, _experiment(client, name))
 
     def runs(self, tags: Mapping[str, str]) -> list[Run]:
-        """The runs that have all of ``tags``, oldest first."""
-        wanted = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found = self.client.search_runs([self.experiment], wanted, order_by=["attributes.start_time ASC"], max_results=1000)
-        return list(found)
+        """Return the runs that have all of ``tags``, oldest first."""
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs = self.client.search_runs([self.experiment], query, order_by=["attributes.start_time ASC"], max_results=1000)
+        return list(runs)
 
     def create(self, name: str, tags: Mapping[str, str]) -> Run:
-        """A new run, with its tags from the first moment."""
+        """Create a run together with its tags."""
         return self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
 
     def points(self, run: Run) -> dict[Point, float]:
-        """Every point of every metric."""
+        """Return all points of all metrics."""
         names = run.data.metrics
         return {(n, m.step): m.value for n in names for m in self.client.get_metric_history(run.info.run_id, n)}
 
@@ -183,7 +183,7 @@ class Server:
             self.client.log_batch(run_id, metrics=metrics[start : start + POINTS_A_REQUEST], synchronous=True)
 
     def add_params(self, run: Run, params: Mapping[str, str]) -> None:
-        """Log the params that the run lacks; MLflow never lets one change."""
+        """Log the params that the run lacks; in MLflow they are immutable."""
         from mlflow.entities import Param
 
         missing = [Param(name, value) for name, value in params.items() if name not in run.data.params]
@@ -191,13 +191,13 @@ class Server:
             self.client.log_batch(run.info.run_id, params=missing[start : start + PARAMS_A_REQUEST], synchronous=True)
 
     def add_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags, all or none."""
+        """Set tags in one request."""
         from mlflow.entities import RunTag
 
         self.client.log_batch(run_id, tags=[RunTag(*pair) for pair in tags.items()], synchronous=True)
 
     def add_view(self, run: Run, name: str, digest: str, context: str) -> None:
-        """Note the view as the run's dataset, under our digest, which MLflow cuts at 36 characters."""
+        """Log the view as the run's dataset, with our digest, which MLflow truncates to 36 characters."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         noted = run.inputs.dataset_inputs if run.inputs else []
@@ -211,13 +211,13 @@ class Server:
 def _experiment(client: MlflowClient, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
-    own = database()
-    place = str(own.parent / "artifacts" / name.replace("/", "-")) if own else None
-    if found := client.get_experiment_by_name(name):
-        return str(found.experiment_id)
+    local_database = database()
+    place = str(local_database.parent / "artifacts" / name.replace("/", "-")) if local_database else None
+    if experiment := client.get_experiment_by_name(name):
+        return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(name, artifact_location=place))
-    except MlflowException:  # another process was quicker
-        if found := client.get_experiment_by_name(name):
-            return str(found.experiment_id)
+    except MlflowException:  # created by another process meanwhile
+        if experiment := client.get_experiment_by_name(name):
+            return str(experiment.experiment_id)
         raise

@@ -1,1 +1,1 @@
-"""What served code has in common. It is shipped beside that code and needs numpy and onnxruntime alone."""
+"""Shared modules of served code, shipped with every export. They need only numpy and onnxruntime."""

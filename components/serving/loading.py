@@ -1,4 +1,4 @@
-"""Load served code from an export folder as a package of its own: two versions of one family may live in one process."""
+"""Load served code from an export folder as a package, so that one process can load several versions of a family."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PREFIX = "served_"
 
 
 def load_served(folder: Path) -> Any:
-    """Return ``Served(folder)`` of the export in ``folder``, as the registry will load it. Nothing is written there.
+    """Load the export in ``folder`` as the registry does and return ``Served(folder)``. Writes nothing to the folder.
 
-    ``served.py`` becomes a package whose modules lie in ``code/``, laid out as below ``components/``: relative imports mean
-    there what they mean in the repository.
+    ``served.py`` becomes a package whose modules are in ``code/``, laid out as below ``components/``, so that relative imports
+    work as in the repository.
     """
     # Served code that loads a linked export has a copy of this file, with a class _Finder of its own.
     if not any(getattr(finder, "prefix", None) == PREFIX for finder in sys.meta_path):
@@ -36,19 +36,19 @@ def load_served(folder: Path) -> Any:
 
 
 def load_linked(folder: Path, role: str) -> Any | None:
-    """Return the served model that travels with the export in ``folder`` under ``role``, or None."""
+    """Load the linked model that is shipped with the export in ``folder`` under ``role``; None if there is none."""
     linked = folder / "linked" / role
     return load_served(linked) if linked.is_dir() else None
 
 
 class _Loader(SourceFileLoader):
-    """Write no bytecode: __pycache__ beside the code would become a part of an out, and of what a link's digest covers."""
+    """Write no bytecode: a __pycache__ would become part of the stage's out and of a link's digest."""
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None: ...
 
 
 class _Finder(MetaPathFinder):
-    """Find the modules of served packages, however late they are imported, with the loader above."""
+    """Find modules of served packages, including late imports, with the loader above."""
 
     prefix = PREFIX
 

@@ -1,4 +1,4 @@
-"""The graphs that MUNIT and UNIT are served by: an encoder and a decoder per domain."""
+"""The served graphs of MUNIT and UNIT: an encoder and a decoder per domain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AutoEncoders:
         self.decoders = [session.open_session(folder / f"decode_{k}.onnx") for k in (0, 1)]
 
     def recode(self, image: np.ndarray, source: np.ndarray, target: np.ndarray, style: np.ndarray | None = None) -> np.ndarray:
-        """Encode and decode: the image in its own style, or in ``style`` float32 [N, S]."""
+        """Encode and decode the images with their own style, or with ``style`` float32 [N, S]."""
 
         def part(image: np.ndarray, source: np.ndarray, target: np.ndarray, *style: np.ndarray) -> tuple[np.ndarray]:
             codes = self.encode(image, source)
@@ -36,7 +36,7 @@ class AutoEncoders:
         return in_batches(part, image, source, target, *styles)[0]
 
     def codes(self, image: np.ndarray, source: np.ndarray) -> dict[str, np.ndarray]:
-        """{"content": float32 [N, F], means over at most 4 x 4 cells, and "style": float32 [N, S] if there is one}."""
+        """Return "content" float32 [N, F], means over at most 4 x 4 cells, and "style" float32 [N, S], if there is one."""
 
         def part(image: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, ...]:
             content, *style = self.encode(image, source)
@@ -46,12 +46,12 @@ class AutoEncoders:
         return {"content": content} | dict(zip(self.names[1:], style, strict=True))
 
     def encode(self, image: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The codes: content float32 [N, C', h, w], style float32 [N, S] if there is one; N at least 1, as below."""
+        """Encode to content float32 [N, C', h, w] and style float32 [N, S], if there is one; N >= 1, also in ``decode``."""
         ranged = pixels.to_unit_range(image)
         return per_domain(source, lambda k, rows: self.encoders[k].run(list(self.names), {"image": ranged[rows]}))
 
     def decode(self, codes: tuple[np.ndarray, ...], target: np.ndarray) -> np.ndarray:
-        """uint8 [N, H, W, C]."""
+        """Decode to images, uint8 [N, H, W, C]."""
 
         def one(k: int, rows: np.ndarray) -> list[np.ndarray]:
             return self.decoders[k].run(["image"], {name: code[rows] for name, code in zip(self.names, codes, strict=True)})
@@ -79,7 +79,7 @@ def per_domain(domain: np.ndarray, function: Callable[[int, np.ndarray], Sequenc
 
 
 def cells(content: np.ndarray) -> np.ndarray:
-    """float32 [N, C, h, w] -> [N, C * a * b]: means over at most 4 x 4 cells, which keep a coarse layout."""
+    """Average over at most 4 x 4 cells: float32 [N, C, h, w] -> [N, C * a * b], a coarse layout."""
     for axis in (2, 3):
         side = content.shape[axis]
         starts = np.arange(min(CELLS, side)) * side // min(CELLS, side)

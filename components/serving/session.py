@@ -1,4 +1,4 @@
-"""ONNX Runtime as every served model starts it."""
+"""ONNX Runtime sessions of served models."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import onnxruntime
 
 
 def threads() -> int:
-    """One, so that the bits of a result do not depend on the machine's size; ``DARKROOM_SERVED_THREADS`` gives more."""
+    """Return ``DARKROOM_SERVED_THREADS``, by default 1, so that results do not depend on the number of cores."""
     return int(os.environ.get("DARKROOM_SERVED_THREADS") or 1)
 
 
 def open_session(path: Path | str) -> onnxruntime.InferenceSession:
-    """The graph at ``path``, on CUDA where this ONNX Runtime has it."""
+    """Open the graph at ``path``, on CUDA if this ONNX Runtime supports it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
-    present = onnxruntime.get_available_providers()
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in present]
-    return onnxruntime.InferenceSession(str(path), options, providers=wanted)
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)

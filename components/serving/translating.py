@@ -30,7 +30,7 @@ class Request:
 
 
 def read_export(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The facts and the signature of the export in ``folder``."""
+    """Read the facts and the signature of the export in ``folder``."""
     facts, signature = (json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("facts", "signature"))
     return facts, signature
 
@@ -61,7 +61,7 @@ def parse_request(
 
 
 def as_domains(domain: Any, number: int, names: Sequence[str]) -> np.ndarray:
-    """``domain`` as int64 [number], each the index of one of ``names``."""
+    """Check ``domain``; return it as int64 [number], indices of ``names``."""
     array = np.asarray(domain)
     if array.shape != (number,) or array.dtype.kind not in "iu" or not np.all((array >= 0) & (array < len(names))):
         allowed = ", ".join(f"{index} {name}" for index, name in enumerate(names))
@@ -70,7 +70,7 @@ def as_domains(domain: Any, number: int, names: Sequence[str]) -> np.ndarray:
 
 
 def as_styles(style: Any, width: int, number: int) -> np.ndarray:
-    """One style of ``width`` numbers, repeated for all images: float32 [number, width]."""
+    """Check one style of ``width`` numbers; repeat it for all images: float32 [number, width]."""
     array = np.asarray(style, np.float32)
     if array.shape != (width,) or not np.isfinite(array).all():
         raise ValueError(f"style: {width} finite numbers are expected, found {style!r}")
@@ -78,7 +78,7 @@ def as_styles(style: Any, width: int, number: int) -> np.ndarray:
 
 
 def as_references(reference: Any, facts: Mapping[str, Any], number: int) -> np.ndarray:
-    """Example images, one for all or one per image: uint8 [number, H, W, C]."""
+    """Check example images, one for all or one per image; return uint8 [number, H, W, C]."""
     if reference is None:
         raise ValueError("reference: style_from is 'reference', and there is no such input")
     array = as_pixels(reference, facts["image_size"], facts["channels"], "reference")
@@ -94,6 +94,6 @@ def as_seed(seed: Any) -> int:
 
 
 def random_styles(number: int, width: int, seed: int, first: int = 0) -> np.ndarray:
-    """N(0, I), float32 [number, width]: row i depends on (``seed``, ``first`` + i) alone."""
+    """Draw from N(0, I): float32 [number, width]; row i depends only on (``seed``, ``first`` + i)."""
     rows = [np.random.default_rng((seed, first + index)).standard_normal(width) for index in range(number)]
     return np.asarray(rows, np.float32).reshape(number, width)

@@ -1,4 +1,4 @@
-"""Results carried over to edited code by proof: the old and the new code run the first steps, and end in the same bits.
+"""Accept results for edited code by proof: the old and the new code run the first steps and end in the same state, bit by bit.
 
-Read ``carry`` first; ``probe`` is the program that runs one code, ``states`` compares what the two left.
+Read ``carry`` first; ``probe`` is the program that runs one code, ``states`` compares the two states.
 """

@@ -1,4 +1,4 @@
-"""Carry the result of a training over to today's code, if both codes run the first steps to the same bits."""
+"""Accept the result of a training for today's code if both codes compute the same bits in the first steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Proof:
-    """A training's result stands under new code. ``state``: digest of what both codes ended in after ``steps``."""
+    """Proof that a training's result is valid for new code. ``state``: digest of both codes' state after ``steps``."""
 
     stage: str
     old_commit: str
@@ -50,7 +50,7 @@ class Proof:
 def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
     """Run both codes, and record today's dependencies beside the training's old results. Raises Refused or SettingsError.
 
-    Nothing changes unless the two states are the same bits.
+    Nothing changes unless the two states are bit-identical.
     """
     stage, old = f"train@{run}", resolve(project.root, commit)
     entry = parse_entry(recorded(project.folder, stage))
@@ -74,7 +74,7 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
 
 
 def resolve(root: Path, commit: str) -> str:
-    """The full name of the commit."""
+    """Return the full hash of the commit."""
     try:
         return _git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     except subprocess.CalledProcessError:
@@ -82,13 +82,13 @@ def resolve(root: Path, commit: str) -> str:
 
 
 def describe(root: Path) -> str:
-    """Today's commit, with "+" if files of code differ from it."""
+    """Return today's commit, with "+" if files of code differ from it."""
     changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "components")
     return _git(root, "rev-parse", "HEAD") + ("+" if changes else "")
 
 
 def recorded(folder: Path, stage: str) -> str:
-    """The stage's lines in the folder's dvc.lock."""
+    """Return the stage's lines in the folder's dvc.lock; raise Refused if there are none."""
     path = folder / LOCK
     entries = find_entries(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if stage not in entries:
@@ -97,9 +97,9 @@ def recorded(folder: Path, stage: str) -> str:
 
 
 def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> None:
-    """The recorded result is that of the commit's code.
+    """Raise Refused unless the recorded result was computed by the commit's code.
 
-    The commit's own dvc.lock records the same result, or its digest of code is the recorded one.
+    Either the commit's dvc.lock has the same entry, or the digest of its code is the recorded one.
     """
     today = recorded(project.folder, stage)
     path = workspace / LOCK
@@ -109,13 +109,13 @@ def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> N
     command = [sys.executable, "-m", "components", "code"]
     environment = for_children(project, PYTHONPATH=str(tree))
     subprocess.run(command, cwd=workspace, env=environment, capture_output=True, check=False)
-    wanted = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
-    if wanted is None or not (workspace / file).is_file() or _md5(workspace / file) != wanted:
-        raise Refused(f"{LOCK}'s result of {stage} was not made by the code of this commit")
+    digest = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
+    if digest is None or not (workspace / file).is_file() or _md5(workspace / file) != digest:
+        raise Refused(f"{LOCK}'s result of {stage} was not computed by the code of this commit")
 
 
 def check_settings(project: Project, workspace: Path, run: str, entry: dict[str, Any]) -> None:
-    """The training has the same settings in dvc.lock, at the commit and today, but for names that settings have got since."""
+    """Raise Refused unless dvc.lock, the commit and today have the same settings, apart from renamed ones."""
     old, new = read_yaml(workspace / PARAMS), read_yaml(project.folder / PARAMS)
     for key, value in entry.get("params", {}).get(PARAMS, {}).items():
         if _at(old, key) != value:
@@ -125,7 +125,7 @@ def check_settings(project: Project, workspace: Path, run: str, entry: dict[str,
 
 
 def check_data(project: Project, stage: str, entry: dict[str, Any]) -> None:
-    """Today's data are those of the recorded training."""
+    """Raise Refused unless today's data are those of the recorded training."""
     from dvc.repo import Repo
 
     old = {dep["path"]: dep.get("md5") for dep in entry.get("deps", [])}
@@ -142,7 +142,7 @@ def check_data(project: Project, stage: str, entry: dict[str, Any]) -> None:
 
 
 def _renamed(project: Project, run: str, key: str, value: Any) -> Any:
-    """A recorded block in today's names of settings."""
+    """Return a recorded block with today's names of settings."""
     if not (isinstance(value, dict) and key == f"runs.{run}.train"):
         return value
     cls = type(project.workspace.run(run).train)
@@ -151,7 +151,7 @@ def _renamed(project: Project, run: str, key: str, value: Any) -> Any:
 
 
 def link_outputs(folder: Path, workspace: Path) -> None:
-    """Let the old code read today's data, and write nowhere near them."""
+    """Link today's data into the old code's workspace; what it writes stays there."""
     shutil.rmtree(workspace / "outputs", ignore_errors=True)
     for kind in ("datasets", "views", "links", "train", "export"):
         if (folder / "outputs" / kind).is_dir():
@@ -160,30 +160,30 @@ def link_outputs(folder: Path, workspace: Path) -> None:
 
 
 def probe(project: Project, code: Path, folder: Path, arguments: tuple[str, int, Path], who: str) -> None:
-    """Run the first steps by the code in ``code``. Refused, with its last line, if it fails."""
+    """Run the first steps with the code in ``code``. Raise Refused, with the last line of output, if it fails."""
     with tempfile.TemporaryDirectory(prefix="darkroom-work-") as work:
         environment = for_children(project, PYTHONPATH=str(code), DARKROOM_WORK=work)
         command = [sys.executable, "-P", str(PROBE), *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if not arguments[-1].is_file():
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise Refused(f"{who} does not run on today's data: {lines[-1] if lines else f'exit code {done.returncode}'}")
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        raise Refused(f"{who} does not run on today's data: {lines[-1] if lines else f'exit code {result.returncode}'}")
 
 
 def refresh_code(project: Project) -> None:
-    """Let stage ``code`` write today's digests, recorded."""
+    """Run the stage ``code``, which writes today's digests."""
     from flows.dvc.entries import PROGRAM
 
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", "-s", "code"]
-    done = subprocess.run(command, cwd=project.folder, env=for_children(project), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SettingsError(f"stage code failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    result = subprocess.run(command, cwd=project.folder, env=for_children(project), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SettingsError(f"stage code failed: {(result.stderr or result.stdout).strip().splitlines()[-1]}")
 
 
 def accept(project: Project, stage: str) -> None:
-    """Record today's dependencies in dvc.lock beside the outs that it holds; the training's own are neither read nor written.
+    """Record today's dependencies in dvc.lock beside the recorded outs; the training's outs are neither read nor written.
 
-    The record of the stage's inputs, one of its outs, is that of today's.
+    Only the record of the stage's inputs, itself an out, is replaced.
     """
     from dvc.repo import Repo, lock_repo
     from dvc.stage.serialize import to_single_stage_lockfile
@@ -206,22 +206,22 @@ def accept(project: Project, stage: str) -> None:
 
 
 def keep(project: Project, proof: Proof) -> None:
-    """Add the proof to ``carried.json``, a committed file: a later one of the same stage follows it."""
+    """Append the proof to ``carried.json``, which is committed."""
     path = project.folder / PROOFS
     proofs = [*read_proofs(project.folder), asdict(proof)]
     write_json(path, proofs)
 
 
 def read_proofs(folder: Path) -> list[dict[str, Any]]:
-    """All proofs of a workspace, oldest first."""
+    """Read all proofs of a workspace, oldest first."""
     path = folder / PROOFS
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return found
+    proofs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return proofs
 
 
 @contextmanager
 def worktree(root: Path, commit: str) -> Iterator[Path]:
-    """The files of a commit in a temporary folder, as a worktree of the repository."""
+    """Check out a commit in a temporary worktree of the repository."""
     with tempfile.TemporaryDirectory(prefix="darkroom-code-") as name:
         tree = Path(name) / "code"
         _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
@@ -232,11 +232,11 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
 
 
 def machine() -> str:
-    """Kind of processor: bits differ between kinds."""
+    """Return the processor model: results are bit-identical only on the same model."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _torch() -> str:

@@ -1,7 +1,7 @@
-"""``python probe.py RUN STEPS OUT``: run the first steps of a training by the code on PYTHONPATH, and write its state to OUT.
+"""``python probe.py RUN STEPS OUT``: run the first steps of a training with the code on PYTHONPATH, and write its state to OUT.
 
-Works on the code of any commit, also if its training loop has another place. Nothing of the code is replaced but what decides
-no bit: SIGTERM seems to come after the last step, the checkpoint is written to OUT, and no curve is sent to a server.
+Works with the code of any commit, even if its training loop is in another module. Patches nothing that affects the result: a
+simulated SIGTERM after the last step, a checkpoint written to OUT, and no curves sent to a server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STAGES = ("components.stages.train.stage", "components.stages.train.__main__", "
 
 
 def first(names: tuple[str, ...]) -> Any:
-    """Import the first of the modules that there is."""
+    """Import the first module that exists."""
     for name in names:
         with suppress(ModuleNotFoundError):
             return importlib.import_module(name)
@@ -27,11 +27,11 @@ def first(names: tuple[str, ...]) -> Any:
 
 
 def main() -> None:
-    """Patch and train."""
+    """Patch the training and run it."""
     run, steps, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     loop, stage = first(LOOPS), first(STAGES)
     loop.termination = lambda: stop_after(min(steps, steps_of(run)))
-    stage.Checkpoints = lambda *_: State(out)
+    stage.Checkpoints = lambda *_: SingleFile(out)
     stage.fingerprint = lambda *_, **__: "probe"
     stage.live_curves = lambda *_, **__: nullcontext(lambda step, point: None)
     launch = stage.launch
@@ -41,20 +41,20 @@ def main() -> None:
 
 
 def train(stage: Any, run: str) -> None:
-    """Call the stage as its commit is called."""
+    """Call the stage by the interface of its commit."""
     if hasattr(stage, "run"):
         from components.core.settings import Workspace
 
-        # Without a hash of its inputs a training keeps no checkpoint.
-        known = {"inputs": "probe"} if "inputs" in inspect.signature(stage.run).parameters else {}
-        stage.run(Workspace(), run, **known)
+        # Without a hash of its inputs a training writes no checkpoint.
+        options = {"inputs": "probe"} if "inputs" in inspect.signature(stage.run).parameters else {}
+        stage.run(Workspace(), run, **options)
     else:
         sys.argv = ["train", run]
         stage.main()
 
 
 def steps_of(run: str) -> int:
-    """The length of the training, from params.yaml as it is."""
+    """Read the number of training steps from params.yaml."""
     from ruamel.yaml import YAML
 
     params = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -63,13 +63,13 @@ def steps_of(run: str) -> int:
 
 @contextmanager
 def stop_after(steps: int) -> Iterator[Callable[[], bool]]:
-    """In place of the loop's ``termination``: asked once a step, it says yes at the last one."""
-    asked = iter(range(1, steps + 1))
-    yield lambda: next(asked) == steps
+    """Replace the loop's ``termination``, which is called once per step: return True at the last one."""
+    calls = iter(range(1, steps + 1))
+    yield lambda: next(calls) == steps
 
 
-class State:
-    """In place of the checkpoints: nothing to resume from, and one file."""
+class SingleFile:
+    """Replace the checkpoints: never resume, save to one file."""
 
     def __init__(self, out: Path):
         self.out = out

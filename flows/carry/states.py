@@ -1,4 +1,4 @@
-"""Two states of a training, compared bit by bit: weights, optimizer states and averages."""
+"""Compare two states of a training bit by bit: weights, optimizer states and averages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PARTS = ("recipe", "optimizers", "averages")  # of a checkpoint; the curves are 
 
 
 def load(path: Path) -> tuple[int, dict[str, Any]]:
-    """(steps done, name -> leaf) of what ``probe`` left; leaves are tensors and plain values."""
+    """Load the state written by ``probe``: (steps, name -> leaf), where leaves are tensors and plain values."""
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -29,12 +29,12 @@ def _leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first leaf that differs, in words; None if all are the same bits."""
+    """Describe the first leaf that differs; None if all are bit-identical."""
     if missing := [name for name in old if name not in new]:
         return f"{missing[0]} is not in the state of the new code"
     if extra := [name for name in new if name not in old]:
         return f"{extra[0]} is not in the state of the old code"
-    return next((found for name in old if (found := _difference(name, old[name], new[name]))), None)
+    return next((difference for name in old if (difference := _difference(name, old[name], new[name]))), None)
 
 
 def _difference(name: str, old: Any, new: Any) -> str | None:
@@ -52,7 +52,7 @@ def _difference(name: str, old: Any, new: Any) -> str | None:
 
 
 def digest(state: dict[str, Any]) -> str:
-    """SHA-256 of all leaves: what a proof keeps of a state."""
+    """Return SHA-256 of all leaves."""
     import torch
 
     total = hashlib.sha256()

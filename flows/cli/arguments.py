@@ -1,4 +1,4 @@
-"""What the commands have in common: the arguments that choose a clone, a study and runs, and the start of a flow."""
+"""Shared by the commands: arguments for clone, study and runs, and the start of a flow."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from flows.project import Project, set_defaults
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """``--study`` and ``--project``."""
+    """Add ``--study`` and ``--project``."""
     parser.add_argument("--study", metavar="NAME", help="work in experiments/NAME instead of the root")
     parser.add_argument("--project", metavar="FOLDER", type=Path, default=ROOT, help="another clone (default: this one)")
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """``--runs`` or ``--all``, ``--force``, and the place."""
+    """Add ``--runs`` or ``--all``, ``--force``, and ``add_place``'s arguments."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--runs", metavar="A,B", default="", help="these runs of params.yaml (default: its pipeline.runs)")
     chosen.add_argument("--all", action="store_true", help="every run of params.yaml")
-    parser.add_argument("--force", action="store_true", help="train, export and evaluate the runs though nothing changed")
+    parser.add_argument("--force", action="store_true", help="train, export and evaluate the runs even if nothing changed")
     add_place(parser)
 
 
-def project_of(given: argparse.Namespace) -> Project:
-    """The workspace that ``add_place``'s arguments choose."""
-    return Project(given.project.resolve(), given.study)
+def project_of(args: argparse.Namespace) -> Project:
+    """Return the workspace that ``add_place``'s arguments select."""
+    return Project(args.project.resolve(), args.study)
 
 
-def chosen_runs(given: argparse.Namespace) -> tuple[Project, tuple[str, ...]]:
-    """The workspace and the runs that ``add_runs``'s arguments choose; warns of broken studies."""
-    project = project_of(given)
-    runs = project.choose(tuple(filter(None, given.runs.split(","))), given.all)
+def chosen_runs(args: argparse.Namespace) -> tuple[Project, tuple[str, ...]]:
+    """Return the workspace and the runs that ``add_runs``'s arguments select; warn of broken studies."""
+    project = project_of(args)
+    runs = project.choose(tuple(filter(None, args.runs.split(","))), args.all)
     check_versions(project.root)
     for run in runs:
-        project.workspace.gates(run)  # no stage reads them, so that nothing else would look before a promotion
+        project.workspace.gates(run)  # check them early: no stage reads them
     for line in broken_studies(project.root):
         print(f"warning: {line}", file=sys.stderr)
     return project, runs
 
 
 def ready_flow(project: Project, module: str, name: str) -> Any | None:
-    """The flow ``name`` of ``module``, once the user's or a temporary server answers; None, with a message, if none does."""
+    """Return the flow ``name`` of ``module`` once the user's or a temporary Prefect server answers; None if it fails."""
     from flows.services.prefect_server import ServerFailed, start_server
 
     set_defaults()

@@ -24,21 +24,19 @@ PREVIOUS = "a version that was champion before (default: the alias previous)"
 
 
 def add_decision(parser: argparse.ArgumentParser, version: str = "") -> None:
-    """RUN, VERSION with this meaning, if any, ``--comment``, ``--by``, and the place."""
+    """Add RUN, ``--comment``, ``--by``, ``add_place``'s arguments, and VERSION if ``version``, its help text, is given."""
     parser.add_argument("run", metavar="RUN", help="a run of params.yaml")
     if version:
         parser.add_argument("version", metavar="VERSION", type=int, nargs="?", help=version)
-    parser.add_argument("--comment", metavar="WHY", default="", help="why; goes into the audit log")
+    parser.add_argument("--comment", metavar="WHY", default="", help="reason, for the audit log")
     parser.add_argument("--by", metavar="NAME", default="", help="who decides (default: the login name)")
     add_place(parser)
 
 
 def promote_arguments(parser: argparse.ArgumentParser) -> None:
     add_decision(parser)
-    words = (
-        "do not compare with the champion, if it cannot be scored on today's data: floor and latency decide (needs --comment)"
-    )
-    parser.add_argument("--no-compare", action="store_true", help=words)
+    help_text = "do not compare with the champion, e.g. one that cannot be scored on today's data; needs --comment"
+    parser.add_argument("--no-compare", action="store_true", help=help_text)
 
 
 def approve_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,49 +51,49 @@ def rollback_arguments(parser: argparse.ArgumentParser) -> None:
     add_decision(parser, PREVIOUS)
 
 
-def promote(given: argparse.Namespace) -> int:
-    """Make the run's candidate the champion, if it passes the gates of the run's promote block; exit code 1 if it does not."""
-    project = _checked(given)
-    project.workspace.gates(given.run).must_decide(f"runs.{given.run}.promote")
+def promote(args: argparse.Namespace) -> int:
+    """Make the run's candidate the champion if it passes the gates of the run's promote block; exit code 1 if it does not."""
+    project = _checked(args)
+    project.workspace.gates(args.run).must_decide(f"runs.{args.run}.promote")
     from flows.decide import decisions
 
     def decide(context: DecisionContext) -> Decision:
-        return decisions.promote(context, given.by, given.comment, not given.no_compare)
+        return decisions.promote(context, args.by, args.comment, not args.no_compare)
 
-    parameters = {"run": given.run, "comment": given.comment, "by": given.by, "compare": not given.no_compare}
+    parameters = {"run": args.run, "comment": args.comment, "by": args.by, "compare": not args.no_compare}
     return _carry_out(project, "promote", decide, parameters)
 
 
-def approve(given: argparse.Namespace) -> int:
+def approve(args: argparse.Namespace) -> int:
     """Promote the version that passed its gates and waits for approval."""
     from flows.decide import decisions
 
-    return _about_a_version(given, "approve", decisions.approve)
+    return _about_a_version(args, "approve", decisions.approve)
 
 
-def reject(given: argparse.Namespace) -> int:
+def reject(args: argparse.Namespace) -> int:
     """Do not promote the version that passed its gates and waits for approval."""
     from flows.decide import decisions
 
-    return _about_a_version(given, "reject", decisions.reject)
+    return _about_a_version(args, "reject", decisions.reject)
 
 
-def rollback(given: argparse.Namespace) -> int:
+def rollback(args: argparse.Namespace) -> int:
     """Make the previous champion, or a version that was champion before, the champion again."""
     from flows.decide import decisions
 
-    return _about_a_version(given, "rollback", decisions.rollback, urgent=True)
+    return _about_a_version(args, "rollback", decisions.rollback, urgent=True)
 
 
-def _checked(given: argparse.Namespace, urgent: bool = False) -> Project:
-    """The workspace of the command line; SettingsError if it has no such run or the installation is wrong.
+def _checked(args: argparse.Namespace, urgent: bool = False) -> Project:
+    """Return the selected workspace; SettingsError if it has no such run or the installation is wrong.
 
     For an ``urgent`` decision an unusable notification address is only a warning.
     """
-    project = project_of(given)
-    if not given.run:
+    project = project_of(args)
+    if not args.run:
         raise SettingsError("RUN is missing: a run of params.yaml, as in `make promote RUN=vit_digits`")
-    must_exist(given.run, project.params.runs, "RUN")
+    must_exist(args.run, project.params.runs, "RUN")
     check_versions(project.root)
     try:
         check_addresses(project.params)
@@ -106,15 +104,15 @@ def _checked(given: argparse.Namespace, urgent: bool = False) -> Project:
     return project
 
 
-def _about_a_version(given: argparse.Namespace, flow: str, decide: DecideVersion, urgent: bool = False) -> int:
+def _about_a_version(args: argparse.Namespace, flow: str, decide: DecideVersion, urgent: bool = False) -> int:
     """Carry out a decision that may name a version: approve, reject, rollback."""
-    project = _checked(given, urgent)
-    parameters = {"run": given.run, "version": given.version, "comment": given.comment, "by": given.by}
-    return _carry_out(project, flow, lambda context: decide(context, given.version, given.by, given.comment), parameters)
+    project = _checked(args, urgent)
+    parameters = {"run": args.run, "version": args.version, "comment": args.comment, "by": args.by}
+    return _carry_out(project, flow, lambda context: decide(context, args.version, args.by, args.comment), parameters)
 
 
 def _carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str, Any]) -> int:
-    """Decide: as a run of the flow of this name if a Prefect server answers, else right here. Return the exit code."""
+    """Decide, in a run of the named flow if a Prefect server answers, else in this process. Return the exit code."""
     up = running(project.root)
     address = os.environ.get("PREFECT_API_URL") or (up.prefect_api if up else None)
     if address and listens(f"{address}/health"):
@@ -126,7 +124,7 @@ def _carry_out(project: Project, flow: str, decide: Decide, parameters: dict[str
 
 def _as_flow(project: Project, flow: str, parameters: dict[str, Any]) -> int:
     set_defaults()
-    start_server(project)  # there is one: it is found
+    start_server(project)  # finds the running one
     from flows.decide import flows
 
     parameters |= {"study": project.study, "project": str(project.root)}

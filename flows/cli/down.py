@@ -15,11 +15,11 @@ PATIENCE = 180.0  # seconds; a training that is running writes its checkpoint fi
 
 
 def down_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    """Add no arguments."""
 
 
-def down(given: argparse.Namespace) -> int:
-    """End what ``up`` started, and nothing else: ask the supervisor, and wait until all it started is gone."""
+def down(args: argparse.Namespace) -> int:
+    """Stop what ``up`` started, and nothing else: signal the supervisor and wait until all its processes have ended."""
     state = live_state()
     if state is None:
         print("nothing is up")
@@ -27,17 +27,17 @@ def down(given: argparse.Namespace) -> int:
     if is_gone(state.supervisor) is None:
         print(f"error: up runs on another machine ({state.supervisor.split(':')[0]}): end it there", file=sys.stderr)
         return 1
-    asked = ask(state.supervisor)
-    left = wait(state)
-    if left:
-        print(f"error: still there after {PATIENCE:g} s: {', '.join(left)}", file=sys.stderr)
+    signalled = terminate(state.supervisor)
+    alive = wait(state)
+    if alive:
+        print(f"error: still there after {PATIENCE:g} s: {', '.join(alive)}", file=sys.stderr)
         return 1
-    print("down" if asked else "nothing is up: its process was gone already")
+    print("down" if signalled else "nothing is up: its process was gone already")
     return 0
 
 
-def ask(process: str) -> bool:
-    """SIGTERM to the very process, not to one that has got its number since; False if it is gone."""
+def terminate(process: str) -> bool:
+    """Send SIGTERM to the process, unless its pid belongs to another one now; return whether it was sent."""
     try:
         handle = os.pidfd_open(int(process.split(":")[1]))
     except ProcessLookupError:
@@ -54,20 +54,20 @@ def ask(process: str) -> bool:
 
 
 def wait(state: ServersState) -> list[str]:
-    """Wait until all processes are gone; return the names of those that are still there after ``PATIENCE``.
+    """Wait until all processes have ended; return the names of those still alive after ``PATIENCE``.
 
     The children of a killed supervisor end by themselves, and the last one may be missing in the state file.
     """
     deadline = time.monotonic() + PATIENCE
-    while left := [name for process, name in known(state).items() if is_gone(process) is False]:
+    while alive := [name for process, name in processes_of(state).items() if is_gone(process) is False]:
         if time.monotonic() > deadline:
-            return left
+            return alive
         time.sleep(0.1)
     state_file().unlink(missing_ok=True)
     return []
 
 
-def known(state: ServersState) -> dict[str, str]:
-    """Identity -> name of the supervisor and of what it has started by its latest note."""
+def processes_of(state: ServersState) -> dict[str, str]:
+    """Return identity -> name of the supervisor and the processes in its latest state file."""
     latest = read_state() or state
     return {state.supervisor: "the supervisor"} | state.processes | latest.processes

@@ -1,4 +1,4 @@
-"""``graph``: the studies' dvc.yaml."""
+"""``graph``: copy dvc.yaml into the studies."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def graph_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", metavar="FOLDER", type=Path, default=ROOT, help="another clone (default: this one)")
 
 
-def graph(given: argparse.Namespace) -> int:
-    """Write the root's dvc.yaml into every study where it differs; ``--check`` only compares.
+def graph(args: argparse.Namespace) -> int:
+    """Copy the root's dvc.yaml into every study whose copy differs; ``--check`` only compares.
 
     Exit code 0: written, or nothing differs; 1: with ``--check``, a study's dvc.yaml differs.
     """
-    root = given.project.resolve()
-    if given.check:
+    root = args.project.resolve()
+    if args.check:
         paths = graph_files.differing(root)
         for path in paths:
             print(f"error: {path.relative_to(root)} differs from dvc.yaml; `{graph_files.COMMAND}` writes it", file=sys.stderr)

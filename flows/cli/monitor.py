@@ -1,4 +1,4 @@
-"""``monitor`` and ``notify``: score new images with the champion of each monitored run; show and test who is notified."""
+"""``monitor`` and ``notify``: score new images with the champion of each monitored run; show and test the notifications."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ DRIFT = 4
 
 def monitor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="*", help="runs of params.yaml (default: all of its block monitor)")
-    images = "of images, or a text file that lists one path a line (default: the block's; needs one RUN)"
+    images = "folder of images, or text file with one path per line (default: the block's; needs one RUN)"
     parser.add_argument("--folder", metavar="F", help=images)
     add_place(parser)
 
 
-def monitor(given: argparse.Namespace) -> int:
-    """Score new images with the champion's detector and tell whether they have drifted from the images of its validation.
+def monitor(args: argparse.Namespace) -> int:
+    """Score new images with the champion's detector and test for drift from its validation images.
 
-    Exit code 4: they have.
+    Exit code 4: there is drift.
     """
-    project, runs = project_of(given), tuple(given.runs)
+    project, runs = project_of(args), tuple(args.runs)
     check_versions(project.root)
     check_addresses(project.params)
-    folder = os.path.abspath(given.folder) if given.folder else None
+    folder = os.path.abspath(args.folder) if args.folder else None
     if not monitored_runs(project, runs, folder):
         print(NOTHING)
         return 0
@@ -55,19 +55,19 @@ def notify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", action="store_true", help="send a message to each address")
 
 
-def notify(given: argparse.Namespace) -> int:
-    """Show who is notified of failures, promotions and drift; ``--test`` sends each a message. Exit code 1: one failed."""
+def notify(args: argparse.Namespace) -> int:
+    """Show the receivers of notifications; ``--test`` sends each a message. Exit code 1: one could not be delivered."""
     from flows.services.notify import drift_addresses, failure_addresses, promotion_addresses, send
 
-    params = project_of(given).params
-    chosen = [*failure_addresses(params), *promotion_addresses(params), *drift_addresses(params)]
-    if not chosen:
+    params = project_of(args).params
+    receivers = [*failure_addresses(params), *promotion_addresses(params), *drift_addresses(params)]
+    if not receivers:
         print(_how())
         return 0
-    if not given.test:
-        print("\n".join(map(str, chosen)))
+    if not args.test:
+        print("\n".join(map(str, receivers)))
         return 0
-    faults = send(chosen, "a test message", "Failures, promotions or drift will be reported here.")
+    faults = send(receivers, "a test message", "Failures, promotions or drift will be reported here.")
     print(table([{"address": str(address), "result": fault or "delivered"} for address, fault in faults.items()]))
     return 1 if any(faults.values()) else 0
 

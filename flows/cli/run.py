@@ -1,4 +1,4 @@
-"""``run`` and ``plan``: preflight and plan in this process; a flow only if there is something to do."""
+"""``run`` and ``plan``: check and plan in this process; start a flow only if there is something to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 from components.registry.record.published import published
 from flows.cli.arguments import add_runs, chosen_runs, ready_flow
 from flows.dvc import merge_driver
-from flows.pipeline.plan import IsPublished, Plan, make_plan
+from flows.pipeline.plan import IsPublished, PipelinePlan, make_plan
 from flows.pipeline.preflight import CheckSettings, check_settings
 from flows.pipeline.report import describe, metrics_rows, ood_tables, table, where_to_look
 from flows.project import Project
@@ -22,35 +22,35 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 plan_arguments = add_runs
 
 
-def plan(given: argparse.Namespace, is_published: IsPublished = published) -> int:
-    """Show what run would do, and why."""
-    project, runs = chosen_runs(given)
-    print(describe(make_plan(project, runs, given.force, is_published)))
+def plan(args: argparse.Namespace, is_published: IsPublished = published) -> int:
+    """Show what run would do and why."""
+    project, runs = chosen_runs(args)
+    print(describe(make_plan(project, runs, args.force, is_published)))
     return 0
 
 
-def run(given: argparse.Namespace, is_published: IsPublished = published, check: CheckSettings = check_settings) -> int:
-    """Run what is stale of the chosen runs, and publish the results."""
+def run(args: argparse.Namespace, is_published: IsPublished = published, check: CheckSettings = check_settings) -> int:
+    """Run the stale stages of the selected runs, and publish the results."""
     # A test may pass its own answers for `is_published` and `check`.
-    project, runs = chosen_runs(given)
+    project, runs = chosen_runs(args)
     check_addresses(project.params)
-    if given.dry_run:
-        print(describe(make_plan(project, runs, given.force, is_published)))
+    if args.dry_run:
+        print(describe(make_plan(project, runs, args.force, is_published)))
         return 0
     merge_driver.install(project.root)
     with project.alone():
-        todo = make_plan(project, runs, given.force, is_published)
+        todo = make_plan(project, runs, args.force, is_published)
         if todo.empty:
             tables = (describe(todo), table(metrics_rows(project, runs)), ood_tables(project, runs), where_to_look(project))
             print("\n".join(filter(None, tables)))
             return 0
         print(describe(todo), flush=True)
         check(project, todo)
-        return _start(project, todo, given.force)
+        return _start(project, todo, args.force)
 
 
-def _start(project: Project, todo: Plan, force: bool) -> int:
-    """Run the flow under the user's Prefect server, or a temporary one; 0 if all of it completed."""
+def _start(project: Project, todo: PipelinePlan, force: bool) -> int:
+    """Run the flow with the user's Prefect server or a temporary one; return 0 if everything completed."""
     pipeline = ready_flow(project, "flows.pipeline.flow", "pipeline")
     if pipeline is None:
         return 1

@@ -1,4 +1,4 @@
-"""``serve`` and ``worker``: the two long-lived processes that take flow runs from a Prefect server and run them here."""
+"""``serve`` and ``worker``: long-lived processes that execute the flow runs of a Prefect server in this clone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready", type=int, metavar="N", help="file descriptor that gets a line once all is registered")
 
 
-def serve(given: argparse.Namespace) -> int:
+def serve(args: argparse.Namespace) -> int:
     """Register the deployments with the Prefect server and run what is due, until stopped. ``up`` does this."""
     project = Project()
     check(project)
@@ -37,40 +37,40 @@ def serve(given: argparse.Namespace) -> int:
     set_defaults()
     from flows.services import deployments
 
-    deployments.serve(project, given.ready)
+    deployments.serve(project, args.ready)
     return 0
 
 
 def check(project: Project) -> None:
-    """SettingsError for anything unusable in the blocks ``schedules``, ``servers``, ``notify``, ``monitor``."""
+    """Check the blocks ``schedules``, ``servers``, ``notify`` and ``monitor``; SettingsError names the fault."""
     servers(project.params)
     check_addresses(project.params)
     monitors(project.params)
-    chosen = schedules(project.params)
+    settings = schedules(project.params)
     set_defaults()
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect warns where it cannot make it
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
     for key in ("pipeline", "monitor"):
-        cron = getattr(chosen, key)
+        cron = getattr(settings, key)
         try:
-            _ = cron and CronSchedule(cron=cron, timezone=chosen.time_zone)
+            _ = cron and CronSchedule(cron=cron, timezone=settings.time_zone)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise SettingsError(f"schedules.{key}: {cron!r} is no cron string: {reason}") from None
 
 
 def worker_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pool", metavar="NAME", default="darkroom", help="the work pool, made if there is none (darkroom)")
-    parser.add_argument("--name", metavar="NAME", default=socket.gethostname(), help="the worker's name (default: the host's)")
+    parser.add_argument("--pool", metavar="NAME", default="darkroom", help="work pool, created if missing (default: darkroom)")
+    parser.add_argument("--name", metavar="NAME", default=socket.gethostname(), help="worker's name (default: host name)")
 
 
-def worker(given: argparse.Namespace) -> int:
-    """Take pipeline runs of a Prefect work pool and run them in this clone, one at a time, until stopped.
+def worker(args: argparse.Namespace) -> int:
+    """Execute the pipeline runs of a Prefect work pool in this clone, one at a time, until stopped.
 
-    Addresses come from the environment: PREFECT_API_URL is needed; MLFLOW_TRACKING_URI is where results are published. Workers
-    share what they make by the DVC remote ``pipeline.remote`` of params.yaml.
+    Addresses come from the environment: PREFECT_API_URL is required; results are published to MLFLOW_TRACKING_URI. Workers
+    share their results through the DVC remote ``pipeline.remote`` of params.yaml.
     """
     project = Project()
     check_versions(project.root)
@@ -80,18 +80,18 @@ def worker(given: argparse.Namespace) -> int:
         print(f"warning: {line}", file=sys.stderr)
     set_defaults()
     end_dead_runs(project)
-    # Two pipeline runs in one clone would be in each other's way: the second one is cancelled.
+    # One at a time: a second pipeline run in the same clone would be cancelled.
     command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--limit", "1"]
-    command += ["--pool", given.pool, "--name", given.name]
+    command += ["--pool", args.pool, "--name", args.name]
     env = for_children(project, **{CLONE: str(project.root)})
     os.chdir(project.root)
-    # Prefect's worker turns SIGTERM into SIGINT, to which a shell's background job is deaf from birth.
+    # Prefect's worker turns SIGTERM into SIGINT, which background jobs of a shell ignore by default.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(command[0], command, POLL | env)  # noqa: S606
 
 
 def warnings(project: Project) -> list[str]:
-    """Settings by which nobody else sees the worker's results."""
+    """Return a warning for each setting that keeps the worker's results on this machine."""
     lines = []
     if not project.params.pipeline.remote:
         lines.append("pipeline.remote is not set: what this clone makes stays in this clone")
@@ -101,9 +101,9 @@ def warnings(project: Project) -> list[str]:
 
 
 def end_dead_runs(project: Project) -> None:
-    """Crash the runs of an earlier worker of this clone that the server still takes for running."""
-    from flows.upkeep.doctor import CHECKS, examine, mend
+    """Set runs of earlier workers of this clone that are RUNNING without a process to Crashed."""
+    from flows.upkeep.doctor import CHECKS, examine, repair
 
     for finding in examine(project, {"flow runs": CHECKS["flow runs"]}):
-        problem = mend(finding)
-        print(f"{finding.what}: {finding.where}; {f'not mended: {problem}' if problem else finding.remedy}", file=sys.stderr)
+        problem = repair(finding)
+        print(f"{finding.what}: {finding.where}; {f'not repaired: {problem}' if problem else finding.remedy}", file=sys.stderr)

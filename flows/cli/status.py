@@ -1,4 +1,4 @@
-"""``status`` and ``lineage``: what is champion, and from a model version back to data, parameters, code and decisions."""
+"""``status`` and ``lineage``: show the champions; trace a model version back to data, parameters, code and decisions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from flows.pipeline.report import Row, table
 from flows.project import Project
 
 DECISION = "{time}  {action} by {by}; champion {before} -> {after}"
-CARRIED = (
-    "{stage}: made by the code of {old_commit:.12}, stands under that of {new_commit:.13}: {steps} steps of both, the same bits"
-)
-UNKNOWN = ["not known: it was published without; the commit and the hash of dvc.lock above tell"]
+CARRIED = "{stage}: computed by the code of {old_commit:.12}, accepted for that of {new_commit:.13}: same bits in {steps} steps"
+UNKNOWN = ["unknown: published without a lineage; see the commit and the hash of dvc.lock above"]
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,32 +28,32 @@ def lineage_arguments(parser: argparse.ArgumentParser) -> None:
     add_place(parser)
 
 
-def status(given: argparse.Namespace) -> int:
+def status(args: argparse.Namespace) -> int:
     """Show the champion of each run, since when, on which data, by which commit, and what waits for approval."""
-    project = project_of(given)
+    project = project_of(args)
     rows, notes = standings(project)
     print(table(rows), *notes, sep="\n")
     return 0
 
 
-def lineage(given: argparse.Namespace) -> int:
+def lineage(args: argparse.Namespace) -> int:
     """Trace a model version back to data, parameters, code and training, and list the decisions about it."""
-    project = project_of(given)
-    must_exist(given.run, project.params.runs, "RUN")
-    for title, lines in describe(project, given.run, given.version).items():
+    project = project_of(args)
+    must_exist(args.run, project.params.runs, "RUN")
+    for title, lines in describe(project, args.run, args.version).items():
         print(f"\n{title}", *(f"  {line}" for line in lines), sep="\n")
     return 0
 
 
 def describe(project: Project, run: str, version: str | None) -> dict[str, list[str]]:
-    """Title -> lines."""
+    """Return title -> lines of the lineage."""
     from components.registry.promotion.journal import decisions
     from components.registry.record.origin import find_origin
     from components.registry.tracking import connect, reachable
 
     with reachable():
         origin = find_origin(connect(), project.workspace.registered_name(run), version)
-    decided = [
+    decisions_made = [
         DECISION.format(**asdict(at)).replace("None", "none") + (f"; {at.comment}" if at.comment else "")
         for at in decisions(origin.tags)
     ]
@@ -65,7 +63,7 @@ def describe(project: Project, run: str, version: str | None) -> dict[str, list[
         "data and results": _results(origin.stages) if origin.stages else UNKNOWN,
         "code": _code(origin.stages) if origin.stages else UNKNOWN,
         **({"carried over": [CARRIED.format(**proof) for proof in origin.carried]} if origin.carried else {}),
-        "decisions": decided or ["none"],
+        "decisions": decisions_made or ["none"],
     }
 
 
@@ -75,7 +73,7 @@ def _pairs(content: dict[str, str]) -> list[str]:
 
 
 def _results(stages: dict[str, Any]) -> list[str]:
-    """A line each out of a stage, and each file of the user's own that came in, with DVC's hash of it."""
+    """Format one line per out of a stage and per input file of the user, with DVC's hash."""
     rows = []
     for stage, entry in stages.items():
         own = [dep for dep in entry.get("deps", []) if not _is_code(dep) and not dep["path"].startswith("outputs/")]
@@ -85,12 +83,12 @@ def _results(stages: dict[str, Any]) -> list[str]:
 
 
 def _code(stages: dict[str, Any]) -> list[str]:
-    """A line each file or folder of code, with the stages that ran through it."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Format one line per file or folder of code, with the stages that used it."""
+    stages_of: dict[tuple[str, str], list[str]] = {}
     for stage, entry in stages.items():
         for dep in filter(_is_code, entry.get("deps", [])):
-            found.setdefault((dep["path"], str(dep.get("md5", ""))), []).append(stage.partition("@")[0])
-    rows = [{"md5": md5, "path": path, "stages": " ".join(used)} for (path, md5), used in sorted(found.items())]
+            stages_of.setdefault((dep["path"], str(dep.get("md5", ""))), []).append(stage.partition("@")[0])
+    rows = [{"md5": md5, "path": path, "stages": " ".join(used)} for (path, md5), used in sorted(stages_of.items())]
     return table(rows).splitlines()
 
 
@@ -99,18 +97,18 @@ def _is_code(dep: dict[str, Any]) -> bool:
 
 
 def standings(project: Project) -> tuple[list[Row], list[str]]:
-    """The table's rows in the order of params.yaml, and the notes below it."""
+    """Return the table's rows, in the order of params.yaml, and the notes below it."""
     from components.registry.promotion.standing import Standing, standing
     from components.registry.record.published import database
     from components.registry.tracking import connect, reachable
 
-    runs, own, names = list(project.params.runs), database(), project.workspace.registered_name
-    if own is not None and not own.is_file():  # asking would make it
-        found = {run: Standing(names(run)) for run in runs}
+    runs, local_database, names = list(project.params.runs), database(), project.workspace.registered_name
+    if local_database is not None and not local_database.is_file():  # a client would create it
+        standing_of = {run: Standing(names(run)) for run in runs}
     else:
         with reachable():
             client = connect()
-            found = {run: standing(client, project.workspace, run) for run in runs}
+            standing_of = {run: standing(client, project.workspace, run) for run in runs}
     rows = [
         {
             "run": run,
@@ -122,9 +120,9 @@ def standings(project: Project) -> tuple[list[Row], list[str]]:
             "candidate": _number(at.candidate),
             "previous": _number(at.previous),
         }
-        for run, at in found.items()
+        for run, at in standing_of.items()
     ]
-    return rows, [note for at in found.values() for note in at.notes]
+    return rows, [note for at in standing_of.values() for note in at.notes]
 
 
 def _number(version: int | None) -> str:

@@ -1,4 +1,4 @@
-"""``up``: start the servers, the deployments and the scoring servers, and show where they are."""
+"""``up``: start the servers, the deployments and the scoring servers, and show their addresses."""
 
 from __future__ import annotations
 
@@ -20,65 +20,65 @@ PATIENCE = 300.0  # seconds until everything should answer; a first start on a b
 
 
 def up_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--foreground", action="store_true", help="stay, until Ctrl-C or SIGTERM")
+    parser.add_argument("--foreground", action="store_true", help="run in the foreground, until Ctrl-C or SIGTERM")
 
 
-def up(given: argparse.Namespace) -> int:
+def up(args: argparse.Namespace) -> int:
     """Start Prefect's and MLflow's servers, the deployments with their schedules, and the scoring servers.
 
-    A process in the background keeps them running until ``down``; ``--foreground`` keeps them in this one, for systemd or a
-    container. Servers named in PREFECT_API_URL and MLFLOW_TRACKING_URI are used instead of our own. Logs: .work/logs/.
+    A background process keeps them running until ``down``; with ``--foreground`` this process does, for systemd or a container.
+    If PREFECT_API_URL or MLFLOW_TRACKING_URI is set, that server is used instead. Logs: .work/logs/.
     """
     project = Project()
     if (up := running()) is not None:
         print(f"up already (process {up.supervisor.split(':')[1]})")
         show()
-        tell_changes(project)
+        warn_of_changes(project)
         return 0
     check(project)
     ask_loopback_directly()
-    chosen = servers(project.params)
-    for line in remarks(chosen):
+    settings = servers(project.params)
+    for line in remarks(settings):
         print(line, file=sys.stderr)
-    return foreground(project, chosen) if given.foreground else background(project)
+    return foreground(project, settings) if args.foreground else background(project)
 
 
-def remarks(chosen: Servers) -> list[str]:
-    """What a user should know before the start."""
-    at, found = addresses(chosen), []
+def remarks(settings: Servers) -> list[str]:
+    """Return the warnings to show before the start."""
+    at, lines = addresses(settings), []
     if not at.own_prefect:
-        found.append(f"PREFECT_API_URL is set: no Prefect server is started, {at.prefect_api} is used")
+        lines.append(f"PREFECT_API_URL is set: no Prefect server is started, {at.prefect_api} is used")
     if not at.own_mlflow:
-        found.append("MLFLOW_TRACKING_URI is set: no MLflow server is started, that one is used")
-    if chosen.host not in LOOPBACK:
-        open_to = f"warning: servers.host is {chosen.host}: whoever reaches this machine"
-        found.append(f"{open_to} can use the servers, which ask for no password")
-    return found
+        lines.append("MLFLOW_TRACKING_URI is set: no MLflow server is started, that one is used")
+    if settings.host not in LOOPBACK:
+        open_to = f"warning: servers.host is {settings.host}: whoever reaches this machine"
+        lines.append(f"{open_to} can use the servers, which ask for no password")
+    return lines
 
 
-def foreground(project: Project, chosen: Servers) -> int:
+def foreground(project: Project, settings: Servers) -> int:
     """Supervise in this process."""
     from flows.services.child import ServiceFailed
     from flows.services.supervisor import AlreadyUp, supervise, to_stderr
 
     to_stderr()
     try:
-        supervise(project, chosen)
+        supervise(project, settings)
     except AlreadyUp:
         print("another up is at work here; nothing was started", file=sys.stderr)
         return 3
     except ServiceFailed as error:
         print(f"error: {error}\n{error.tail}", file=sys.stderr)
         return 1
-    except SystemExit:  # asked to end, and it has
+    except SystemExit:  # stopped on request
         return 0
     return 0
 
 
 def background(project: Project) -> int:
-    """Start a supervisor of its own, wait until everything answers, show where."""
+    """Start a supervisor in the background, wait until all servers answer, show their addresses."""
     env = for_children(project)
-    del env[STARTED_BY]  # it is to outlive this process
+    del env[STARTED_BY]  # the supervisor outlives this process
     log = log_file("up")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -93,22 +93,22 @@ def background(project: Project) -> int:
             start_new_session=True,
         )
     try:
-        came = wait_until_ready(process)
+        is_ready = wait_until_ready(process)
     except BaseException:
         process.terminate()
         process.wait()
         raise
-    if came:
+    if is_ready:
         show()
         return 0
-    with log.open("rb") as said:
-        said.seek(begin)
-        print(said.read().decode(errors="replace").strip(), file=sys.stderr)
+    with log.open("rb") as output_of_up:
+        output_of_up.seek(begin)
+        print(output_of_up.read().decode(errors="replace").strip(), file=sys.stderr)
     return process.returncode or 1
 
 
 def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
-    """True once the supervisor says that everything answers; False if it has ended."""
+    """Wait until all servers answer; return False if the supervisor has ended."""
     me, deadline = identity(process.pid), time.monotonic() + PATIENCE
     while process.poll() is None:
         state = read_state()
@@ -122,8 +122,8 @@ def wait_until_ready(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def tell_changes(project: Project) -> None:
-    """Blocks of params.yaml that are not those in force."""
+def warn_of_changes(project: Project) -> None:
+    """Warn of blocks of params.yaml that have changed since the start."""
     state = read_state()
     for block, now in settings_in_force(project).items():
         if state and state.settings.get(block) != now:
@@ -131,29 +131,30 @@ def tell_changes(project: Project) -> None:
 
 
 def show() -> None:
-    """Tables of addresses and of what is scheduled when."""
+    """Print the addresses and the schedules as tables."""
     state = read_state()
     assert state is not None
     print(table(rows(state)), "", table(plan(state)), "", f"logs: {log_file('up').parent}    end: make down", sep="\n")
 
 
 def rows(state: ServersState) -> list[Row]:
-    """A row a server."""
-    found = [
+    """Return one row per server."""
+    table_rows = [
         {"server": "Prefect", "address": state.prefect_api.removesuffix("/api"), "what": "flow runs, schedules, forms"},
         {"server": "MLflow", "address": state.mlflow_uri, "what": "training runs, models"},
     ]
     for name, scored in state.scoring.items():
-        found.append({"server": f"scoring {name}", "address": scored.url, "what": describe_scoring(scored).partition(" ")[2]})
-    return found
+        answer = describe_scoring(scored).partition(" ")[2]
+        table_rows.append({"server": f"scoring {name}", "address": scored.url, "what": answer})
+    return table_rows
 
 
 def plan(state: ServersState) -> list[Row]:
-    """A row a deployment."""
+    """Return one row per deployment."""
     from flows.services.deployments import NAME, served
 
-    chosen = parse(Schedules, state.settings.get("schedules", {}), "schedules")
+    settings = parse(Schedules, state.settings.get("schedules", {}), "schedules")
     return [
-        {"deployment": f"{flow}/{NAME}", "when": f"{cron} ({chosen.time_zone})" if cron else "on request"}
-        for flow, cron in served(chosen).items()
+        {"deployment": f"{flow}/{NAME}", "when": f"{cron} ({settings.time_zone})" if cron else "on request"}
+        for flow, cron in served(settings).items()
     ]

@@ -1,4 +1,4 @@
-"""``doctor`` and ``gc``: repair what killed processes left behind, remove what nobody needs any more."""
+"""``doctor`` and ``gc``: repair what killed processes left behind; garbage collection."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ OLD = 14.0  # days
 
 
 def gc_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="only list what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.add_argument(
-        "--older-than", metavar="DAYS", type=_days, default=OLD, help=f"what is younger stays (default: {OLD:g})"
+        "--older-than", metavar="DAYS", type=_days, default=OLD, help=f"minimum age of removed things (default: {OLD:g})"
     )
     parser.add_argument("--project", metavar="FOLDER", type=Path, default=ROOT, help="another clone (default: this one)")
     parser.set_defaults(study=None)
 
 
-def gc(given: argparse.Namespace) -> int:
-    """Remove what nobody needs any more: old checkpoints, MLflow runs and models without a version, unused DVC cache.
+def gc(args: argparse.Namespace) -> int:
+    """Remove old checkpoints, MLflow runs and models without a version, and unused entries of DVC's cache.
 
-    Never what an alias, a registered version, the workspace, a study or a commit needs. ``--dry-run`` lists each thing with its
-    size and the reason, and changes nothing. An interrupted gc leaves everything usable; the next one goes on.
+    Never removes what an alias, a registered version, the workspace, a study or a commit refers to. ``--dry-run`` only lists
+    each item with its size and the reason. An interrupted gc leaves everything usable; the next one continues.
     """
     from components.registry.tracking import TrackingUnavailable
-    from flows.upkeep.garbage import collect, nobody_at_work
+    from flows.upkeep.garbage import collect, exclusive_access
 
-    project = project_of(given)
+    project = project_of(args)
     total, number = 0, 0
-    with nullcontext() if given.dry_run else nobody_at_work(project):
+    with nullcontext() if args.dry_run else exclusive_access(project):
         try:
-            for garbage in collect(project, given.older_than):
+            for garbage in collect(project, args.older_than):
                 print(f"{_bytes(garbage.size):>9}  {garbage.what}: {garbage.why}", flush=True)
-                if not given.dry_run:
+                if not args.dry_run:
                     garbage.remove()
                 total, number = total + garbage.size, number + 1
         except TrackingUnavailable as error:
             print(f"error: {error}; what its models need is not known, so DVC's cache stays as it is", file=sys.stderr)
             return 1
-    print(f"{number} things, {_bytes(total)}, {'would go' if given.dry_run else 'removed'}")
+    print(f"{number} things, {_bytes(total)}, {'would go' if args.dry_run else 'removed'}")
     return 0
 
 
@@ -63,37 +63,37 @@ def _bytes(number: float) -> str:
 
 
 def doctor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--fix", action="store_true", help="mend what can be mended")
+    parser.add_argument("--fix", action="store_true", help="repair the findings")
     add_place(parser)
 
 
-def doctor(given: argparse.Namespace) -> int:
-    """Find what killed processes and other versions left behind; ``--fix`` mends it.
+def doctor(args: argparse.Namespace) -> int:
+    """Find what killed processes and other versions left behind; ``--fix`` repairs it.
 
-    Without ``--fix`` it changes nothing. A living run is never touched.
-    Exit code 0: nothing found, or all of it mended; 1: findings remain.
+    Without ``--fix`` nothing is changed. Running flows are never touched.
+    Exit code 0: nothing found, or all of it repaired; 1: findings remain.
     """
     from flows.project import set_defaults
-    from flows.upkeep.doctor import CHECKS, examine, mend
+    from flows.upkeep.doctor import CHECKS, examine, repair
 
     set_defaults()
-    project = project_of(given)
+    project = project_of(args)
     findings = examine(project)
     for finding in findings:
         print(f"{finding.what}: {finding.where}")
-        if given.fix:
-            problem = mend(finding)
-            print(f"  mended: {finding.remedy}" if problem is None else f"  not mended: {problem}", flush=True)
+        if args.fix:
+            problem = repair(finding)
+            print(f"  repaired: {finding.remedy}" if problem is None else f"  not repaired: {problem}", flush=True)
         else:
-            print(f"  {'--fix' if finding.mend else 'by hand'}: {finding.remedy}", flush=True)
-    remaining = examine(project) if given.fix and findings else findings
-    print(_summary(len(CHECKS), len(findings), len(remaining), given.fix))
+            print(f"  {'--fix' if finding.repair else 'by hand'}: {finding.remedy}", flush=True)
+    remaining = examine(project) if args.fix and findings else findings
+    print(_summary(len(CHECKS), len(findings), len(remaining), args.fix))
     return 1 if remaining else 0
 
 
-def _summary(checks: int, found: int, remaining: int, fixed: bool) -> str:
-    if not found:
+def _summary(checks: int, findings: int, remaining: int, fixed: bool) -> str:
+    if not findings:
         return f"{checks} checks, nothing found"
     if not fixed:
-        return f"{checks} checks, {found} findings; `python -m flows doctor --fix` mends what says --fix"
-    return f"{checks} checks, {found} findings, {remaining} remain"
+        return f"{checks} checks, {findings} findings; `python -m flows doctor --fix` repairs what says --fix"
+    return f"{checks} checks, {findings} findings, {remaining} remain"

@@ -1,1 +1,1 @@
-"""Decisions about models: promote, approve, reject, rollback. Read ``decisions`` first; ``flows`` makes flows of them."""
+"""Decisions about models: promote, approve, reject, rollback. Read ``decisions`` first; ``flows`` wraps them in flows."""

@@ -1,6 +1,6 @@
-"""Promotion, approval, rejection and rollback, each as one decision that is noted whole.
+"""Promotion, approval, rejection and rollback, each as one atomic decision.
 
-Without Prefect, so that a rollback works on a day without a server; ``flows.decide.flows`` makes flows of them.
+Does not import Prefect, so that a rollback works without a server; ``flows.decide.flows`` wraps them in flows.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """The result as a message; ``entry``: of the audit log, None if there was nothing to decide."""
+    """Result of a decision as a message; ``entry``: its audit entry, None if there was nothing to decide."""
 
     words: str
     entry: Entry | None = None
 
     @property
     def refused(self) -> bool:
-        """Whether a gate said no."""
+        """Whether a gate failed."""
         return self.entry is not None and self.entry.action == "refused"
 
 
 @dataclass(frozen=True)
 class DecisionContext:
-    """What a decision about one run needs; ``client`` is of the tracking server."""
+    """Context of a decision about one run; ``client``: of the tracking server."""
 
     project: Project
     run: str
@@ -71,7 +71,7 @@ DecideVersion = Callable[[DecisionContext, int | None, str, str], Decision]  # c
 
 
 def project_at(folder: str | None, study: str | None, run: str) -> Project:
-    """The workspace; SettingsError if there is no such folder, study or run."""
+    """Return the workspace; SettingsError if there is no such folder, study or run."""
     project = Project(Path(folder or ROOT).resolve(), study)
     must_exist(run, project.params.runs, "run")
     return project
@@ -79,24 +79,24 @@ def project_at(folder: str | None, study: str | None, run: str) -> Project:
 
 @contextmanager
 def decision_context(project: Project, run: str, log: Log) -> Iterator[DecisionContext]:
-    """Wait for any other decision about the run, complete what a killed one left half done, then decide."""
+    """Wait for other decisions about the run, complete an interrupted one, then yield the context."""
     name = project.workspace.registered_name(run)
     with reachable(), deciding(name):
         context = DecisionContext(project, run, connect(), log)
-        if left := complete(context.client, name):
-            log(f"completed what was left half done: version {left.version} {left.action} by {left.by} at {left.time}")
+        if entry := complete(context.client, name):
+            log(f"completed what was left half done: version {entry.version} {entry.action} by {entry.by} at {entry.time}")
         yield context
 
 
 def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> Decision:
-    """Score the candidate and the champion, judge, and carry out what follows. NotDone if there is nothing to judge.
+    """Score candidate and champion, apply the gates, and carry out the decision. NotDone if there is nothing to compare.
 
-    Without ``compare`` the champion is not scored: for one that cannot be, because today's data have a new class, say.
+    Without ``compare`` the champion is not scored, e.g. because today's data have a new class.
     """
     key = f"runs.{context.run}.promote"
     context.gates.must_decide(key)
     if not compare and not comment:
-        raise SettingsError("--no-compare passes the champion over: say why with --comment")
+        raise SettingsError("--no-compare skips the champion: say why with --comment")
     workspace = context.project.workspace
     contest = find_contest(context.client, workspace, context.run, data_key(workspace, context.run))
     if contest.settled:
@@ -108,12 +108,12 @@ def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> D
     for line in verdict.lines:
         context.log(str(line))
     entry = decision(contest, context.gates, verdict, by or login(), comment)
-    check_unchanged(context.client, entry, None)  # it was scored for a while
+    check_unchanged(context.client, entry, None)  # scoring takes a while
     return _carry_out(context, entry)
 
 
 def approve(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
-    """Promote the version that waits for approval, if it, the champion and the data are still those that were scored."""
+    """Promote the version that waits for approval, if version, champion and data are unchanged since its scoring."""
     request = find_request(context.client, context.name, version)
     check_unchanged(context.client, request, data_key(context.project.workspace, context.run))
     _must_answer(context, request.version)
@@ -121,23 +121,23 @@ def approve(context: DecisionContext, version: int | None, by: str, comment: str
 
 
 def reject(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
-    """Close the request: the version is not promoted."""
+    """Reject the request for approval."""
     request = find_request(context.client, context.name, version)
     return _carry_out(context, answer(context.client, request, "rejected", by or login(), comment))
 
 
 def rollback(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
-    """Make the previous champion, or ``version``, the champion again, once it has shown that it still loads and answers."""
+    """Make the previous champion, or ``version``, the champion again, after a check that it still loads and predicts."""
     entry = roll_back(context.client, context.name, version, by or login(), comment)
     _must_answer(context, entry.version)
     return _carry_out(context, entry)
 
 
 def login() -> str:
-    """The user of this process, by the operating system."""
+    """Return the login name of this process."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
+    except (KeyError, OSError):  # a container may run under a uid without a name
         return "unknown"
 
 
@@ -163,7 +163,7 @@ def _must_answer(context: DecisionContext, version: int) -> None:
 
 
 def _test(context: DecisionContext, what: Literal["check", "score"], version: int, *more: str) -> Ended:
-    """Test the version in a process of its own, where its shipped code runs."""
+    """Test the version in a separate process, which runs its shipped code."""
     command = [sys.executable, "-m", "components.registry.promotion", what, context.run, str(version), *more]
     timeout = context.project.params.pipeline.stage_timeout
     env = for_children(context.project)
@@ -176,8 +176,8 @@ def _test(context: DecisionContext, what: Literal["check", "score"], version: in
 
 
 def _reason(ended: Ended) -> str:
-    found = [line.removeprefix(UNFIT_WORD) for line in ended.tail if line.startswith(UNFIT_WORD)]
-    return found[-1] if found else "no reason was given"
+    reasons = [line.removeprefix(UNFIT_WORD) for line in ended.tail if line.startswith(UNFIT_WORD)]
+    return reasons[-1] if reasons else "no reason was given"
 
 
 def _carry_out(context: DecisionContext, entry: Entry) -> Decision:
@@ -198,7 +198,7 @@ def _words(entry: Entry) -> str:
 
 
 def announce(project: Project, result: Decision, log: Log) -> None:
-    """Have the scoring server of ``up``, if any, load the new champion; notify. Failures are logged and undo nothing."""
+    """Reload the scoring server of ``up``, if any, and send notifications. Failures are only logged."""
     entry = result.entry
     assert entry is not None
     if entry.moves:

@@ -1,4 +1,4 @@
-"""The decisions about models as flows: forms in Prefect's UI, and what the commands run if a Prefect server answers."""
+"""The decisions about models as flows, for forms in Prefect's UI and for the commands if a Prefect server answers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.decide import decisions
 from flows.services.flow_runs import noted_flow_run
 from flows.services.prefect_server import IS_TEMPORARY
 
-LEASE = 60.0  # seconds until the server takes the slot of a killed decision back
+LEASE = 60.0  # seconds until the server releases the slot of a killed decision
 PATIENCE = 3600.0  # seconds that one decision waits for another on the same server
 NAMES = {"refused": "Refused", "approval requested": "AwaitingApproval", "rejected": "Rejected"}
 
@@ -35,10 +35,10 @@ def promote(
     study: str | None = None,
     project: str | None = None,
 ) -> State[Any]:
-    """Score the run's candidate against its champion and, if every gate of its promote block passes, make it the champion.
+    """Compare the run's candidate with its champion and promote it if it passes every gate of the promote block.
 
-    run: a run of params.yaml. comment: why. by: who (default: the login name). compare: without it the champion is not scored
-    and floor and latency alone decide. study: a folder of experiments/. project: another clone.
+    run: a run of params.yaml. comment: reason. by: who (default: the login name). compare: if off, the champion is not scored,
+    and only floor and latency are checked. study: a folder of experiments/. project: another clone.
     """
     return _decided(run, study, project, lambda context: decisions.promote(context, by, comment, compare))
 
@@ -95,7 +95,7 @@ def rollback(
 
 
 def _decided(run: str, study: str | None, folder: str | None, decide: decisions.Decide) -> State[Any]:
-    """The decision as the flow run's state: Completed, also under the names of ``NAMES``, or Failed with the reason."""
+    """Decide; return the flow run's state: Completed, possibly with a name of ``NAMES``, or Failed with the reason."""
     log = get_run_logger().info
     try:
         project = decisions.project_at(folder, study, run)
@@ -114,7 +114,7 @@ def _decided(run: str, study: str | None, folder: str | None, decide: decisions.
 
 @contextmanager
 def _alone_on_server(name: str) -> Iterator[None]:
-    """Allow one decision per model among all machines of a Prefect server; the file lock knows this machine alone."""
+    """Allow one decision per model on all machines of a Prefect server; the file lock is local."""
     if IS_TEMPORARY in os.environ:
         yield
         return
@@ -129,7 +129,7 @@ def _alone_on_server(name: str) -> Iterator[None]:
 
 
 def _show(entry: Entry) -> None:
-    """The gates as a table in the UI. Keys of artifacts: lower case, digits, dashes only."""
+    """Show the gates as a table in the UI. Keys of artifacts: lower case, digits, dashes only."""
     if entry.verdict:
         key = f"gates-{entry.name.replace('_', '-').replace('.', '-')}"
         rows = [{"gate": line["gate"], "passed": str(line["passed"]), "figures": line["words"]} for line in entry.verdict]

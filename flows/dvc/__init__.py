@@ -1,4 +1,4 @@
-"""All that touches DVC. Read ``index`` first: what DVC would run. ``entries`` and ``remote`` are programs of their own.
+"""Everything that uses DVC. Read ``index`` first: which stages DVC would run. ``entries`` and ``remote`` are separate programs.
 
-``lock_merge`` is Git's driver for dvc.lock, which ``merge_driver`` installs; ``graph_files`` writes the studies' dvc.yaml.
+``lock_merge`` is the merge driver for dvc.lock, installed by ``merge_driver``; ``graph_files`` writes the studies' dvc.yaml.
 """

@@ -1,4 +1,4 @@
-"""Why DVC would run a stage: its status as text, with the code that will be recorded instead of the code that was."""
+"""Reasons why DVC would run a stage: its status as text, with the digests of today's code instead of the recorded ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CODE, CODE_FOLDER = "code", "outputs/code"
 
 
 def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[str] = frozenset()) -> dict[str, list[str]]:
-    """Stage -> why DVC would run it, empty if it is up to date.
+    """Return stage -> reasons why DVC would run it, empty if it is up to date.
 
-    ``wrong``: those that dvc.lock has with inputs that they did not run with (``flows.dvc.inputs``).
+    ``wrong``: stages that dvc.lock records with inputs that they did not run with (``flows.dvc.inputs``).
     """
     recorded = {stage.name: any(out.hash_info for out in stage.outs) for stage in stages}
     status = {stage.name: _status(stage) for stage in stages}
-    if status.get(CODE):  # otherwise the digests that lie there are those of today's code
+    if status.get(CODE):  # else the digests in outputs/code are up to date
         status = code_changes(workspace, stages, status)
-    why = {name: _in_words(entries, recorded[name]) if entries else [] for name, entries in status.items()}
+    why = {name: _format(entries, recorded[name]) if entries else [] for name, entries in status.items()}
     return why | {name: ["recorded with inputs that changed while it ran"] for name in wrong}
 
 
 def _status(stage: PipelineStage) -> list[Any]:
-    """DVC's status of the stage. A stage whose files another DVC process holds is planned, and waits for its turn."""
+    """Return DVC's status of the stage. One whose files another DVC process holds is planned, and waits for them."""
     from dvc.lock import LockError
 
     try:
@@ -43,9 +43,9 @@ def _status(stage: PipelineStage) -> list[Any]:
 
 
 def code_changes(workspace: Workspace, stages: Iterable[PipelineStage], status: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """``status`` with what stage ``code`` will write instead of what lies in outputs/code.
+    """Replace the changes of outputs/code in ``status`` by those that the stage ``code`` will make.
 
-    A stage whose recorded digest of code is the one that will be written has not changed, whatever lies there now.
+    A stage whose recorded digest of code is the one that will be written has not changed, whatever outputs/code contains.
     """
     try:
         texts = contents(workspace)
@@ -63,7 +63,7 @@ def code_changes(workspace: Workspace, stages: Iterable[PipelineStage], status: 
 
 
 def _without_code(entry: Any) -> Any:
-    """A status entry without the changes of files in outputs/code."""
+    """Return a status entry without the changes of files in outputs/code."""
     deps = entry.get("changed deps") if isinstance(entry, dict) else None
     if deps is None:
         return entry
@@ -72,7 +72,7 @@ def _without_code(entry: Any) -> Any:
 
 
 def _edited(path: Path, text: str) -> str:
-    """The files of code that differ from those of the digests at ``path``, if these can be read."""
+    """Name the files of code that differ from the digests at ``path``, if these can be read."""
     if path.parent.name == "links":
         return "links changed"
     new = json.loads(text)
@@ -88,8 +88,8 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _in_words(status: list[Any], recorded: bool) -> list[str]:
-    """DVC's status entries, ``{"changed deps": {"params.yaml": {"runs.a.train": "modified"}}}`` and so on, as text."""
+def _format(status: list[Any], recorded: bool) -> list[str]:
+    """Format DVC's status entries, such as ``{"changed deps": {"params.yaml": {"runs.a.train": "modified"}}}``."""
     if not recorded:
         return ["never run"]
     lines: list[str] = []
@@ -103,11 +103,11 @@ def _in_words(status: list[Any], recorded: bool) -> list[str]:
 
 
 def _changes(what: str, changes: dict[str, Any]) -> list[str]:
-    """``what`` is "dep" or "out"; a dep that is a mapping is a file of parameters."""
-    found = []
+    """Format changes. ``what``: "dep" or "out"; a dep that is a mapping is a file of parameters."""
+    lines = []
     for name, change in changes.items():
         if isinstance(change, dict):
-            found += [f"{how} param {key}" for key, how in change.items()]
+            lines += [f"{how} param {key}" for key, how in change.items()]
         else:
-            found.append(f"{change} {what} {name}")
-    return found
+            lines.append(f"{change} {what} {name}")
+    return lines

@@ -18,22 +18,22 @@ COMMAND = "python -m flows graph"
 
 
 def differing(root: Path) -> list[Path]:
-    """The studies' dvc.yaml that are missing, links, or other than the root's."""
+    """Return the studies' dvc.yaml that are missing, are links, or differ from the root's."""
     content = (root / GRAPH).read_bytes()
     return [path for path in _graphs(root) if not _same(path, content)]
 
 
 def write(root: Path) -> list[Path]:
-    """Write the root's dvc.yaml into every study where it differs; the files written."""
+    """Copy the root's dvc.yaml into every study whose copy differs; return the files written."""
     content = (root / GRAPH).read_bytes()
     paths = differing(root)
     for path in paths:
-        write_atomically(path, content)  # takes the place of a link, and writes nothing through it
+        write_atomically(path, content)  # replaces a link instead of writing through it
     return paths
 
 
 def check(project: Project) -> None:
-    """SettingsError if the chosen study's dvc.yaml is not the root's."""
+    """Raise SettingsError if the study's dvc.yaml differs from the root's."""
     path = project.folder / GRAPH
     root = project.root / GRAPH
     if project.study is not None and root.is_file() and not _same(path, root.read_bytes()):

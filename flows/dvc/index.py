@@ -1,7 +1,7 @@
-"""What DVC would run, asked in this process: the graph of a workspace, the changes of each stage, the order of dvc.lock.
+"""DVC's view of a workspace, in process: the graph, the changes of each stage, the order of dvc.lock.
 
 Only the workspace's own dvc.yaml is read. ``Repo.status()`` and the repository's index collect every dvc.yaml below the root:
-one study with a broken params.yaml would stop the root and all other studies.
+one study with a broken params.yaml would break the root and all other studies.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[str, list[str]], str | None]:
-    """The graph of the ``targets`` and what they depend on, over stage names (edges point to dependencies); why DVC would run
-    each stage, empty if it is up to date; the address of the remote that clones share. SettingsError if DVC cannot read it.
+    """Return the graph of the ``targets`` and their dependencies, over stage names (edges point to dependencies); the reasons
+    why DVC would run each stage, empty if it is up to date; the address of the shared remote. SettingsError if DVC fails.
     """
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.exceptions import DvcException
@@ -56,29 +56,29 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
 
 
 def _by_name(graph: DiGraph, targets: Iterable[str]) -> DiGraph:
-    """``graph`` over names, restricted to the targets and what they need."""
+    """Return ``graph`` over names, restricted to the targets and their dependencies."""
     import networkx as nx
 
     names = nx.DiGraph()
     for position, stage in enumerate(graph):
         names.add_node(stage.name, position=position)
     names.add_edges_from((stage.name, needed.name) for stage, needed in graph.edges)
-    wanted = set(targets)
-    missing = wanted - set(names)
+    ends = set(targets)
+    missing = ends - set(names)
     if missing:
         raise SettingsError(f"dvc.yaml has no stage {', '.join(sorted(missing))}")
-    return names.subgraph(wanted.union(*(nx.descendants(names, target) for target in wanted)))
+    return names.subgraph(ends.union(*(nx.descendants(names, target) for target in ends)))
 
 
 def order(graph: DiGraph) -> list[str]:
-    """Dependencies first; otherwise as in dvc.yaml."""
+    """Sort the stages topologically, otherwise as in dvc.yaml."""
     import networkx as nx
 
     return list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda name: graph.nodes[name]["position"]))
 
 
 def _unrecorded_index(repo: Repo, path: str) -> Index:
-    """The stages of a dvc.yaml without the content of dvc.lock, which ``_fill`` adds: the graph needs none of it."""
+    """Load the stages of a dvc.yaml without dvc.lock, which the graph does not need; ``_fill`` adds its entries."""
     from dvc.dvcfile import load_file
     from dvc.repo.index import Index
 
@@ -88,7 +88,7 @@ def _unrecorded_index(repo: Repo, path: str) -> Index:
 
 
 def _recorded(repo: Repo, path: str) -> Mapping[str, Any]:
-    """Stage -> its entry in the dvc.lock beside the dvc.yaml at ``path``."""
+    """Return stage -> its entry in the dvc.lock beside the dvc.yaml at ``path``."""
     from dvc.dvcfile import load_file
 
     stages: Mapping[str, Any] = load_file(repo, path)._lockfile.load().get("stages", {})
@@ -107,9 +107,8 @@ def _fill(stage: PipelineStage, entry: dict[str, Any] | None) -> None:
 def sort_lock(project: Project) -> None:
     """Sort the workspace's dvc.lock into the order in which a plain ``dvc repro`` from scratch writes it.
 
-    DVC appends an entry when a stage ends, in an order of chance if stages run side by side.
-
-    Entries of stages that are gone (DVC keeps them) come last, in the order they had.
+    DVC appends an entry when a stage ends, so the order is random if stages run in parallel. Entries of stages that no longer
+    exist (DVC keeps them) come last, in their present order.
     """
     from dvc.repo import Repo, lock_repo
     from dvc.repo.reproduce import get_active_graph, plan_repro

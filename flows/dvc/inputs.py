@@ -1,10 +1,10 @@
-"""Let DVC write an entry only if it agrees with the stage's record of its inputs (``components.core.inputs``).
+"""Patch DVC to write an entry only if it agrees with the stage's record of its inputs (``components.core.inputs``).
 
-DVC hashes a stage's inputs when its command has ended, or when its result has come from the run cache. Here they are compared
-with the record, which is one of the stage's outs, before anything is saved. A wrong entry that a bare DVC left in dvc.lock or
-in the run cache is not believed: its stage has never run. A stage without a record is DVC's own affair.
+DVC hashes a stage's inputs after its command has ended, or after its result was restored from the run cache. Here they are
+compared with the record, which is one of the stage's outs, before anything is saved. A wrong entry that bare DVC left in
+dvc.lock or in the run cache is ignored, as if the stage had never run. Stages without a record are left to DVC.
 
-A file of its own, for private names of DVC 3.67.1, installed by ``entries``.
+Patches private names of DVC 3.67.1; installed by ``entries``.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 
 NAMED = 4  # changed inputs in a message
 
-_dvcs_own: dict[str, Callable[..., Any]] = {}  # what ``install`` replaced
+_originals: dict[str, Callable[..., Any]] = {}  # methods that ``install`` replaced
 
 
 def install() -> None:
-    """Let this process's DVC save no stage and believe no entry that contradicts its record."""
+    """Let DVC in this process neither save nor use an entry that contradicts its record."""
     from dvc.stage import PipelineStage
     from dvc.stage.cache import StageCache
     from dvc.stage.loader import StageLoader
 
-    _dvcs_own.setdefault("save_outs", PipelineStage.save_outs)
-    _dvcs_own.setdefault("fill_from_lock", StageLoader.fill_from_lock)
-    _dvcs_own.setdefault("load_cache", StageCache._load_cache)
+    _originals.setdefault("save_outs", PipelineStage.save_outs)
+    _originals.setdefault("fill_from_lock", StageLoader.fill_from_lock)
+    _originals.setdefault("load_cache", StageCache._load_cache)
     PipelineStage.save_outs = _save_outs
     StageLoader.fill_from_lock = staticmethod(_fill_from_lock)
     StageCache._load_cache = _load_cache
 
 
 def _save_outs(stage: PipelineStage, **kwargs: Any) -> None:
-    """``Stage.save_outs``, which DVC calls when it has hashed the deps of a stage that ran or was restored."""
+    """Replace ``Stage.save_outs``, which DVC calls after hashing the deps of a stage that ran or was restored."""
     from dvc.exceptions import DvcException
     from dvc.stage.serialize import to_single_stage_lockfile
 
@@ -50,20 +50,20 @@ def _save_outs(stage: PipelineStage, **kwargs: Any) -> None:
         if changed:
             more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
             raise DvcException(f"{stage.name} is not recorded, its {CHANGED}: {', '.join(changed[:NAMED])}{more}")
-    _dvcs_own["save_outs"](stage, **kwargs)
+    _originals["save_outs"](stage, **kwargs)
 
 
 def _fill_from_lock(stage: PipelineStage, lock_data: dict[str, Any] | None = None) -> None:
-    """``StageLoader.fill_from_lock``."""
+    """Replace ``StageLoader.fill_from_lock``: ignore an entry that contradicts its record."""
     if lock_data and (name := recorded_stage(lock_data)) and contradicts(name, lock_data):
         return
-    _dvcs_own["fill_from_lock"](stage, lock_data)
+    _originals["fill_from_lock"](stage, lock_data)
 
 
 def _load_cache(cache: StageCache, key: str, value: str) -> dict[str, Any] | None:
-    """``StageCache._load_cache``: a run of the run cache; one that contradicts its record is removed."""
-    found: dict[str, Any] | None = _dvcs_own["load_cache"](cache, key, value)
-    if found and (name := recorded_stage(found)) and contradicts(name, found):
+    """Replace ``StageCache._load_cache``: remove a run of the run cache that contradicts its record."""
+    entry: dict[str, Any] | None = _originals["load_cache"](cache, key, value)
+    if entry and (name := recorded_stage(entry)) and contradicts(name, entry):
         remove_run(Path(cache._get_cache_path(key, value)))
         return None
-    return found
+    return entry

@@ -1,14 +1,14 @@
 """``python lock_merge.py BASE OURS THEIRS MARKER_SIZE``: Git's merge driver for dvc.lock, which merges stage by stage.
 
-A stage that one side changed, added or removed is taken from that side. A conflict is a stage that both sides changed
-differently: both versions of its whole entry stand between Git's markers, and the rest of the file is merged. The result is
+A stage that one side changed, added or removed is taken from that side. A stage that both sides changed differently is a
+conflict: both versions of its whole entry are written between Git's markers, and the rest of the file is merged. The result is
 written to OURS, with the line ends of OURS.
 
-Of the stage ``code`` the version of OURS is taken: its entry holds the hash of all code, so that any two branches would be in
-conflict, and DVC runs it again in a second. What follows from it is told by the digests that it writes.
+The stage ``code`` is always taken from OURS: its entry contains the hash of all code, so any two branches would conflict, and
+DVC runs it again in a second. Stages that depend on it depend on the digests that it writes.
 
-Exit codes: 0 merged; 3 conflict; 2 a file is not of the form in which DVC writes it, and OURS is untouched. Python itself fails
-with 1, so that the driver's command line (``merge_driver.py``) never takes a failure for a conflict.
+Exit codes: 0 merged; 3 conflict; 2 a file is not in DVC's format, and OURS is unchanged. Python itself fails with 1, so that
+the driver's command line (``merge_driver.py``) never mistakes a failure for a conflict.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = re.compile(r"^  ([^\s#][^\n]*):$")
 
 
 def merge(base: str, ours: str, theirs: str, marker: int = MARKER) -> tuple[str, list[str]] | None:
-    """The merged text and the stages in conflict; None if DVC did not write one of the texts.
+    """Return the merged text and the stages in conflict; None if one of the texts is not in DVC's format.
 
     Stages stay in the order of ``ours``; one that only ``theirs`` has follows its predecessor there. ``base`` may contain
     conflicts, as the merge of two common ancestors may: a stage in conflict counts as absent.
@@ -41,7 +41,7 @@ def merge(base: str, ours: str, theirs: str, marker: int = MARKER) -> tuple[str,
     pieces, in_conflict = [], []
     for name in union(list(mine), list(other)):
         left, right = mine.get(name, ""), other.get(name, "")
-        piece = chosen(name, before.get(name, ""), left, right)
+        piece = merged_entry(name, before.get(name, ""), left, right)
         if piece is None:
             piece = f"{'<' * marker} ours\n{left}{'=' * marker}\n{right}{'>' * marker} theirs\n"
             in_conflict.append(name)
@@ -50,8 +50,8 @@ def merge(base: str, ours: str, theirs: str, marker: int = MARKER) -> tuple[str,
     return merged.replace("\n", "\r\n" if "\r\n" in ours else "\n"), in_conflict
 
 
-def chosen(name: str, base: str, ours: str, theirs: str) -> str | None:
-    """The version of an entry to keep, "" for none of it; None if both sides changed it differently."""
+def merged_entry(name: str, base: str, ours: str, theirs: str) -> str | None:
+    """Return the merged entry, "" if it is removed; None if both sides changed it differently."""
     if theirs in (ours, base):
         return ours
     if ours == base:
@@ -60,12 +60,12 @@ def chosen(name: str, base: str, ours: str, theirs: str) -> str | None:
 
 
 def entries(text: str) -> Mapping[str, str] | None:
-    """Stage -> its lines; None if the text is not of DVC's form."""
+    """Return stage -> its lines; None if the text is not in DVC's format."""
     return {} if text == EMPTY else split(text)
 
 
 def union(first: list[str], second: list[str]) -> list[str]:
-    """``first`` with the further names of ``second``, each behind its predecessor in ``second``."""
+    """Return ``first`` with the further names of ``second``, each after its predecessor in ``second``."""
     names = list(first)
     place = 0
     for name in second:
@@ -76,23 +76,23 @@ def union(first: list[str], second: list[str]) -> list[str]:
 
 
 def conflicts(text: str) -> list[str]:
-    """The stages between conflict markers in a dvc.lock, whoever merged it; empty if there is no marker."""
-    found: dict[str, None] = {}
+    """Return the stages between conflict markers in a dvc.lock, whichever tool merged it."""
+    stages: dict[str, None] = {}
     inside, current = False, ""
     for line in text.splitlines():
-        named = NAME.match(line)
-        current = named[1] if named else current
+        match = NAME.match(line)
+        current = match[1] if match else current
         if line.startswith("<" * MARKER + " "):
             inside = True
         elif inside and line.startswith(">" * MARKER + " "):
             inside = False
         elif inside and not line.startswith("=" * MARKER):
-            found.setdefault(current)
-    return list(found)
+            stages.setdefault(current)
+    return list(stages)
 
 
 def conflict(path: Path) -> str | None:
-    """One line for a person if a merge left conflicts in the dvc.lock at ``path``, else None."""
+    """Return a message if a merge left conflicts in the dvc.lock at ``path``, else None."""
     stages = conflicts(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else []
     if not stages:
         return None
@@ -104,7 +104,7 @@ def _lf(text: str) -> str:
 
 
 def main(base: str, ours: str, theirs: str, marker: str = str(MARKER)) -> int:
-    """Merge the files; the exit code."""
+    """Merge the files; return the exit code."""
     before, mine, other = (Path(path).read_bytes().decode("utf-8", errors="surrogateescape") for path in (base, ours, theirs))
     result = merge(before, mine, other, int(marker))
     if result is None:

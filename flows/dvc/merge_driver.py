@@ -1,8 +1,8 @@
 """Install the merge driver for dvc.lock: Git's configuration names the command, an attribute names the driver.
 
-Both are of one clone: ``.git/config`` cannot be committed, and all worktrees share it. The command therefore names no absolute
-path, and works in a worktree, in a clone that was moved, and in a project that is a folder of a larger repository. Where the
-program does not start (a commit without it, no Python) or a side is not of DVC's form, ``git merge-file`` merges the text.
+The configuration is local to a clone: ``.git/config`` cannot be committed, and all worktrees share it. The command contains no
+absolute path, so it works in a worktree, in a clone that was moved, and in a project in a folder of a larger repository. If the
+program does not start (a commit without it, no Python) or a side is not in DVC's format, ``git merge-file`` merges the text.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from flows.dvc.lock_merge import CONFLICT
 
 NAME = "dvclock"
 KEY = f"merge.{NAME}.driver"
-ATTRIBUTE = f"dvc.lock merge={NAME}"  # in every folder below the file that says it
+ATTRIBUTE = f"dvc.lock merge={NAME}"  # applies to all folders below its file
 
 
 def command(prefix: str) -> str:
-    """The driver for a project in the folder ``prefix`` of its repository ("" or "folder/"), from where Git runs it."""
+    """Return the driver's command for a project in the folder ``prefix`` of its repository ("" or "folder/")."""
     program, venv, path = (
         shlex.quote(f"./{prefix}{rest}").replace("%", "%%") for rest in ("flows/dvc/lock_merge.py", ".venv/bin/python", "")
     )
@@ -32,13 +32,13 @@ def command(prefix: str) -> str:
 
 
 def installed(root: Path) -> bool:
-    """Whether Git merges the project's dvc.lock as it should. True where there is no Git repository."""
+    """Whether the merge driver is configured; True if there is no Git repository."""
     prefix = _git(root, "rev-parse", "--show-prefix")
     return prefix is None or (_git(root, "config", KEY) == command(prefix) and _attribute(root) != "unspecified")
 
 
 def install(root: Path) -> None:
-    """Write what is missing. A driver that somebody chose by an attribute of their own stays."""
+    """Configure the merge driver, unless the user's attributes name another one."""
     prefix = _git(root, "rev-parse", "--show-prefix")
     if prefix is None:
         return
@@ -51,14 +51,14 @@ def install(root: Path) -> None:
 
 
 def _attribute(root: Path) -> str:
-    """The driver that Git's attributes name for dvc.lock: "unspecified" if none does."""
+    """Return the driver that Git's attributes name for dvc.lock, or "unspecified"."""
     return (_git(root, "check-attr", "merge", "dvc.lock") or "").rpartition(": ")[2]
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What the command prints, without the line end; None if it fails, or Git is not there."""
+    """Return the command's output, without the line end; None if it fails or Git is missing."""
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return done.stdout.removesuffix("\n") if done.returncode == 0 else None
+    return result.stdout.removesuffix("\n") if result.returncode == 0 else None

@@ -1,12 +1,12 @@
-"""``python remote.py pull|push <dvc.yaml> <stage> <remote>``: one stage's results between DVC's cache and a remote.
+"""``python remote.py pull|push <dvc.yaml> <stage> <remote>``: transfer one stage's results between DVC's cache and a remote.
 
-``pull`` brings what the stage would make from its inputs as they are now into the local cache, if the remote has it; ``dvc
-repro`` then restores it and runs nothing. ``push`` sends what DVC has recorded of the stage. Both move the stage's own entry of
-DVC's run cache and no other: ``dvc push --run-cache`` and ``dvc repro --pull`` copy every entry that was ever made, each time.
+``pull`` fetches the results for the stage's present inputs into the local cache, if the remote has them; ``dvc repro`` then
+restores them without running the stage. ``push`` sends the recorded results. Both transfer only the stage's own entry of DVC's
+run cache, whereas ``dvc push --run-cache`` and ``dvc repro --pull`` copy all entries each time.
 
-Exit codes: 0 done, also if the remote has nothing; 2 the remote cannot be used as it is configured; 75 it failed, and a retry
-may succeed. A program of its own: DVC's state is one per process, and a transfer that hangs can be ended. Private names of DVC
-3.67.1 are used in this room alone.
+Exit codes: 0 done, even if the remote has nothing; 2 the remote is misconfigured; 75 a transient failure. A separate program,
+since DVC's state is global to a process, and so that a hanging transfer can be killed. Only this package uses private names of
+DVC 3.67.1.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 CONFIGURATION, TEMPORARY = 2, 75  # 75: EX_TEMPFAIL of sysexits.h
-ENTRY = re.compile(r"[0-9a-f]{64}")  # an entry's file name; a killed transfer leaves others
+ENTRY = re.compile(r"[0-9a-f]{64}")  # name of an entry's file; killed transfers leave others
 
 
-class NotThere(Exception):
-    """The remote is a folder that does not exist, or there is nothing to push."""
+class RemoteMissing(Exception):
+    """The remote's folder does not exist, or there is nothing to push."""
 
 
 def main() -> int:
-    """Do what the command line says; the exit code."""
+    """Run the command line; return the exit code."""
     logging.getLogger("dvc").setLevel(logging.ERROR)
-    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)  # the error is raised, and reported below
+    logging.getLogger("dvc_objects").setLevel(logging.CRITICAL)  # errors are raised, and reported below
     from dvc.config import ConfigError
     from dvc.repo import Repo
 
     action, file, stage, remote = sys.argv[1:]
     try:
         with Repo(os.path.dirname(file), remote=remote, _wait_for_lock=True) as repo:
-            _must_be_there(repo)
+            _check_exists(repo)
             {"pull": pull, "push": push}[action](repo, file, stage)
     except ConfigError as error:
         return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
     except ImportError as error:
         return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
-    except NotThere as error:
+    except RemoteMissing as error:
         return _fail(f"remote {remote!r}: {error}", TEMPORARY)
     except Exception as error:  # whatever a storage's client raises
         code = CONFIGURATION if type(error).__name__ == "RemoteMissingDepsError" else TEMPORARY
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def pull(repo: Repo, file: str, name: str) -> None:
-    """Into the local cache: the stage's entry and its objects; nothing if an input is missing or nobody has pushed it."""
+    """Fetch the stage's entry and its objects into the local cache, if all inputs exist and the remote has them."""
     from dvc.exceptions import CollectCacheError
     from dvc.repo import lock_repo
     from dvc.stage.cache import _can_hash, _get_stage_hash
@@ -63,32 +63,32 @@ def pull(repo: Repo, file: str, name: str) -> None:
         stage = repo.stage.load_one(path=file, name=name)
         if not all(dep.exists for dep in stage.deps) or not _can_hash(stage):
             return
-        known = not stage.changed_stage() and all(out.hash_info for out in stage.outs)
-        recorded = _get_stage_hash(stage) if known else None
+        is_current = not stage.changed_stage() and all(out.hash_info for out in stage.outs)
+        recorded = _get_stage_hash(stage) if is_current else None
         stage.save_deps()
         key = _get_stage_hash(stage)
     result: PipelineStage | None = stage
-    if recorded != key:  # dvc.lock speaks of other inputs
+    if recorded != key:  # dvc.lock has other inputs
         _fetch_entry(repo, key)
         entry = repo.stage_cache._load(stage)
         result = repo.stage_cache._create_stage(entry, wdir=stage.wdir) if entry else None
     try:
         objects = _objects(result) if result else set()
-    except CollectCacheError:  # it was recorded, but is neither here nor there
+    except CollectCacheError:  # recorded, but neither in the cache nor on the remote
         return
     if repo.cloud.pull(objects).failed:
         raise OSError(f"not all of {name} came")
 
 
 def push(repo: Repo, file: str, name: str) -> None:
-    """To the remote: the objects that dvc.lock names, then the entry, so that who sees the entry finds the objects."""
+    """Send the objects in dvc.lock, then the entry: other clones that see the entry find its objects."""
     from dvc.repo import lock_repo
     from dvc.stage.cache import _can_hash, _get_stage_hash
 
     with lock_repo(repo):
         stage: PipelineStage = repo.stage.load_one(path=file, name=name)
         if not all(out.hash_info for out in stage.outs):
-            raise NotThere(f"dvc.lock has no results of {name}")
+            raise RemoteMissing(f"dvc.lock has no results of {name}")
         key = _get_stage_hash(stage) if _can_hash(stage) else None
     if repo.cloud.push(_objects(stage)).failed:
         raise OSError(f"not all of {name} went")
@@ -97,14 +97,14 @@ def push(repo: Repo, file: str, name: str) -> None:
 
 
 def _objects(stage: PipelineStage) -> set[Any]:
-    return {one for each in stage.get_used_objs().values() for one in each}
+    return {item for items in stage.get_used_objs().values() for item in items}
 
 
-def _must_be_there(repo: Repo) -> None:
-    """NotThere for a remote in a folder that is not there: DVC would make it, below a mount point perhaps."""
+def _check_exists(repo: Repo) -> None:
+    """Raise RemoteMissing if the remote's folder does not exist: DVC would create it, perhaps below a mount point."""
     remote = repo.cloud.get_remote()
     if remote.fs.protocol == "local" and not os.path.isdir(remote.path):
-        raise NotThere(f"there is no folder {remote.path}; make it, or mount what it is on")
+        raise RemoteMissing(f"there is no folder {remote.path}; make it, or mount what it is on")
 
 
 def _fetch_entry(repo: Repo, key: str) -> None:
@@ -123,15 +123,15 @@ def _send_entry(repo: Repo, key: str) -> None:
 
 
 def _runs(repo: Repo) -> Any:
-    """The remote's place for run cache entries; None for http, which DVC cannot list."""
+    """Return the remote's store of run cache entries; None for http, which DVC cannot list."""
     from dvc.fs import HTTPFileSystem
 
-    found = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
-    return None if isinstance(found.fs, HTTPFileSystem) else found
+    store = repo.cloud.get_remote_odb(None, "push --run-cache", hash_name="md5-dos2unix")
+    return None if isinstance(store.fs, HTTPFileSystem) else store
 
 
 def _copy(source: Any, origin: str, target: Any, goal: str) -> None:
-    """The entries in one folder; each appears whole or not at all."""
+    """Copy the entries in one folder, each atomically."""
     from dvc.fs import generic
 
     if not source.exists(origin):

@@ -1,7 +1,7 @@
-"""Results between clones that work for one project: pulled before a stage runs, pushed after it (``pipeline.remote``).
+"""Share results between clones through ``pipeline.remote``: pull before a stage runs, push after it.
 
-Which results stand on the remote is known from notes, without asking it: a note says which entry of dvc.lock was sent to which
-address. Results that were made while the remote was unavailable, or before it was named, have none; the next run sends them.
+Local notes record which entry of dvc.lock was sent to which address, so that planning needs no access to the remote. Results
+computed while the remote was unavailable, or before it was configured, have no note; the next run sends them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PROGRAM = Path(__file__).with_name("remote.py")
 
 @dataclass
 class Share:
-    """The remote of one flow run. ``unavailable``: a pull failed, and no other is attempted; pushes still are."""
+    """The shared remote of one flow run. ``unavailable``: a pull failed; no other is attempted, pushes still are."""
 
     project: Project
     remote: str
@@ -43,17 +43,17 @@ class Share:
     _pushing: threading.Lock = field(default_factory=threading.Lock)
 
     def pull(self, stage: str, log: Log) -> None:
-        """Bring what another clone has made of the stage's inputs into the local cache; a warning if that fails."""
+        """Fetch another clone's results for the stage's inputs into the local cache; log a warning if that fails."""
         if self.unavailable:
             return
         ended = self._run("pull", stage)
         if ended.code:
             self.unavailable = True
-            log(f"warning: {_reason(ended)}; what other clones have made is made again here")
+            log(f"warning: {_reason(ended)}; results of other clones are computed again here")
 
     def push(self, stage: str, log: Log) -> float:
-        """Send what DVC recorded of the stage, one stage at a time; return the seconds. StageFailed or TransientFailure."""
-        # Read first: should the entry change meanwhile, the note is of the old one and the next run pushes again.
+        """Send the stage's recorded results, one stage at a time; return the seconds. Raises StageFailed, TransientFailure."""
+        # Read first: if the entry changes meanwhile, the next run pushes it again.
         digest = digests(self.project, self.address).get(stage, "")
         with self._pushing:
             ended = self._run("push", stage)
@@ -78,11 +78,11 @@ def _reason(ended: Ended) -> str:
 
 
 def _silent(line: str) -> None:
-    """Drop DVC's output; of a failure the last line is reported."""
+    """Discard DVC's output; the last line of a failure is reported anyway."""
 
 
 def remote_address(repo: Repo, name: str | None) -> str | None:
-    """The address of the remote ``name``, None for no name; SettingsError if DVC's configuration has no such remote."""
+    """Return the address of the remote ``name``, None for no name; SettingsError if DVC's configuration lacks it."""
     if name is None:
         return None
     known = repo.config["remote"]
@@ -93,13 +93,13 @@ def remote_address(repo: Repo, name: str | None) -> str | None:
 
 
 def unshared(project: Project, address: str, stages: Iterable[str]) -> tuple[str, ...]:
-    """Those of the recorded ``stages`` whose results have not been sent to ``address``."""
+    """Return those of the recorded ``stages`` whose results have not been sent to ``address``."""
     now = digests(project, address)
     return tuple(stage for stage in stages if stage in now and _noted(project, stage) != now[stage])
 
 
 def digests(project: Project, address: str) -> dict[str, str]:
-    """Stage -> a hash of its entry in dvc.lock and the address."""
+    """Return stage -> a hash of its entry in dvc.lock and the address."""
     lock = project.folder / LOCK
     text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
     bodies = {name: lines.partition("\n")[2] for name, lines in find_entries(text).items()}
@@ -107,7 +107,7 @@ def digests(project: Project, address: str) -> dict[str, str]:
 
 
 def note_shared(project: Project, stage: str, digest: str) -> None:
-    """Remember that the results with ``digest`` were sent."""
+    """Note that the results with ``digest`` were sent."""
     path = _note(project, stage)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, digest)

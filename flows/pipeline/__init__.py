@@ -1,1 +1,1 @@
-"""One pipeline run. Read ``flow`` first, then ``plan`` (what runs), ``stages`` (one DVC stage as one task), ``conclusion``."""
+"""One pipeline run. Read ``flow`` first, then ``plan`` (which stages run), ``stages`` (tasks), ``conclusion``."""

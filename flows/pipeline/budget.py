@@ -1,4 +1,4 @@
-"""How much may run at once: CPU cores and GPUs, shared by the stages of one flow run."""
+"""Budget of CPU cores and GPUs, shared by the stages of one flow run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Cores:
-    """``total`` cores, handed out in the order of the requests, so that a stage that needs many is not starved."""
+    """Fair semaphore over ``total`` cores: first come, first served, so that a stage that needs many is not starved."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -21,7 +21,7 @@ class Cores:
 
     @contextmanager
     def take(self, number: int) -> Iterator[None]:
-        """Hold ``number`` cores, or all there are if it is more."""
+        """Hold ``number`` cores, at most ``total``."""
         number = min(number, self.total)
         ticket = object()
         with self._change:
@@ -39,7 +39,7 @@ class Cores:
 
 
 class Devices:
-    """GPUs by index; each is held by one stage at a time."""
+    """GPUs by index; each is used by one stage at a time."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -48,26 +48,26 @@ class Devices:
 
     @contextmanager
     def take(self, number: int = 1) -> Iterator[tuple[int, ...]]:
-        """Hold ``number`` devices, or all there are if it is more: their indices as the stage will see them."""
+        """Hold ``number`` devices, at most all; yield their indices as the stage will see them."""
         number = min(number, self.number)
-        with self._slots.take(number):  # all at once: two stages that each held a half would wait for ever
-            held = tuple(self._free.pop(0) for _ in range(number))
+        with self._slots.take(number):  # all at once: two stages with half of their devices each would deadlock
+            devices = tuple(self._free.pop(0) for _ in range(number))
             try:
-                yield held
+                yield devices
             finally:
-                self._free.extend(held)
+                self._free.extend(devices)
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def visible_devices(nodes: Path = Path("/dev")) -> int:
-    """How many CUDA devices a stage would see, by CUDA_VISIBLE_DEVICES or else the driver's device files; imports no torch."""
+    """Count the CUDA devices that a stage would see, by CUDA_VISIBLE_DEVICES or the driver's device files; without torch."""
     if os.environ.get("DARKROOM_DEVICE", "cuda").startswith("cpu"):
         return 0
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len([name for name in chosen.split(",") if name.strip() not in ("", "-1")])
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is not None:
+        return len([name for name in names.split(",") if name.strip() not in ("", "-1")])
     return len(list(nodes.glob("nvidia[0-9]*")))

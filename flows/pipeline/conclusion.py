@@ -1,4 +1,4 @@
-"""How a pipeline run ends: tables for the reader, Prefect artifacts, the last lines of what failed, a notification."""
+"""Conclude a pipeline run: summary tables, Prefect artifacts, last lines of failed stages, notification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
-from flows.pipeline.plan import Plan
+from flows.pipeline.plan import PipelinePlan
 from flows.pipeline.report import Row, metrics_rows, ood_tables, table, where_to_look
 from flows.pipeline.stages import StageOutcome
 from flows.processes import StageFailed
@@ -23,8 +23,8 @@ from flows.services.notify import notify_failure
 from flows.services.prefect_server import IS_TEMPORARY
 
 
-def conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> State[Any]:
-    """The flow run's final state from the ``states`` of its tasks, by name. Prints tables, logs and notifies of failures."""
+def conclude(project: Project, plan: PipelinePlan, states: dict[str, State[Any]]) -> State[Any]:
+    """Return the flow run's final state from the ``states`` of its tasks, by name; print tables, log and notify failures."""
     after: dict[str, tuple[str, ...]] = {f"publish@{run}": plan.ends[run] for run in plan.unpublished}
     after |= {stage.name: stage.after for stage in plan.stages}
     after |= {name: () for name in states if name.startswith("share@")}
@@ -45,12 +45,12 @@ def conclude(project: Project, plan: Plan, states: dict[str, State[Any]]) -> Sta
 
 
 def notify_broken_off(project: Project, error: Exception) -> None:
-    """Notify that the flow itself failed."""
+    """Send a notification that the flow itself failed."""
     notify_failure(project, f"pipeline{_in(project)} broke off", f"{type(error).__name__}: {error}\n{_where()}")
 
 
 def _notify(project: Project, summary: str, bad: dict[str, State[Any]]) -> None:
-    """What failed first, with its last lines, and where to look."""
+    """Send a notification: the first failure with its last lines, and the commands that show more."""
     first = next((name for name in bad if bad[name].is_failed()), next(iter(bad)))
     text = f"{summary}\n\n{first}: {_error(bad[first])}\n\n{_where()}\n{where_to_look(project)}"
     notify_failure(project, f"pipeline{_in(project)}: {first} failed", text)
@@ -65,7 +65,7 @@ def _where() -> str:
 
 
 def _row(name: str, state: State[Any], missing: list[str]) -> Row:
-    """``missing``: what it waited for and never came."""
+    """Return a row of the table "stages". ``missing``: failed dependencies of the task."""
     if state.is_completed():
         outcome: StageOutcome = state.result()
         return {"stage": name, "status": outcome.status, "seconds": f"{outcome.seconds:.1f}", "note": ""}
@@ -80,22 +80,22 @@ def _error(state: State[Any]) -> str:
     return "\n".join([f"{error}; its last lines:", *lines] if lines else [str(error)])
 
 
-MAX_PICTURE = 500_000  # bytes of a picture that is put into Prefect's database
+MAX_PICTURE = 500_000  # bytes of a picture stored in Prefect's database
 
 
 def write_artifacts(project: Project, stages: list[Row], runs: Iterable[str]) -> None:
-    """Tables "stages" and "metrics", and "pictures-<run>" for a run that has some. Keys: lower case, digits, dashes only."""
+    """Create the tables "stages" and "metrics", and "pictures-<run>" if any. Keys: lower case, digits, dashes only."""
     runs = list(runs)
     create_table_artifact(key="stages", table=stages, description="what each stage did")
     create_table_artifact(key="metrics", table=metrics_rows(project, runs), description="the main metrics of each run")
     for run in runs:
-        shown = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
-        if shown:
-            create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(shown), description=run)
+        figures = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
+        if figures:
+            create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(figures), description=run)
 
 
 def pictures(project: Project, run: str) -> Iterator[Path]:
-    """The view's contact sheet and the report's pictures, if they are small."""
+    """Yield the view's contact sheet and the report's pictures, unless they are large."""
     outputs = project.folder / "outputs"
     sheet = outputs / "views" / project.workspace.params.runs[run].view / "contact.png"
     detection = project.workspace.detection_of(run)
@@ -106,5 +106,5 @@ def pictures(project: Project, run: str) -> Iterator[Path]:
 
 
 def data_uri(path: Path) -> str:
-    """The PNG as a data URI."""
+    """Return the PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,4 +1,4 @@
-"""The pipeline: plan with DVC, run the stale stages of the chosen runs, publish what completed."""
+"""The pipeline: plan with DVC, run the stale stages of the selected runs, publish the completed ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flows.dvc import merge_driver
 from flows.dvc.index import sort_lock
 from flows.dvc.sharing import Share
 from flows.pipeline.conclusion import conclude, notify_broken_off
-from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.plan import PipelinePlan, make_plan
 from flows.pipeline.preflight import check_settings, check_versions
 from flows.pipeline.report import describe
 from flows.pipeline.stages import RunContext, StageOutcome, publish_task, run_task, share_task, with_retries
@@ -27,7 +27,7 @@ from flows.project import AnotherRun, Project
 from flows.services.flow_runs import noted_flow_run, superseded
 from flows.services.prefect_server import IS_TEMPORARY
 
-MAX_TASKS = 512  # a task that waits for another, or for cores, occupies a thread
+MAX_TASKS = 512  # tasks that wait for another or for cores occupy a thread each
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=MAX_TASKS))  # type: ignore[arg-type]
@@ -40,11 +40,11 @@ def pipeline(
     project: str | None = None,
     checked: bool = False,
 ) -> State[Any]:
-    """Bring the chosen runs (default: ``pipeline.runs``) of the root or a study up to date, and publish them.
+    """Bring the selected runs (default: ``pipeline.runs``) of the root or a study up to date, and publish them.
 
-    ``force`` runs their train, export and evaluate stages though nothing changed; ``project`` is the root of another clone;
-    ``checked``: the settings of stale stages are known to be valid. The flow fails if a stage does; the runs that do
-    not need that stage go on. It is cancelled if another pipeline run is at work in the workspace.
+    ``force`` runs their train, export and evaluate stages even if nothing changed; ``project`` is the root of another clone;
+    ``checked``: the settings of stale stages have been validated. The flow fails if a stage does; runs that do not need that
+    stage continue. It is cancelled if another pipeline run holds the workspace.
     """
     if (why := superseded()) is not None:
         return Cancelled(message=why)
@@ -67,7 +67,7 @@ def pipeline(
         raise
 
 
-def execute(project: Project, plan: Plan) -> State[Any]:
+def execute(project: Project, plan: PipelinePlan) -> State[Any]:
     """Run the plan as tasks of the current flow run, and report."""
     context = RunContext(project, project.workspace.params.pipeline.stage_timeout)
     context.limit = _device_limit(context.devices.number)
@@ -94,7 +94,7 @@ def execute(project: Project, plan: Plan) -> State[Any]:
                 futures[f"share@{name}"] = sharing
         wait(list(futures.values()))
         sort_lock(project)
-    except BaseException:  # Ctrl-C, or a SIGTERM that Prefect has made an exception of
+    except BaseException:  # Ctrl-C, or SIGTERM, which Prefect turns into an exception
         context.processes.stop()
         raise
     states = {name: future.state for name, future in futures.items()}
@@ -102,20 +102,20 @@ def execute(project: Project, plan: Plan) -> State[Any]:
 
 
 def _is_reported(name: str, states: dict[str, State[Any]]) -> bool:
-    """Whether the task is shown: not a push that succeeded, nor one with nothing to send because its stage failed."""
+    """Whether the task is reported: pushes are left out if they succeeded or their stage failed."""
     stage = states.get(name.removeprefix("share@"))
     return not name.startswith("share@") or (not states[name].is_completed() and (stage is None or stage.is_completed()))
 
 
-def _share(plan: Plan, context: RunContext) -> Share | None:
+def _share(plan: PipelinePlan, context: RunContext) -> Share | None:
     remote = context.project.params.pipeline.remote
     return Share(context.project, remote, plan.address, context.processes, context.timeout) if remote and plan.address else None
 
 
 def _device_limit(devices: int) -> str | None:
-    """Make the server's limit on this machine's devices, by which its flows see each other; None without devices.
+    """Create the server's concurrency limit for this machine's devices and return its name; None without devices.
 
-    None on a temporary server as well: it would remember the slot of a killed flow, and no other flow is there to see.
+    A temporary server has none either: it serves one flow, and would keep the slot of a killed one.
     """
     if not devices or IS_TEMPORARY in os.environ:
         return None

@@ -1,4 +1,4 @@
-"""What will run: the stale stages of the chosen runs, found in process (a fifth of a second) before anything starts."""
+"""Plan: the stale stages of the selected runs, determined in process (0.2 s) before anything starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IsPublished = Callable[[Workspace, str], object]
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage that will run: why, after which other planned stages, and whether though nothing changed."""
+    """A stage that will run: its reasons, the planned stages it waits for, and whether it is forced."""
 
     name: str
     reasons: tuple[str, ...]
@@ -27,21 +27,21 @@ class Planned:
 
     @property
     def kind(self) -> str:
-        """``train`` of ``train@digits``."""
+        """The kind of stage, ``train`` of ``train@digits``."""
         return self.name.partition("@")[0]
 
     @property
     def block(self) -> str:
-        """``digits`` of ``train@digits``."""
+        """The name of its block, ``digits`` of ``train@digits``."""
         return self.name.partition("@")[2]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The chosen runs, the planned stages in an order that respects their dependencies, and the runs to publish.
+class PipelinePlan:
+    """The selected runs, the planned stages in topological order, and the runs to publish.
 
-    ``ends``: run -> the stages that it ends with, after which it is published; ``address``: of the remote that clones share, or
-    None; ``unshared``: stages up to date whose results it lacks.
+    ``ends``: run -> its last stages, after which it is published; ``address``: address of the shared remote, or None;
+    ``unshared``: up-to-date stages whose results the remote lacks.
     """
 
     runs: tuple[str, ...]
@@ -54,16 +54,16 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Nothing to run, to publish, or to share."""
+        """Whether there is nothing to run, publish or share."""
         return not (self.stages or self.unpublished or self.unshared)
 
 
-def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> Plan:
-    """The plan for the chosen runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
+def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> PipelinePlan:
+    """Plan the selected runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
 
-    A stage is planned if it changed, or if one that it depends on, directly or not, is planned: DVC itself cannot tell what
-    follows from a stage before that stage has run. One whose inputs turn out the same is then skipped by DVC. What ``code``
-    will write is known beforehand (``flows.dvc.changes``): not every edit of code concerns every stage.
+    A stage is planned if it changed, or if one of its transitive dependencies is planned: its inputs are unknown until that
+    one has run. DVC then skips it if its inputs are the same. The outputs of ``code`` are known in advance
+    (``flows.dvc.changes``), so that an edit of code affects only the stages that use it.
     """
     graph_files.check(project)
     check_user_folders(project.workspace)
@@ -80,21 +80,21 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
             stages.append(Planned(name, tuple(why), tuple(planned), name in forced))
-    chosen = {stage.name for stage in stages}
-    unpublished = tuple(run for run in runs if chosen & own[run] or not published(project.workspace, run))
-    rest = [name for name in names if name not in chosen]
+    planned_names = {stage.name for stage in stages}
+    unpublished = tuple(run for run in runs if planned_names & own[run] or not published(project.workspace, run))
+    rest = [name for name in names if name not in planned_names]
     not_sent = unshared(project, address, rest) if address else ()
-    return Plan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
+    return PipelinePlan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
 
 
 def ends(workspace: Workspace, run: str) -> tuple[str, ...]:
-    """The stages that a run ends with: it is published after them."""
+    """Return the last stages of a run, after which it is published."""
     detection = workspace.detection_of(run)
     return (f"evaluate@{run}", *([f"ood_table@{detection}"] if detection else []))
 
 
 def own_stages(workspace: Workspace, run: str) -> set[str]:
-    """The run's own chain: what --force runs again."""
+    """Return the stages of the run that ``--force`` repeats."""
     detection = workspace.detection_of(run)
     own = {f"{kind}@{run}" for kind in ("train", "export", "evaluate")}
     return own | ({f"{kind}@{detection}" for kind in ("detect", "ood_table")} if detection else set())

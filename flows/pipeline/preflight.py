@@ -1,4 +1,4 @@
-"""What must hold before anything starts: the interpreter, installed versions, settings of stale stages, data folders."""
+"""Checks before anything starts: interpreter, installed versions, settings of stale stages, data folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.core.settings import PARAMS, Workspace
 from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
-    from flows.pipeline.plan import Plan
+    from flows.pipeline.plan import PipelinePlan
     from flows.project import Project
 
 
@@ -25,11 +25,11 @@ LOCK = "requirements.lock"
 MATTERS = ("prefect", "fastapi", "sqlalchemy", "dvc", "mlflow", "torch", "albumentations")  # wrong ones fail late or silently
 PYTHON = (3, 11)
 
-CheckSettings = Callable[["Project", "Plan"], None]
+CheckSettings = Callable[["Project", "PipelinePlan"], None]
 
 
 def check_versions(root: Path) -> None:
-    """SettingsError naming package, wanted and found version if the installation is not what requirements.lock says."""
+    """Check Python and the installed packages against requirements.lock; SettingsError names package and versions."""
     if sys.version_info < PYTHON:
         raise SettingsError(f"Python {'.'.join(map(str, PYTHON))} or newer is needed, this is {sys.version.split()[0]}")
     wrong = wrong_versions(root / LOCK, MATTERS)
@@ -38,10 +38,10 @@ def check_versions(root: Path) -> None:
 
 
 def wrong_versions(path: Path, names: tuple[str, ...] = ()) -> list[str]:
-    """A line for each pin of the lock file (of ``names``, if given) that is not what is installed."""
-    wanted = {name: pin for name, pin in _locked(path).items() if name in names or not names}
-    found = {name: _installed(name) for name in wanted}
-    return [f"{name}: {wanted[name]} is wanted, {found[name]} is installed" for name in found if found[name] != wanted[name]]
+    """Return one line per pin of the lock file (of ``names``, if given) that differs from the installed version."""
+    pins = {name: pin for name, pin in _locked(path).items() if name in names or not names}
+    installed = {name: _installed(name) for name in pins}
+    return [f"{name}: {pin} is wanted, {installed[name]} is installed" for name, pin in pins.items() if installed[name] != pin]
 
 
 def _locked(path: Path) -> dict[str, str]:
@@ -60,11 +60,11 @@ def _installed(name: str) -> str:
 
 
 def _public(pin: str) -> str:
-    """Without a local tag such as ``+cpu``: one release, built for another device."""
+    """Strip a local tag such as ``+cpu``, which only names the build of a release."""
     return pin.partition("+")[0]
 
 
-def check_settings(project: Project, plan: Plan) -> None:
+def check_settings(project: Project, plan: PipelinePlan) -> None:
     """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
     from components.stages.checks import check_detection, check_ood, check_run, check_view
 
@@ -77,9 +77,9 @@ def check_settings(project: Project, plan: Plan) -> None:
 
 
 def broken_studies(root: Path) -> list[str]:
-    """A line for each study whose params.yaml cannot be read. They stop nothing but themselves.
+    """Return one line per study whose params.yaml cannot be read. Other workspaces are not affected.
 
-    Parsing a dozen files takes a third of a second, so those that could be read are noted, with their times and sizes.
+    Parsing a dozen files takes 0.3 s, so the readable ones are cached, with their times and sizes.
     """
     note = settings.WORK / "readable-studies.json"
     readable, lines = {}, []
@@ -98,9 +98,7 @@ def broken_studies(root: Path) -> list[str]:
 
 
 def check_user_folders(workspace: Workspace) -> None:
-    """SettingsError naming what DVC could not read to its end in a dataset's ``path``: pipes, sockets, devices, broken links,
-    names that are no UTF-8.
-    """
+    """Check the ``path`` of each dataset for what DVC cannot read: pipes, sockets, devices, broken links, non-UTF-8 names."""
     for name, block in workspace.params.datasets.items():
         path = block.get("path")
         if isinstance(path, str):
@@ -109,7 +107,7 @@ def check_user_folders(workspace: Workspace) -> None:
 
 
 def _faults(path: str) -> Iterator[str]:
-    """What is wrong with ``path`` or below it. A missing path is DVC's to tell. Like DVC, it follows no link to a folder."""
+    """Yield the faults of ``path`` and below. DVC reports a missing path. Like DVC, do not follow links to folders."""
     folders = [path]
     if os.path.lexists(path) and not os.path.isdir(path):
         yield from _fault(path)
@@ -141,6 +139,6 @@ def _fault(path: str) -> Iterator[str]:
 def _is_no_utf8(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # surrogates, which stand for bytes that are none
+    except UnicodeEncodeError:  # surrogates: bytes that are not UTF-8
         return True
     return False

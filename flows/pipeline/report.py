@@ -1,4 +1,4 @@
-"""What a pipeline run reports at its end, as plain tables; knows no Prefect."""
+"""Report of a pipeline run as plain tables. Does not import Prefect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
-from flows.pipeline.plan import Plan
+from flows.pipeline.plan import PipelinePlan
 from flows.project import Project
 
 MAIN = 4  # metrics per line
@@ -20,7 +20,7 @@ Row = dict[str, str]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows, which all have the first row's columns, under its keys."""
+    """Format rows with equal keys as a table with a header."""
     if not rows:
         return ""
     columns = list(rows[0])
@@ -29,8 +29,8 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def describe(plan: Plan) -> str:
-    """The plan for a reader: each stage with its reasons, in the order of running."""
+def describe(plan: PipelinePlan) -> str:
+    """Format the plan: each stage with its reasons, in order of execution."""
     if plan.empty:
         return f"nothing to do: {plan.up_to_date} stages are up to date and {', '.join(plan.runs)} published"
     rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
@@ -43,7 +43,7 @@ def describe(plan: Plan) -> str:
 
 
 def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
-    """A row a run: first metrics (in the report's order), speed of serving (one image; a batch of 64), place of the report."""
+    """Return one row per run: main metrics, serving latency (one image), throughput (batch of 64), path of the report."""
     rows = []
     for run in runs:
         folder = project.folder / "outputs" / "evaluate" / run
@@ -63,7 +63,7 @@ def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
 
 
 def ood_tables(project: Project, runs: Iterable[str]) -> str:
-    """AUROC of each detector against each view that a run was not made for, one table per run; "" if there is none."""
+    """Format the AUROC of each detector on each out-of-distribution view, one table per run; "" if there is none."""
     texts = []
     for run in runs:
         name = project.workspace.detection_of(run)
@@ -85,7 +85,7 @@ def _short(cell: str) -> str:
 
 
 def where_to_look(project: Project) -> str:
-    """The commands that show more."""
+    """Return the commands that show more."""
     from components.registry.record.published import shown_uri
 
     folder = project.folder.relative_to(project.root)
@@ -95,9 +95,9 @@ def where_to_look(project: Project) -> str:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON object in the file; empty if there is none."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}
+    """Read the JSON object in the file; empty if there is none."""
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _number(value: Any) -> str:

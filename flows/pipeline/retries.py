@@ -1,4 +1,4 @@
-"""How a stage's command failed, and whether a retry may help: a training error fails at once, a lost network does not."""
+"""Classify failures of stages as permanent (a training error) or transient (network, locks), which are retried."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from components.core.inputs.record import CHANGED
 from flows.processes import Ended, StageFailed, TransientFailure
 
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1
-HELD = "database is locked"  # one of DVC's own, by another DVC
-LOST = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}  # others, such as SIGSEGV, are the program's own and come again
-MAX_KILLS = 2  # retries after a kill: a stage that was killed for its memory needs too much each time
-JITTER = 0.5  # a delay is drawn from half to one and a half times its length: what failed together does not come back together
+HELD = "database is locked"  # a database of DVC, by another DVC process
+LOST = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}  # others, such as SIGSEGV, come from the program itself and would recur
+MAX_KILLS = 2  # retries after a kill: a stage killed for lack of memory would be killed again
+JITTER = 0.5  # relative: a delay is drawn from 0.5 to 1.5 times its length, so that retries spread out
 
 
 class KilledByOthers(TransientFailure):
-    """The command was killed, and not by us."""
+    """The command was killed by someone else."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """How long a stage may take, and the key of params.yaml that says so."""
+    """Timeout of a stage, and its key in params.yaml."""
 
     seconds: float
     key: str = "pipeline.stage_timeout"
 
 
 def failure(ended: Ended, limit: Limit, memory_kills: int) -> StageFailed | None:
-    """What is wrong, or None. ``memory_kills``: processes that the kernel ended meanwhile for lack of memory, -1 if unknown."""
+    """Return the failure, or None. ``memory_kills``: processes killed by the OOM killer meanwhile, -1 if unknown."""
     if ended.timed_out:
         return StageFailed(f"ran past {limit.seconds:g} s ({limit.key})", ended.tail)
     code = own_code(ended)
@@ -52,11 +52,11 @@ def failure(ended: Ended, limit: Limit, memory_kills: int) -> StageFailed | None
 
 
 def own_code(ended: Ended) -> int:
-    """The exit code of the stage, from DVC's last lines, or else of the command; a signal as -number."""
+    """Return the exit code of the stage, from DVC's last lines, or else of the command; -number for a signal."""
     matches = [re.search(r"^ERROR: failed to reproduce '.*exited with (-?\d+)$", line) for line in ended.tail]
     codes = [int(match[1]) for match in matches if match]
     code = codes[-1] if ended.code and codes else ended.code
-    return 128 - code if 128 < code < 128 + signal.NSIG else code  # as a shell says it
+    return 128 - code if 128 < code < 128 + signal.NSIG else code  # shell convention
 
 
 def _reports(ended: Ended, *messages: str) -> bool:
@@ -75,23 +75,23 @@ def _reason(memory_kills: int) -> str:
 
 
 def memory_kills(counters: Path = Path("/proc/vmstat")) -> int | None:
-    """How many processes the kernel has ended for lack of memory since it started; None if it does not say."""
+    """Return the number of processes killed by the OOM killer since boot; None if unknown."""
     try:
-        found = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
+        match = re.search(r"^oom_kill (\d+)$", counters.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None
 
 
 def delays(first: float, number: int) -> list[float]:
-    """Seconds before each retry, each twice the one before, at most an hour."""
+    """Return the seconds before each retry: exponential backoff, at most an hour."""
     return [min(first * 2**index, 3600.0) for index in range(number)]
 
 
 def retry_condition(retries: int) -> Callable[[Any, Any, Any], bool]:
-    """Prefect's retry condition (it passes task, task run and state by position)."""
+    """Return Prefect's retry condition: transient failures, at most ``retries`` times."""
 
-    def worth(task: Any, run: Any, state: Any) -> bool:
+    def should_retry(task: Any, run: Any, state: Any) -> bool:
         return isinstance(state.result(raise_on_failure=False), TransientFailure) and run.run_count <= retries
 
-    return worth
+    return should_retry

@@ -1,4 +1,4 @@
-"""One DVC stage as one Prefect task."""
+"""Prefect tasks: one per DVC stage, publication and push."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class StageOutcome:
 
 @dataclass
 class RunContext:
-    """What the tasks of one flow run share; ``timeout``: seconds a stage may take if its kind has none of its own.
+    """Shared state of the tasks of one flow run. ``timeout``: seconds, for kinds of stages without their own.
 
-    ``kills``: how often a stage of this name was killed by others; ``restarted``: forced trainings that begin anew.
+    ``kills``: stage -> number of times it was killed by others; ``restarted``: forced trainings whose checkpoints are removed.
     """
 
     project: Project
@@ -65,13 +65,13 @@ class RunContext:
     restarted: set[str] = field(default_factory=set)
 
     def limit_of(self, kind: StageKind) -> Limit:
-        """How long a stage of this kind may take."""
+        """Return the timeout for a kind of stage."""
         own = self.project.params.pipeline.stage_timeouts
         return Limit(own[kind], f"pipeline.stage_timeouts.{kind}") if kind in own else Limit(self.timeout)
 
 
 def with_retries(stage_task: Task[P, StageOutcome], context: RunContext) -> Task[P, StageOutcome]:
-    """The task with the retries of the project's settings. A failure that is not transient ends it at once."""
+    """Configure the task's retries from the project's settings. Only transient failures are retried."""
     pipeline = context.project.params.pipeline
     return stage_task.with_options(
         retries=pipeline.retries + 1,  # the condition counts too: Prefect logs a traceback when it has no retry left itself
@@ -83,31 +83,31 @@ def with_retries(stage_task: Task[P, StageOutcome], context: RunContext) -> Task
 
 @task(name="stage", task_run_name="{stage.name}", cache_policy=NO_CACHE)
 def run_task(stage: Planned, context: RunContext) -> StageOutcome:
-    """The stage, its lines in the run's log."""
+    """Run the stage; its output goes to the run's log."""
     return run_stage(stage, context, get_run_logger().info)
 
 
 @task(name="publish", task_run_name="publish@{run}", cache_policy=NO_CACHE)
 def publish_task(run: str, context: RunContext) -> StageOutcome:
-    """The publication of a run, its lines in the run's log."""
+    """Publish a run; the output goes to the run's log."""
     return publish(run, context, get_run_logger().info)
 
 
 @task(name="share", task_run_name="share@{stage}", cache_policy=NO_CACHE)
 def share_task(stage: str, context: RunContext) -> StageOutcome:
-    """The push of one stage's results to the remote that clones share."""
+    """Push one stage's results to the shared remote."""
     assert context.share is not None
     return StageOutcome("shared", context.share.push(stage, get_run_logger().info))
 
 
 def run_stage(stage: Planned, context: RunContext, log: Log) -> StageOutcome:
-    """Let DVC run the one stage, within the budget. StageFailed if it fails, TransientFailure if a retry may help.
+    """Let DVC run one stage within the budget. StageFailed if it fails, TransientFailure if a retry may help.
 
-    DVC takes its lock once more when the command has ended, and waits for it (``--wait-for-lock``). Should a finished training
-    nevertheless go unrecorded, ``dvc commit -f <stage>`` records it by hand; otherwise the next run resumes its checkpoint.
+    When the command has ended, DVC waits for its lock again (``--wait-for-lock``). If a finished training is not recorded
+    nevertheless, ``dvc commit -f <stage>`` records it; otherwise the next run resumes its checkpoint.
     """
     if stage.force and stage.kind == "train" and stage.name not in context.restarted:
-        # A forced training would find itself finished and train no step. A retry goes on where the last attempt was killed.
+        # With its old checkpoint a forced training would do no step. Only once: a retry resumes the killed attempt.
         context.restarted.add(stage.name)
         shutil.rmtree(context.project.workspace.checkpoints(stage.block), ignore_errors=True)
     if context.share and not stage.force:
@@ -116,12 +116,12 @@ def run_stage(stage: Planned, context: RunContext, log: Log) -> StageOutcome:
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", *force, "-s", stage.name]
     with _resources(stage, context) as device:
         ended = _run(command, stage.name, context, _without_hints(log), device)
-    said = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
-    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in said), "ran"), ended.seconds)
+    messages = "\n".join(line for line in ended.tail if line.startswith(f"Stage '{stage.name}'"))
+    return StageOutcome(next((status for message, status in OUTCOMES.items() if message in messages), "ran"), ended.seconds)
 
 
 def publish(run: str, context: RunContext, log: Log) -> StageOutcome:
-    """Record the run in MLflow by its own stage's command, strictly; nothing to do if the evaluate stage has done it."""
+    """Publish the run by its command, in strict mode, unless the evaluate stage has done so."""
     if published(context.project.workspace, run):
         return StageOutcome("published", 0.0)
     with context.cores.take(1):
@@ -135,13 +135,13 @@ def _run(command: list[str], name: str, context: RunContext, log: Log, device: d
     env = for_children(context.project, **device)
     ended = context.processes.run(command, folder=context.project.folder, env=env, log=log, timeout=limit.seconds)
     after = memory_kills()
-    found = failure(ended, limit, -1 if before is None or after is None else after - before)
-    if isinstance(found, KilledByOthers):
+    error = failure(ended, limit, -1 if before is None or after is None else after - before)
+    if isinstance(error, KilledByOthers):
         context.kills[name] += 1
         if context.kills[name] > MAX_KILLS:
-            raise StageFailed(f"{found} (the last of {context.kills[name]} times)", found.tail)
-    if found:
-        raise found
+            raise StageFailed(f"{error} (the last of {context.kills[name]} times)", error.tail)
+    if error:
+        raise error
     return ended
 
 
@@ -155,43 +155,43 @@ def _without_hints(log: Log) -> Callable[[str], None]:
 
 @contextmanager
 def _resources(stage: Planned, context: RunContext) -> Iterator[dict[str, str]]:
-    """Wait for a device, if there are any and the stage uses one, then for cores; yield variables that name the device."""
+    """Wait for devices, if the stage uses any, then for cores; yield the environment variables that name the devices."""
     processes, cores = _processes(stage, context.project), _cores(stage, context.project)
     if stage.kind not in ON_DEVICE or not context.devices.number:
         with context.cores.take(cores):
             yield {}
         return
     with context.devices.take(processes) as indices, _server_limit(context.limit, len(indices)), context.cores.take(cores):
-        # One device needs no name; among several the variable names the stage's own.
-        named = context.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
-        yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if named else {}
+        # Only needed if there are several devices.
+        is_named = context.devices.number > 1 and "DARKROOM_DEVICE" not in os.environ
+        yield {"DARKROOM_DEVICE": ",".join(f"cuda:{index}" for index in indices)} if is_named else {}
 
 
 @contextmanager
 def _server_limit(name: str | None, devices: int) -> Iterator[None]:
-    """Hold slots of the server's limit, by which flows on one machine see each other; the devices' file locks decide."""
+    """Hold slots of the server's limit, shared by the flows of this machine; the devices' file locks are authoritative."""
     if name is None:
         yield
         return
     from prefect.concurrency.sync import concurrency
 
-    # A failed renewal must not end a training (prefect#18893); strict, since a missing limit would be ignored silently.
+    # A failed renewal must not end a training (prefect#18893); strict: fail if the limit is missing.
     with concurrency(name, occupy=devices, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
 
 def _cores(stage: Planned, project: Project) -> int:
-    """CPU cores that the stage keeps busy: the threads of all processes for a training, else 1."""
-    return _processes(stage, project) * _of_training("threads", stage, project)
+    """Return the CPU cores that the stage uses: the threads of all processes for a training, else 1."""
+    return _processes(stage, project) * _train_setting("threads", stage, project)
 
 
 def _processes(stage: Planned, project: Project) -> int:
-    """Processes of the stage, each with a device of its own if there are any: a training may have several."""
-    return _of_training("processes", stage, project)
+    """Return the number of processes of the stage, each with its own device: a training may have several."""
+    return _train_setting("processes", stage, project)
 
 
-def _of_training(key: str, stage: Planned, project: Project) -> int:
-    """``runs.<run>.train.<key>`` for a training, else 1; whether it is allowed is the stage's to say."""
+def _train_setting(key: str, stage: Planned, project: Project) -> int:
+    """Return ``runs.<run>.train.<key>`` for a training, else 1; the stage itself validates it."""
     if stage.kind != "train":
         return 1
     value = project.workspace.params.runs[stage.block].train.get(key, 1)

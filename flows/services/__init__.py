@@ -1,4 +1,4 @@
-"""What runs for months: servers, deployments, scoring, the monitor. Read ``supervisor`` first, then ``child``, ``deployments``.
+"""Long-lived services: servers, deployments, scoring, monitor. Read ``supervisor`` first, then ``child``, ``deployments``.
 
-``running`` is how all others learn what is up; ``notify`` is how people learn what happened.
+``running`` tells other processes which servers are up; ``notify`` sends notifications.
 """

@@ -1,4 +1,4 @@
-"""The supervisor's children: a guarded process with a log, and a service that is restarted when it dies."""
+"""Child processes of the supervisor: a guarded process with a log, and a service that is restarted when it dies."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from flows.services.definitions import Service
 from flows.services.prefect_server import answers
 from flows.services.running import log_file
 
-GRACE = 45.0  # seconds between asking a server to end and ending it: a served training may write its checkpoint
-MAX_LOG = 10_000_000  # bytes of a log that is appended to
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a dead child is started again; doubled each time
-HEALTH_TIMEOUT = 2.0  # seconds for an answer to a health check: the other services wait meanwhile
-LONG_ENOUGH = 60.0  # seconds of life after which the pause starts at its first value again
+GRACE = 45.0  # seconds from SIGTERM to SIGKILL: a flow run may write a checkpoint
+MAX_LOG = 10_000_000  # bytes after which a log is rotated
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before a restart; doubled each time
+HEALTH_TIMEOUT = 2.0  # seconds for a health check, which blocks the other services
+LONG_ENOUGH = 60.0  # seconds of uptime after which the pause is reset
 
 log = logging.getLogger("up")
 
 
 class Child:
-    """A running service. With ``notify`` it gets ``--ready N``, a descriptor to which it writes a line once it is ready."""
+    """A running service. With ``notify`` it gets ``--ready N``, a file descriptor for a line once it is ready."""
 
     def __init__(self, service: Service, folder: Path, *, fds: tuple[int, ...] = (), notify: bool = False) -> None:
         self.name = service.name
@@ -53,12 +53,12 @@ class Child:
 
     @property
     def identity(self) -> str:
-        """The identity of its process guard, after whose end nothing of it is left."""
+        """The identity of its process guard, which ends last."""
         return identity(self._guard.pid)
 
     @property
     def ready_line(self) -> str:
-        """The line that the child has written to its descriptor, or nothing yet."""
+        """The line that the child has written to its file descriptor, "" until then."""
         with contextlib.suppress(BlockingIOError):
             self._output += os.read(self._read, 1024)
         return self._output.decode(errors="replace").strip()
@@ -69,7 +69,7 @@ class Child:
         return self._guard.poll()
 
     def request_stop(self) -> None:
-        """Send SIGTERM to the command itself, which ends its own children in order; the process guard follows."""
+        """Send SIGTERM to the command, which stops its own children in order; then the process guard ends."""
         self._stop_requested = self._stop_requested or time.monotonic()
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self._guard.pid).children():
@@ -77,22 +77,22 @@ class Child:
                     process.terminate()
 
     def stop(self) -> None:
-        """Have the process guard end the command and all that is left of it."""
+        """Let the process guard end the command and all its descendants."""
         self._guard.terminate()
 
     def stop_if_late(self) -> None:
-        """Stop it if it has not followed ``request_stop`` within ``GRACE``."""
+        """Stop it if it has not ended within ``GRACE`` after ``request_stop``."""
         if self._stop_requested and time.monotonic() - self._stop_requested > GRACE:
             self.stop()
 
     def close(self) -> None:
-        """Release an ended child."""
+        """Release the resources of an ended child."""
         self._guard.wait()
         os.close(self._read)
 
 
 def open_log(name: str) -> BinaryIO:
-    """Open the log for appending; a long one is moved away first."""
+    """Open the log for appending; rotate a long one first."""
     path = log_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and path.stat().st_size > MAX_LOG:
@@ -101,7 +101,7 @@ def open_log(name: str) -> BinaryIO:
 
 
 class ServiceFailed(Exception):
-    """A service did not come up at all; ``tail``: the last lines of its log."""
+    """A service did not start; ``tail``: the last lines of its log."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ class ServiceFailed(Exception):
 
 
 class RestartedService:
-    """A service that is started again when it dies, with growing pauses."""
+    """A service that is restarted when it dies, with exponential backoff."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
@@ -126,11 +126,11 @@ class RestartedService:
 
     @property
     def children(self) -> list[Child]:
-        """The processes that live, or did a moment ago."""
+        """The processes that were alive at the last check."""
         return [self._child] if self._child else []
 
     def update(self) -> bool:
-        """Check the process; True if anything changed. ServiceFailed if it ends before it was ready for the first time."""
+        """Check the process; return whether its state changed. ServiceFailed if it ends before it was ever ready."""
         if self._child is None:
             return time.monotonic() >= self._due and self._start()
         if self._child.code is not None:

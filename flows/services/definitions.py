@@ -1,4 +1,4 @@
-"""What ``up`` starts: the command, the environment and the health check of each server."""
+"""Services of ``up``: command, environment and health check of each server."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from flows.project import Project, for_children
 from flows.settings import Servers
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  an address to listen on -> one to ask
-OWN_SERVER = "DARKROOM_OWN_SERVER"  # set for the deployments if the Prefect server is ours alone
+OWN_SERVER = "DARKROOM_OWN_SERVER"  # set for the deployments if `up` started the Prefect server
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MLFLOW = {
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # of LLM judges: eight more processes and twice the time to start
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # LLM judges: eight more processes, twice the startup time
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-# In memory, as is the default, every lease of a running flow would be lost with the server, and the flow cancelled.
+# The default keeps leases in memory: a restart of the server would cancel running flows.
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 
 
 @dataclass(frozen=True)
 class Service:
-    """``health``: an address that answers 200 when it is up; without one it writes a line to the descriptor ``--ready N``."""
+    """A service. ``health``: URL that answers 200 when it is up; without one it writes a line to ``--ready N``."""
 
     name: str
     command: list[str]
@@ -35,7 +35,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where clients on this machine find the servers; ``own_prefect``, ``own_mlflow``: whether ``up`` starts them."""
+    """Addresses of the servers for clients on this machine; ``own_prefect``, ``own_mlflow``: whether ``up`` starts them."""
 
     prefect_api: str
     mlflow_uri: str
@@ -44,7 +44,7 @@ class Addresses:
 
 
 def addresses(servers: Servers) -> Addresses:
-    """The servers that the environment names, else our own."""
+    """Return the addresses in the environment, else those of the servers that ``up`` starts."""
     host = url_host(ANYWHERE.get(servers.host, servers.host))
     api, uri = os.environ.get("PREFECT_API_URL"), os.environ.get("MLFLOW_TRACKING_URI")
     own_api, own_uri = f"http://{host}:{servers.prefect_port}/api", f"http://{host}:{servers.mlflow_port}"
@@ -52,33 +52,33 @@ def addresses(servers: Servers) -> Addresses:
 
 
 def url_host(host: str) -> str:
-    """As it stands in a URL."""
+    """Format the host for a URL: IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def services(project: Project, servers: Servers) -> list[Service]:
-    """Every service but scoring, in the order of starting."""
+    """Return all services except scoring, in start order."""
     at = addresses(servers)
-    found = [prefect_server(project, servers, at)] if at.own_prefect else []
-    found += [mlflow_server(project, servers, at)] if at.own_mlflow else []
+    servers_to_start = [prefect_server(project, servers, at)] if at.own_prefect else []
+    servers_to_start += [mlflow_server(project, servers, at)] if at.own_mlflow else []
     own = {OWN_SERVER: "1"} if at.own_prefect else {}
     serve = for_children(project, PREFECT_API_URL=at.prefect_api, **own)
-    return [*found, Service("serve", [sys.executable, "-m", "flows", "serve"], serve)]
+    return [*servers_to_start, Service("serve", [sys.executable, "-m", "flows", "serve"], serve)]
 
 
 def prefect_server(project: Project, servers: Servers, at: Addresses) -> Service:
-    """Prefect's server with its UI, and the scheduler."""
+    """Return Prefect's server with UI and scheduler."""
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", servers.host, "--port", str(servers.prefect_port)]
-    # Elsewhere a browser cannot use the address that holds here: it asks where the page came from.
+    # A remote browser cannot use the local address; a relative one works.
     ui = {} if servers.host in LOOPBACK else {"PREFECT_UI_API_URL": os.environ.get("PREFECT_UI_API_URL", "/api")}
     env = for_children(project, PREFECT_API_URL=at.prefect_api, **LEASES, **ui)
     return Service("prefect", command, env, f"{at.prefect_api}/health")
 
 
 def mlflow_server(project: Project, servers: Servers, at: Addresses) -> Service:
-    """MLflow's server over the own database; who has no access to this machine's files sends artifacts through it."""
-    own = database()
-    assert own is not None
+    """Return MLflow's server over the local database; it proxies artifacts for remote clients."""
+    local_database = database()
+    assert local_database is not None
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", servers.host, "--port", str(servers.mlflow_port)]
     command += ["--backend-store-uri", tracking_uri(), "--artifacts-destination", str(store() / "artifacts")]
@@ -87,7 +87,7 @@ def mlflow_server(project: Project, servers: Servers, at: Addresses) -> Service:
 
 
 def allowed_hosts(servers: Servers) -> list[str]:
-    """On loopback, only requests to loopback names are answered: no page in a browser can reach the server by another name.
+    """Restrict a server on loopback to loopback host names, against DNS rebinding by web pages.
 
     Elsewhere MLflow's own rule holds (private addresses); ``MLFLOW_SERVER_ALLOWED_HOSTS`` names more.
     """
@@ -98,28 +98,28 @@ def allowed_hosts(servers: Servers) -> list[str]:
 
 
 def scoring_server(project: Project, run: str, listening: socket.socket) -> Service:
-    """The run's champion on the socket."""
+    """Return the scoring server of the run's champion on the socket."""
     name = project.workspace.registered_name(run)
     command = [sys.executable, "-m", "components.registry.scoring", name, "--fd", str(listening.fileno())]
     return Service(f"scoring-{name}", command, for_children(project))
 
 
 def bind(servers: Servers) -> dict[str, socket.socket]:
-    """run -> bound socket for its scoring server, once every port is known to be free; SettingsError names the one that is not.
+    """Check that all ports are free, and return run -> bound socket of its scoring server; SettingsError names a port in use.
 
-    The other servers' ports are tried and given back: these servers bind theirs themselves.
+    The other servers bind their ports themselves; these are released again.
     """
     at, bound = addresses(servers), {}
-    foreign = {"servers.prefect_port": at.own_prefect, "servers.mlflow_port": at.own_mlflow}
+    own = {"servers.prefect_port": at.own_prefect, "servers.mlflow_port": at.own_mlflow}
     try:
         for key, port in servers.ports().items():
-            if foreign.get(key, True):
+            if own.get(key, True):
                 bound[key] = _bind(servers.host, port, key)
     except BaseException:
         for listening in bound.values():
             listening.close()
         raise
-    for key in foreign.keys() & bound.keys():
+    for key in own.keys() & bound.keys():
         bound.pop(key).close()
     return {key.removeprefix("servers.scoring."): listening for key, listening in bound.items()}
 
@@ -129,22 +129,22 @@ def _bind(host: str, port: int, key: str) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise SettingsError(f"servers.host: {host!r} is no address of this machine: {error}") from None
-    found = socket.socket(family, kind, protocol)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(address)
+        listening.bind(address)
     except OSError as error:
-        found.close()
+        listening.close()
         raise SettingsError(f"{key}: port {port} of {host} cannot be used: {error.strerror}; name another one") from None
-    return found
+    return listening
 
 
 def needs_database() -> bool:
-    """Whether the own tracking database has to be made first: several processes on a fresh one would all fail."""
-    own = database()
-    return own is not None and not own.is_file()
+    """Whether the local tracking database must be created first: concurrent migrations of a new one would all fail."""
+    local_database = database()
+    return local_database is not None and not local_database.is_file()
 
 
 def make_database_command() -> list[str]:
-    """The command that makes it: MLflow is not imported into the supervisor."""
+    """Return the command that creates it, so that the supervisor does not import MLflow."""
     return [sys.executable, "-c", "from components.registry.tracking import connect; connect()"]

@@ -1,6 +1,6 @@
-"""The deployments: flows with their schedules, which the Prefect server offers and a process of ours runs.
+"""Deployments: register the flows with their schedules at the Prefect server, and run what is due.
 
-After an interruption only the last of the missed runs is run, and no dead run blocks its deployment.
+After an interruption only the last of the missed runs is executed, and no dead run blocks its deployment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from uuid import UUID
 from components.core.files import is_gone
 from flows.project import Project
 from flows.services.definitions import OWN_SERVER
-from flows.services.flow_runs import OVERDUE, due_runs, notes_folder, read_note, reason, superseding, wanted_runs
+from flows.services.flow_runs import OVERDUE, active_runs, due_runs, notes_folder, read_note, reason, superseding
 from flows.services.prefect_server import answers
 from flows.settings import Schedules, schedules
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from prefect.schedules import Schedule
 
 
-NAME = "darkroom"  # of each flow's deployment: pipeline/darkroom, promote/darkroom
+NAME = "darkroom"  # name of each flow's deployment: pipeline/darkroom, promote/darkroom
 BY_REQUEST = dict.fromkeys(("promote", "approve", "reject", "rollback"), "flows.decide.flows")
 BY_SCHEDULE = {"pipeline": "flows.pipeline.flow", "monitor": "flows.services.monitor"}
 CHECK_INTERVAL = 15.0  # seconds between two checks for superseded runs
 PATIENCE = 120.0  # seconds until the server should answer
 
 
-def served(chosen: Schedules) -> dict[str, str]:
-    """flow -> cron string, empty for one that runs on request only."""
-    found = {flow: getattr(chosen, flow) for flow, module in BY_SCHEDULE.items() if importlib.util.find_spec(module)}
-    return found | dict.fromkeys(BY_REQUEST, "")
+def served(settings: Schedules) -> dict[str, str]:
+    """Return flow -> cron string, empty if it runs on request only."""
+    flows = {flow: getattr(settings, flow) for flow, module in BY_SCHEDULE.items() if importlib.util.find_spec(module)}
+    return flows | dict.fromkeys(BY_REQUEST, "")
 
 
 def serve(project: Project, ready: int | None = None) -> None:
@@ -49,21 +49,21 @@ def serve(project: Project, ready: int | None = None) -> None:
     wait_for_server()
     from prefect.schedules import Cron
 
-    chosen = schedules(project.params)
-    plan = served(chosen).items()
-    run_deployments({flow: Cron(cron, timezone=chosen.time_zone) if cron else None for flow, cron in plan}, ready)
+    settings = schedules(project.params)
+    plan = served(settings).items()
+    run_deployments({flow: Cron(cron, timezone=settings.time_zone) if cron else None for flow, cron in plan}, ready)
 
 
-def run_deployments(wanted: dict[str, Schedule | None], ready: int | None = None) -> None:
+def run_deployments(plan: dict[str, Schedule | None], ready: int | None = None) -> None:
     """Register each flow with its schedule, clean up after an interruption, and run what is due until SIGTERM.
 
-    ``ready`` is a file descriptor that gets a line when all is registered.
+    ``ready``: file descriptor to which a line is written once all are registered.
     """
     from prefect.runner import Runner
 
     runner = Runner(name=NAME, pause_on_shutdown=False, limit=None)
     scheduled = []
-    for flow, schedule in wanted.items():
+    for flow, schedule in plan.items():
         identity = runner.add_deployment(deployment(flow, schedule))
         assert isinstance(identity, UUID)
         for line in clean_up(identity, scheduled=schedule is not None):
@@ -76,9 +76,9 @@ def run_deployments(wanted: dict[str, Schedule | None], ready: int | None = None
 
 
 async def until_sigterm(runner: Runner, scheduled: list[UUID]) -> None:
-    """Run the runner, and stop its flow runs in order at SIGTERM. ``scheduled``: deployments with a schedule.
+    """Run the runner until SIGTERM, then stop its flow runs. ``scheduled``: deployments with a schedule.
 
-    Prefect's own handler of SIGTERM calls a coroutine without awaiting it (3.8.8): the flow runs would stay RUNNING for ever.
+    Prefect's own SIGTERM handler calls a coroutine without awaiting it (3.8.8), so that the flow runs would stay RUNNING.
     """
     work = asyncio.create_task(runner.start())
     while not runner.started and not work.done():
@@ -93,27 +93,27 @@ async def until_sigterm(runner: Runner, scheduled: list[UUID]) -> None:
 
 
 async def keep_cancelling(scheduled: list[UUID]) -> None:
-    """Cancel waiting runs that are superseded, again and again, so that nothing piles up behind a long training.
+    """Cancel superseded waiting runs periodically, so that no queue builds up behind a long training.
 
-    Starting a process for each, only to learn from the server that it is superseded, would cost seconds of a core.
+    Each would otherwise start a process, for seconds of CPU time, only to find that it is superseded.
     """
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
         try:
             await asyncio.to_thread(cancel_superseded, scheduled)
-        except Exception as error:  # the server is restarted just now, or is busy: the next time will do
+        except Exception as error:  # the server is busy or restarting: wait for the next round
             print(f"could not look for superseded runs: {error}", flush=True)
 
 
 def deployment(flow: str, schedule: Schedule | None) -> RunnerDeployment:
-    """The flow's deployment. Of a scheduled flow one run at a time is at work, the others wait for it."""
+    """Return the flow's deployment. Runs of a scheduled flow execute one at a time."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
     from prefect.types.entrypoint import EntrypointType
 
-    found: Any = getattr(importlib.import_module({**BY_SCHEDULE, **BY_REQUEST}[flow]), flow)
-    # ENQUEUE: of several that are due, CANCEL_NEW would keep the oldest; flows.services.flow_runs keeps the newest.
+    function: Any = getattr(importlib.import_module({**BY_SCHEDULE, **BY_REQUEST}[flow]), flow)
+    # CANCEL_NEW would execute the oldest of several due runs; flows.services.flow_runs selects the newest.
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    return found.to_deployment(
+    return function.to_deployment(
         NAME,
         schedules=[schedule] if schedule else [],
         concurrency_limit=one if flow in BY_SCHEDULE else None,
@@ -131,11 +131,11 @@ def wait_for_server() -> None:
 
 
 def clean_up(deployment: UUID, scheduled: bool) -> Iterator[str]:
-    """Bring the deployment's runs up to date after an interruption; yield a line for each that was changed."""
+    """Clean up the deployment's runs after an interruption; yield one line per changed run."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        yield from crash_dead(client, deployment)  # first: a dead run supersedes no other
+        yield from crash_dead(client, deployment)  # first: a dead run must not supersede others
         if scheduled:
             yield from cancel_missed(client, deployment, datetime.now(UTC))
         else:
@@ -143,7 +143,7 @@ def clean_up(deployment: UUID, scheduled: bool) -> Iterator[str]:
 
 
 def cancel_superseded(deployments: Sequence[UUID]) -> None:
-    """Cancel the runs that wait for their turn though a later one has become due."""
+    """Cancel waiting runs if a later one is due."""
     from prefect.client.orchestration import get_client
 
     waiting_since = datetime.now(UTC) - OVERDUE
@@ -154,12 +154,12 @@ def cancel_superseded(deployments: Sequence[UUID]) -> None:
 
 
 def cancel_missed(client: SyncPrefectClient, deployment: UUID, waiting_since: datetime) -> Iterator[str]:
-    """Cancel the runs that were missed, or wait for their turn, though another one does their work."""
+    """Cancel missed and waiting runs that another run supersedes."""
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled
 
     missed = [run for run in due_runs(client, deployment, [StateType.SCHEDULED]) if run.auto_scheduled]
-    others = wanted_runs(client, deployment) if missed else []
+    others = active_runs(client, deployment) if missed else []
     for run in missed:
         if (other := superseding(run, others, waiting_since)) is not None:
             client.set_flow_run_state(run.id, Cancelled(message=reason(other)), force=True)
@@ -167,7 +167,7 @@ def cancel_missed(client: SyncPrefectClient, deployment: UUID, waiting_since: da
 
 
 def cancel_unscheduled(client: SyncPrefectClient, deployment: UUID) -> Iterator[str]:
-    """Cancel the missed runs of a removed schedule; registering a deployment without one leaves those it had."""
+    """Remove the schedules of an unscheduled deployment, which registering it keeps, and cancel its missed runs."""
     from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled
 
@@ -180,7 +180,7 @@ def cancel_unscheduled(client: SyncPrefectClient, deployment: UUID) -> Iterator[
 
 
 def crash_dead(client: SyncPrefectClient, deployment: UUID) -> Iterator[str]:
-    """Crash the runs whose process is gone though the server takes them for running: they would block the next one."""
+    """Set unfinished runs whose process is gone to Crashed: they would block the next one."""
     from prefect.client.schemas.objects import StateType
     from prefect.states import Crashed
 
@@ -192,7 +192,7 @@ def crash_dead(client: SyncPrefectClient, deployment: UUID) -> Iterator[str]:
 
 
 def _is_dead(run: FlowRun) -> bool:
-    """Judge by the note of its process. A run without one had not begun; of our own server nobody else takes runs."""
+    """Whether the run's process is gone, by its note. A run without a note is dead if nobody else uses the server."""
     note = read_note(notes_folder() / str(run.id))
     if note is not None:
         return is_gone(note.process) is True

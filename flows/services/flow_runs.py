@@ -1,8 +1,7 @@
-"""Flow runs as the server knows them: the process behind each, and which of several scheduled ones does the work.
+"""Flow runs on the server: notes of their processes, and which of several scheduled runs supersedes the others.
 
-A note of the process outlives it, so that ``doctor`` and the deployments can tell the server: a run whose process was killed
-together with what watched it stays RUNNING for ever. Of scheduled runs that have become due one after the other, only the last
-does the work, if there is a choice.
+A note outlives its process, so that ``doctor`` and the deployments can find dead runs: one whose process was killed together
+with its runner stays RUNNING on the server. If several scheduled runs are due, only the last is executed.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
 
 PAGE = 200  # runs per answer of the server
-OVERDUE = timedelta(seconds=60)  # a run that waits this long is waiting, and not just about to begin
+OVERDUE = timedelta(seconds=60)  # after this time a due run counts as waiting, not as about to start
 
 
 def superseded() -> str | None:
-    """Inside a scheduled flow run: why another run of the same deployment replaces this one, else None.
+    """Return why another run of the deployment supersedes the present scheduled flow run, or None.
 
-    A run that a person or another flow has requested is never superseded.
+    Runs requested by a person or another flow are never superseded.
     """
     from prefect.client.orchestration import get_client
     from prefect.context import FlowRunContext
@@ -44,18 +43,18 @@ def superseded() -> str | None:
     if run is None or run.deployment_id is None or not run.auto_scheduled:
         return None
     with get_client(sync_client=True) as client:
-        other = superseding(run, wanted_runs(client, run.deployment_id), now("UTC") - OVERDUE)
+        other = superseding(run, active_runs(client, run.deployment_id), now("UTC") - OVERDUE)
     return None if other is None else reason(other)
 
 
 def superseding(run: FlowRun, others: Iterable[FlowRun], waiting_since: datetime) -> FlowRun | None:
-    """The last of the ``others`` that does the same and stands for ``run``, or None. Such a run
+    """Return the last of the ``others`` that supersedes ``run``, or None. Such a run has the same parameters, and
 
-    - began after ``run`` had become due, so that it has seen all that ``run`` would have seen, or
-    - was due later, and has waited at least since ``waiting_since``. One that has just become due does not count: where
-      starting takes longer than the interval, each run would be given up for the next one, and none would ever work.
+    - started after ``run`` was due, so that it has seen all that ``run`` would see, or
+    - was due later, and has waited at least since ``waiting_since``. One that has just become due does not count: if starting
+      takes longer than the interval, each run would be cancelled for the next one, and none would be executed.
     """
-    found = [
+    candidates = [
         other
         for other in others
         if other.id != run.id
@@ -63,30 +62,30 @@ def superseding(run: FlowRun, others: Iterable[FlowRun], waiting_since: datetime
         and other.parameters == run.parameters
         and (_began_within(other, run) or (other.start_time is None and _due(run) < _due(other) <= waiting_since))
     ]
-    return max(found, key=_due, default=None)
+    return max(candidates, key=_due, default=None)
 
 
 def _began_within(other: FlowRun, run: FlowRun) -> bool:
-    """Whether ``other`` began after ``run`` had become due, and before ``run`` began, if it has."""
+    """Whether ``other`` started after ``run`` was due, and before ``run`` started, if it has."""
     start = other.start_time
     return start is not None and _due(run) <= start and (run.start_time is None or start < run.start_time)
 
 
 def reason(other: FlowRun) -> str:
-    """The message of a superseded run."""
+    """Return the message of a superseded run."""
     return f"superseded by the run scheduled for {_due(other):%Y-%m-%d %H:%M:%S %Z}"
 
 
-def wanted_runs(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
-    """The deployment's latest due runs that do the work, have done it, or wait for it."""
+def active_runs(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
+    """Return the deployment's latest due runs that are completed, running or waiting."""
     from prefect.client.schemas.objects import StateType
 
-    wanted = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
-    return _page(client, deployment, wanted, 0, newest_first=True)
+    states = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
+    return _page(client, deployment, states, 0, newest_first=True)
 
 
 def due_runs(client: SyncPrefectClient, deployment: UUID, states: list[Any]) -> Iterator[FlowRun]:
-    """The deployment's runs in these types of states whose time has come, oldest first."""
+    """Yield the deployment's due runs in these types of states, oldest first."""
     offset = 0
     while page := _page(client, deployment, states, offset):
         yield from page
@@ -106,13 +105,13 @@ def _page(
     from prefect.client.schemas.sorting import FlowRunSort
     from prefect.types._datetime import now
 
-    wanted = FlowRunFilter(
+    query = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=now("UTC")),  # type: ignore[arg-type]
     )
     order = FlowRunSort.EXPECTED_START_TIME_DESC if newest_first else FlowRunSort.EXPECTED_START_TIME_ASC
-    return client.read_flow_runs(flow_run_filter=wanted, sort=order, limit=PAGE, offset=offset)
+    return client.read_flow_runs(flow_run_filter=query, sort=order, limit=PAGE, offset=offset)
 
 
 def _due(run: FlowRun) -> datetime:
@@ -122,7 +121,7 @@ def _due(run: FlowRun) -> datetime:
 
 @dataclass(frozen=True)
 class FlowRunNote:
-    """``process``: its identity; ``api``: the server that knows the run, empty for a temporary one over our own database."""
+    """Note of a flow run's process. ``api``: address of its server, "" for a temporary one over the local database."""
 
     id: str
     flow: str
@@ -133,7 +132,7 @@ class FlowRunNote:
 
 @contextmanager
 def noted_flow_run() -> Iterator[None]:
-    """Note the process of the present flow run below ``.work/flow-runs`` until the block ends; outside of one do nothing."""
+    """Keep a note of the present flow run's process below ``.work/flow-runs`` during the block; no-op outside a flow run."""
     from prefect.runtime import flow_run
 
     if flow_run.id is None:
@@ -149,12 +148,12 @@ def noted_flow_run() -> Iterator[None]:
 
 
 def notes_folder() -> Path:
-    """The folder of the notes: one file per flow run, named by its id."""
+    """Return the folder of the notes: one file per flow run, named by its id."""
     return settings.WORK / "flow-runs"
 
 
 def read_note(note: Path) -> FlowRunNote | None:
-    """The note's content, or None if it is not readable or has been removed."""
+    """Read the note; None if it is not readable or has been removed."""
     try:
         return FlowRunNote(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

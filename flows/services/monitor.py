@@ -1,4 +1,4 @@
-"""The monitor as a flow: score new images with each run's champion, by schedule or on request; report drift, retrain."""
+"""Flow ``monitor``: score new images with each run's champion, by schedule or on request; report drift, retrain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flows.processes import Processes
 from flows.project import Project
 from flows.services.flow_runs import noted_flow_run, superseded
 from flows.services.notify import notify_drift, notify_failure
-from flows.services.watch import ALARM, NOTHING, MonitorFailed, Report, monitored_runs, unreported, watch
+from flows.services.watch import ALARM, NOTHING, DriftReport, MonitorFailed, monitored_runs, unreported, watch
 from flows.settings import Monitor
 
 EVENT = {True: "darkroom.monitor.drift", False: "darkroom.monitor.no-drift"}
@@ -34,11 +34,11 @@ def monitor(
     study: str | None = None,
     project: str | None = None,
 ) -> State[Any]:
-    """Score new images with the champion's detector, and compare them with the images that it was validated on.
+    """Score new images with the champion's detector, and test for drift from its validation images.
 
-    runs: of params.yaml (default: all of the block monitor). folder: of images, or a text file that lists one path a line
-    (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
-    The flow fails if a run's images cannot be judged; the other runs' are. Its state is called Drift if there is some.
+    runs: runs of params.yaml (default: all of the block monitor). folder: folder of images, or text file with one path per
+    line (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
+    The flow fails if one run's images cannot be scored; the other runs continue. Its state is named Drift if there is any.
     """
     if (why := superseded()) is not None:
         return Cancelled(message=why)
@@ -49,17 +49,17 @@ def monitor(
     try:
         with noted_flow_run():
             return conclude(place, [monitor_run(place, run, settings, processes) for run, settings in chosen.items()])
-    except BaseException:  # Ctrl-C, or a SIGTERM that Prefect has made an exception of
+    except BaseException:  # Ctrl-C, or SIGTERM, which Prefect turns into an exception
         processes.stop()
         raise
 
 
 @dataclass(frozen=True)
 class MonitorResult:
-    """The ``reports`` on one run's new images, or a message why there is none; ``failed``: because of an error."""
+    """The ``reports`` on one run's new images, or a message why there are none; ``failed``: an error occurred."""
 
     words: str
-    reports: tuple[Report, ...] = ()
+    reports: tuple[DriftReport, ...] = ()
     failed: bool = False
 
     @property
@@ -69,17 +69,17 @@ class MonitorResult:
 
 
 def monitor_run(place: Project, run: str, settings: Monitor, processes: Processes) -> MonitorResult:
-    """Have the run's new images scored, and publish the reports."""
+    """Score the run's new images, and publish the reports."""
     log = get_run_logger()
     try:
-        found = watch(place, run, settings, processes, log.info)
+        counts = watch(place, run, settings, processes, log.info)
     except MonitorFailed as error:
         log.error("%s: %s", run, error)
         return MonitorResult(f"{run}: {error}", failed=True)
     reports = tuple(unreported(place, run))
     for report in reports:
         publish_report(place, run, report)
-    waiting = f"{found['waiting']} new images wait, {found['least']} are judged together"
+    waiting = f"{counts['waiting']} new images wait, {counts['least']} are judged together"
     result = MonitorResult(f"{run}: {'; '.join(map(line, reports)) or waiting}", reports)
     if settings.retrain and result.drift:
         reports[-1].note(retraining="begun")
@@ -87,62 +87,62 @@ def monitor_run(place: Project, run: str, settings: Monitor, processes: Processe
     return result
 
 
-def publish_report(place: Project, run: str, report: Report) -> None:
-    """Publish event, artifact, message. The note comes last: a killed flow's report is sent twice rather than never."""
-    name, said = place.workspace.registered_name(run), line(report)
+def publish_report(place: Project, run: str, report: DriftReport) -> None:
+    """Publish the report as event, artifact and message, then mark it as sent: at-least-once delivery."""
+    name, summary = place.workspace.registered_name(run), line(report)
     resource = {"prefect.resource.id": f"darkroom.run.{name}", "prefect.resource.name": name}
     emit_event(EVENT[report.drift], resource, payload={key: report.content[key] for key in IN_EVENT})
     key = f"monitor-{name.replace('_', '-').replace('.', '-').lower()}"  # lower case, digits, dashes only
-    create_markdown_artifact(key=key, markdown=page(report), description=f"{name}: {said}")
+    create_markdown_artifact(key=key, markdown=page(report), description=f"{name}: {summary}")
     if report.drift:
-        notify_drift(place, f"{name}: drift", f"{said}\nreport: {report.folder}")
+        notify_drift(place, f"{name}: drift", f"{summary}\nreport: {report.folder}")
     report.note()
 
 
 def retrain(place: Project, run: str) -> str:
-    """Run the pipeline for this run and return its state as text. It trains only if the data have changed."""
+    """Run the pipeline for this run, which trains only if the data have changed; return its state as text."""
     state = pipeline(runs=[run], study=place.study, project=str(place.root), return_state=True)
     get_run_logger().info("retraining %s: %s: %s", run, state.name, state.message)
     return f"{state.name}: {state.message}"
 
 
-def conclude(place: Project, found: list[MonitorResult]) -> State[Any]:
-    """The flow run's final state."""
-    words = "; ".join(result.words for result in found)
-    if any(result.failed for result in found):
+def conclude(place: Project, results: list[MonitorResult]) -> State[Any]:
+    """Return the flow run's final state."""
+    words = "; ".join(result.words for result in results)
+    if any(result.failed for result in results):
         notify_failure(place, "the monitor could not look at all images", words.replace("; ", "\n"))
         return Failed(message=words)
-    return Completed(message=words, name=ALARM if any(result.drift for result in found) else "Completed")
+    return Completed(message=words, name=ALARM if any(result.drift for result in results) else "Completed")
 
 
-def line(report: Report) -> str:
-    """The report in one line."""
-    found = report.content
+def line(report: DriftReport) -> str:
+    """Format the report as one line."""
+    content = report.content
     verdict = "drift" if report.drift else "no drift"
-    figures = f"{found['rejected']:.1%} rejected ({found['rejected_expected']:.1%} expected), p {found['p']:.2g}"
-    return f"{verdict} in {found['images']} new images: {figures}, stability index {found['psi']:.3f}"
+    figures = f"{content['rejected']:.1%} rejected ({content['rejected_expected']:.1%} expected), p {content['p']:.2g}"
+    return f"{verdict} in {content['images']} new images: {figures}, stability index {content['psi']:.3f}"
 
 
-def page(report: Report) -> str:
-    """The report as a page in Markdown for Prefect's UI. Names of images are only text in it."""
-    found = report.content
+def page(report: DriftReport) -> str:
+    """Format the report as Markdown for Prefect's UI. Names of images are escaped."""
+    figures = report.content
     rows = {
-        "champion": f"version {found['version']}, {found['detector']}, threshold {found['threshold']:.4g}",
-        "images": f"{found['images']} new, {found['reference_images']} of validation",
-        "rejected": f"{found['rejected']:.2%}; {found['rejected_expected']:.2%} expected (p {found['p_rejected']:.2g})",
-        "scores, Kolmogorov-Smirnov": f"p {found['p_scores']:.2g}",
-        "both": f"p {found['p']:.2g}; alarm below {found['alarm']:g}",
-        "stability index": f"{found['psi']:.3f}; {found['psi_expected']:.3f} without drift, {found['psi_level']:g} counts",
-        "images prepared by": found["prepared_by"],
+        "champion": f"version {figures['version']}, {figures['detector']}, threshold {figures['threshold']:.4g}",
+        "images": f"{figures['images']} new, {figures['reference_images']} of validation",
+        "rejected": f"{figures['rejected']:.2%}; {figures['rejected_expected']:.2%} expected (p {figures['p_rejected']:.2g})",
+        "scores, Kolmogorov-Smirnov": f"p {figures['p_scores']:.2g}",
+        "both": f"p {figures['p']:.2g}; alarm below {figures['alarm']:g}",
+        "stability index": "{psi:.3f}; {psi_expected:.3f} without drift, {psi_level:g} counts".format(**figures),
+        "images prepared by": figures["prepared_by"],
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
     pictures = [report.folder / name for name in ("histogram.png", "strangest.png")]
-    shown = [f"![{path.stem}]({data_uri(path)})" for path in pictures if path.is_file() and path.stat().st_size <= MAX_PICTURE]
-    strangest, broken = (_listed(title, found[key]) for title, key in (("strangest", "strangest"), ("broken", "broken_names")))
-    title = f"# {found['name']}, report {found['number']}: {line(report)}"
-    return "\n\n".join(filter(None, [title, table, *shown, strangest, broken, f"`{report.folder}`"]))
+    images = [f"![{path.stem}]({data_uri(path)})" for path in pictures if path.is_file() and path.stat().st_size <= MAX_PICTURE]
+    strangest, broken = _listed("strangest", figures["strangest"]), _listed("broken", figures["broken_names"])
+    title = f"# {figures['name']}, report {figures['number']}: {line(report)}"
+    return "\n\n".join(filter(None, [title, table, *images, strangest, broken, f"`{report.folder}`"]))
 
 
 def _listed(title: str, names: list[str]) -> str:
-    """The names, indented: in such a block Markdown knows no markup. They hold no line breaks."""
+    """Format names, which have no line breaks, as an indented code block, where Markdown interprets nothing."""
     return "\n".join([f"{title}:", "", *(f"    {name}" for name in names)]) if names else ""

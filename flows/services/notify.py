@@ -1,7 +1,7 @@
-"""Notifications: of a failure, a promotion, a drift, to the Apprise addresses under ``notify`` in params.yaml.
+"""Notifications of failures, promotions and drift, to the Apprise addresses under ``notify`` in params.yaml.
 
-Sending never stops or delays the work: a message that cannot be delivered is a warning, and none is waited for longer than
-``PATIENCE``. Addresses hold tokens; neither they nor what Apprise logs of them is ever shown, only key and kind.
+Sending never fails a flow: an undelivered message is a warning, with a timeout of ``PATIENCE``. Addresses contain tokens;
+neither they nor Apprise's log lines are ever shown, only key and kind of an address.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from flows.project import Project
 from flows.settings import notifications
 
 PATIENCE = 10.0  # seconds for all addresses together
-LONGEST = 4000  # characters of a text: about what the chat services take in one message
+LONGEST = 4000  # characters of a text: about the limit of chat services
 VARIABLE = re.compile(r"\$\{(\w*)\}")
 APPRISE = "apprise"  # its logger
 
 
 @dataclass(frozen=True)
 class Address:
-    """``key``: where it stands in params.yaml; ``url``: with its secrets."""
+    """An address. ``key``: its place in params.yaml; ``url``: contains its secrets."""
 
     key: str
     url: str
@@ -42,29 +42,29 @@ class Address:
 
 
 def failure_addresses(params: Params) -> list[Address]:
-    """Of ``notify.on_failure``; SettingsError names a variable that the environment lacks."""
+    """Return the addresses of ``notify.on_failure``; SettingsError names a variable that the environment lacks."""
     return addresses(notifications(params).on_failure, "notify.on_failure", os.environ)
 
 
 def promotion_addresses(params: Params) -> list[Address]:
-    """Of ``notify.on_promotion``; SettingsError names a variable that the environment lacks."""
+    """Return the addresses of ``notify.on_promotion``; SettingsError names a variable that the environment lacks."""
     return addresses(notifications(params).on_promotion, "notify.on_promotion", os.environ)
 
 
 def drift_addresses(params: Params) -> list[Address]:
-    """Of ``notify.on_drift``; SettingsError names a variable that the environment lacks."""
+    """Return the addresses of ``notify.on_drift``; SettingsError names a variable that the environment lacks."""
     return addresses(notifications(params).on_drift, "notify.on_drift", os.environ)
 
 
 def check_addresses(params: Params) -> None:
-    """Before any work starts: SettingsError if an address cannot be completed from the environment."""
+    """Check all addresses before work starts; SettingsError names a variable that the environment lacks."""
     failure_addresses(params)
     promotion_addresses(params)
     drift_addresses(params)
 
 
 def addresses(texts: Sequence[str], key: str, environment: Mapping[str, str]) -> list[Address]:
-    """The addresses with every ``${NAME}`` taken from ``environment``."""
+    """Replace every ``${NAME}`` in the addresses from ``environment``."""
     return [Address(f"{key}.{index}", _complete(text, f"{key}.{index}", environment)) for index, text in enumerate(texts)]
 
 
@@ -76,7 +76,7 @@ def _complete(text: str, key: str, environment: Mapping[str, str]) -> str:
 
 
 def notify_failure(project: Project, title: str, text: str) -> None:
-    """Tell ``notify.on_failure``. Never raises."""
+    """Notify ``notify.on_failure``. Never raises."""
     try:
         _send_and_warn(failure_addresses(project.params), title, text)
     except Exception as error:
@@ -84,7 +84,7 @@ def notify_failure(project: Project, title: str, text: str) -> None:
 
 
 def notify_promotion(project: Project, title: str, text: str) -> None:
-    """Tell ``notify.on_promotion``. Never raises."""
+    """Notify ``notify.on_promotion``. Never raises."""
     try:
         _send_and_warn(promotion_addresses(project.params), title, text)
     except Exception as error:
@@ -92,7 +92,7 @@ def notify_promotion(project: Project, title: str, text: str) -> None:
 
 
 def notify_drift(project: Project, title: str, text: str) -> None:
-    """Tell ``notify.on_drift``. Never raises."""
+    """Notify ``notify.on_drift``. Never raises."""
     try:
         _send_and_warn(drift_addresses(project.params), title, text)
     except Exception as error:
@@ -100,28 +100,28 @@ def notify_drift(project: Project, title: str, text: str) -> None:
 
 
 def _warn(error: Exception) -> None:
-    # Only of our own errors is it known that they show no address.
+    # Other errors may contain an address.
     reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
     print(f"warning: nobody is notified: {reason}", file=sys.stderr)
 
 
-def _send_and_warn(chosen: list[Address], title: str, text: str) -> None:
-    for address, fault in send(chosen, title, text).items():
+def _send_and_warn(receivers: list[Address], title: str, text: str) -> None:
+    for address, fault in send(receivers, title, text).items():
         if fault:
             print(f"warning: {address}: {fault}", file=sys.stderr)
 
 
-def send(chosen: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
-    """Send the message to all addresses at once; what went wrong at each, "" if it was delivered."""
-    faults = dict.fromkeys(chosen, f"not delivered within {patience:g} s")
+def send(receivers: list[Address], title: str, text: str, patience: float = PATIENCE) -> dict[Address, str]:
+    """Send the message to all addresses concurrently; return address -> error, "" if it was delivered."""
+    faults = dict.fromkeys(receivers, f"not delivered within {patience:g} s")
     body = redacted(text)
     body = body if len(body) <= LONGEST else f"{body[:LONGEST]}\n..."
 
     def deliver(address: Address) -> None:
         faults[address] = _deliver(address, f"darkroom on {socket.gethostname()}: {title}", body)
 
-    # Daemons: one that hangs for ever keeps no process alive.
-    threads = [threading.Thread(target=deliver, args=(address,), daemon=True) for address in chosen]
+    # Daemons: a hanging one does not keep the process alive.
+    threads = [threading.Thread(target=deliver, args=(address,), daemon=True) for address in receivers]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + patience
@@ -131,7 +131,7 @@ def send(chosen: list[Address], title: str, text: str, patience: float = PATIENC
 
 
 class _LogCapture(logging.Handler):
-    """Captures what Apprise logs in this thread: whole addresses, which must not get out."""
+    """Capture Apprise's log of this thread, which contains whole addresses."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -154,14 +154,14 @@ def _deliver(address: Address, title: str, body: str) -> str:
         if not service.add(address.url):
             return "this is no address that Apprise knows"
         return "" if service.notify(title=title, body=body) else f"not delivered{_reason(capture.lines)}"
-    except Exception as error:  # a plugin's own fault; its words may hold the address
+    except Exception as error:  # of a plugin; its message may contain the address
         return f"not delivered ({type(error).__name__})"
     finally:
         logger.removeHandler(capture)
 
 
 def _reason(lines: list[str]) -> str:
-    """The part of the log lines that can hold no secret."""
+    """Extract the reason from the log lines, without secrets."""
     text = "\n".join(lines)
     if answered := re.search(r"error=(\d{3})\b", text):
         return f": the service answers {answered[1]}"

@@ -1,4 +1,4 @@
-"""Prefect's server: whether one answers, and a temporary one for the length of one pipeline run."""
+"""Prefect's server: health checks, and a temporary server for one pipeline run."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ KILLED = 128 + signal.SIGKILL  # the exit code of its process guard if it was ki
 
 
 class ServerFailed(Exception):
-    """The temporary server did not come up."""
+    """The temporary server did not start."""
 
 
 class RestartedProcess:
-    """A process that is started again, with the same port and database, when something kills it; until ``stop``.
+    """A process that is restarted, with the same port and database, whenever it is killed; until ``stop``.
 
-    Without its server a flow would do its work and then wait for minutes, event by event, and fail.
+    Without its server a flow would complete its stages, then time out on every event, and fail.
     """
 
     def __init__(self, command: list[str], env: dict[str, str], log: Path) -> None:
@@ -47,11 +47,11 @@ class RestartedProcess:
         threading.Thread(target=self._restart_when_killed, name="temporary server", daemon=True).start()
 
     def ended(self) -> bool:
-        """Whether it is not there now."""
+        """Whether the process has ended."""
         return self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it for good."""
+        """Stop the process and do not restart it."""
         self._active.clear()
         self._process.terminate()
         self._process.wait()
@@ -61,9 +61,8 @@ class RestartedProcess:
             self._process.wait()
             if not self._active.is_set() or self._process.returncode != KILLED:
                 return
-            self._process = self._start(
-                "ab"
-            )  # by this thread, which outlives it: the process guard takes the end of its thread for the flow's
+            # Start it in this thread, which lives on: the process guard treats the end of its thread as the parent's death.
+            self._process = self._start("ab")
 
     def _start(self, mode: str) -> subprocess.Popen[bytes]:
         with self.log.open(mode) as output:
@@ -78,7 +77,7 @@ class RestartedProcess:
 
 
 class PrefectServer:
-    """A server that answers at PREFECT_API_URL: the user's, or a temporary one that is still starting."""
+    """The server at PREFECT_API_URL: the user's, or a temporary one, which may still be starting."""
 
     def __init__(self, process: RestartedProcess | None, log: Path) -> None:
         self._process = process
@@ -90,7 +89,7 @@ class PrefectServer:
         return self._process is not None
 
     def wait_until_healthy(self) -> None:
-        """Return when the server answers; ServerFailed when it ends or takes too long."""
+        """Wait until the server answers; ServerFailed if it ends or takes too long."""
         deadline = time.monotonic() + float(os.environ[PATIENCE])
         while self._process is not None and not answers(f"{os.environ['PREFECT_API_URL']}/health"):
             if self._process.ended() or time.monotonic() > deadline:
@@ -100,11 +99,11 @@ class PrefectServer:
 
 
 def start_server(project: Project) -> PrefectServer:
-    """Set PREFECT_API_URL to a server that is starting, unless the user has set it. Call before Prefect is imported.
+    """Start a temporary server and set PREFECT_API_URL, unless the user has set it. Call it before Prefect is imported.
 
-    Prefect's own temporary server outlives a flow that is killed; this one is behind a process guard, and starts while Prefect
-    is imported. It is stopped at exit, after Prefect's exit handlers have sent their last logs and events, for which they would
-    wait a minute.
+    Prefect's own temporary server outlives a killed flow; this one is behind a process guard, and starts while Prefect is
+    imported. It stops at exit, after Prefect's exit handlers have sent the last logs and events; without it they would wait
+    a minute.
     """
     home = Path(os.environ["PREFECT_HOME"])
     up = None if os.environ.get("PREFECT_API_URL") else running(project.root)
@@ -139,7 +138,7 @@ def answers(url: str, seconds: float = 5.0) -> bool:
 
 
 def listens(url: str, seconds: float = 5.0) -> bool:
-    """Whether a GET of ``url`` is answered at all within ``seconds``, for instance with a request for a password."""
+    """Whether a GET of ``url`` is answered within ``seconds``, with any status, such as 401."""
     return _status(url, seconds) is not None
 
 

@@ -1,4 +1,4 @@
-"""The servers that ``up`` started: the supervisor's state file, and reload requests after a promotion."""
+"""Servers of ``up``: the supervisor's state file, and reload requests after a promotion."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from components.core.files import is_gone, is_locked, read_json, write_json
 from components.core.settings import ROOT
 from flows.project import Project
 
-RENEWAL = 1.0  # seconds after which the supervisor rewrites a lost or damaged state file
-PATIENCE = 180.0  # seconds in which a new champion should be loaded
+RENEWAL = 1.0  # seconds until the supervisor rewrites a lost or damaged state file
+PATIENCE = 180.0  # seconds for loading a new champion
 
 
 @dataclass(frozen=True)
 class ScoringState:
-    """A scoring server: the ``version`` that answers at ``url``, its last ``error``, the last completed ``reload_request``."""
+    """A scoring server: the ``version`` served at ``url``, its last ``error`` and last completed ``reload_request``."""
 
     url: str
     version: str | None = None
@@ -29,9 +29,9 @@ class ScoringState:
 
 @dataclass(frozen=True)
 class ServersState:
-    """What the supervisor notes in ``.work/up.json``; ``processes``: identity -> name of what it started.
+    """Content of the state file ``.work/up.json``. ``processes``: identity -> name of the supervisor's children.
 
-    ``settings``: the blocks ``servers`` and ``schedules`` of params.yaml that are in force.
+    ``settings``: the blocks ``servers`` and ``schedules`` of params.yaml at the start.
     """
 
     supervisor: str
@@ -55,7 +55,7 @@ class RunningServers:
 
 
 def running(root: Path = ROOT) -> RunningServers | None:
-    """The servers that ``up`` started here, if their supervisor is alive and all of them have answered once."""
+    """Return the servers that ``up`` started here, if their supervisor is alive and all of them were ready once."""
     state = live_state()
     if state is None or state.root != str(root) or not state.ready or is_gone(state.supervisor) is not False:
         return None
@@ -64,9 +64,9 @@ def running(root: Path = ROOT) -> RunningServers | None:
 
 
 def restart_scoring(name: str) -> str | None:
-    """Have the present champion of the registered name served; return what answers now. None if ``up`` does not serve it.
+    """Request a reload of the champion; return a text on what is served now, None if ``up`` does not serve the model.
 
-    The old version goes on until the new one answers; if that does not start, the text says so.
+    The old version is served until the new one is ready; if that fails to start, the text says so.
     """
     up = running()
     if up is None or name not in up.scoring:
@@ -85,23 +85,23 @@ def restart_scoring(name: str) -> str | None:
 
 
 def describe_scoring(scored: ScoringState) -> str:
-    """What answers at the address."""
+    """Describe what is served at the address."""
     now = f"answers with version {scored.version}" if scored.version else "does not answer"
     return f"{scored.url} {now}" + (f" ({scored.error})" if scored.error else "")
 
 
 def state_file() -> Path:
-    """Where the supervisor notes what it runs."""
+    """Return the path of the supervisor's state file."""
     return settings.WORK / "up.json"
 
 
 def reload_request_file(name: str) -> Path:
-    """Where the request to serve another champion is put."""
+    """Return the path of the reload request for a model."""
     return settings.WORK / "up" / f"{name}.json"
 
 
 def log_file(name: str) -> Path:
-    """The log of the supervisor ("up") or of what it runs."""
+    """Return the path of the log of the supervisor ("up") or a service."""
     return settings.WORK / "logs" / f"{name}.log"
 
 
@@ -122,12 +122,12 @@ def read_state() -> ServersState | None:
 
 
 def settings_in_force(project: Project) -> dict[str, Any]:
-    """The blocks of params.yaml that ``up`` reads when it starts."""
+    """Return the blocks of params.yaml that ``up`` reads at its start."""
     return {"servers": project.params.servers, "schedules": project.params.schedules}
 
 
 def live_state() -> ServersState | None:
-    """The state of a living supervisor, which soon rewrites a lost or damaged state file; else what the file says."""
+    """Read the state file, waiting for a running supervisor to rewrite a lost or damaged one."""
     deadline = time.monotonic() + RENEWAL + 5.0
     while is_supervised() and time.monotonic() < deadline:
         state = read_state()
@@ -138,10 +138,10 @@ def live_state() -> ServersState | None:
 
 
 def is_supervised() -> bool:
-    """Whether a supervisor is at work here; it holds the lock as long as it lives."""
+    """Whether a supervisor is running here, by its lock."""
     return is_locked(lock_file())
 
 
 def lock_file() -> Path:
-    """What the supervisor holds."""
+    """Return the path of the supervisor's lock."""
     return settings.WORK / "locks" / "up"

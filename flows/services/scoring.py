@@ -1,4 +1,4 @@
-"""A scoring server that is replaced without an interruption: the socket is the supervisor's, processes come and go."""
+"""Scoring server with zero-downtime reload: the supervisor owns the socket, and its processes are replaced."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger("up")
 
 
 class ScoringServer:
-    """The scoring server of one registered model: ``state`` is what answers at its address."""
+    """The scoring server of one registered model; ``state``: what is served at its address."""
 
     def __init__(self, name: str, service: Service, listening: socket.socket, url: str, folder: Path) -> None:
         self.name = service.name
         self.state = ScoringState(url)
-        self.settled = False  # something answers, or is known not to
+        self.settled = False  # the first process is ready or has failed
         self._service, self._socket, self._folder = service, listening, folder
         self._request_file = reload_request_file(name)
         self._request_file.unlink(missing_ok=True)
@@ -35,18 +35,18 @@ class ScoringServer:
 
     @property
     def children(self) -> list[Child]:
-        """The processes that live, or did a moment ago."""
+        """The processes that were alive at the last check."""
         return [*filter(None, (self._present, self._next)), *self._old]
 
     def update(self) -> bool:
-        """Check the processes; True if anything changed."""
+        """Check the processes; return whether anything changed."""
         return any(
             [self._handle_reload_request(), self._replace(), self._handle_crash(), self._close_old(), self._start_if_due()]
         )
 
     def _handle_reload_request(self) -> bool:
         request = str(read_json(self._request_file).get("request", ""))
-        if request == self._request or self._old:  # the old version may still answer: one thing after the other
+        if request == self._request or self._old:  # the old version may still be served: one reload at a time
             return False
         self._request, self._due = request, 0.0
         if self._next:  # it may have read the champion before the request
@@ -65,7 +65,7 @@ class ScoringServer:
         return Child(self._service, self._folder, fds=(self._socket.fileno(),), notify=True)
 
     def _replace(self) -> bool:
-        """Once the next process answers, stop the present one; note if it has ended without ever answering."""
+        """Stop the present process once the next one is ready; record a failure if that one has ended instead."""
         if self._next is None:
             return False
         if version := self._next.ready_line:
@@ -87,14 +87,14 @@ class ScoringServer:
         self._due, self._pause = time.monotonic() + self._pause, min(2 * self._pause, LONGEST_PAUSE)
         error = f"exit code {code}, see {log_file(self.name)}"
         if code == NO_CHAMPION:
-            error, self._due = "there is no champion yet", float("inf")  # until a promotion asks for it
+            error, self._due = "there is no champion yet", float("inf")  # until a reload request
         log.warning("%s: %s", self.name, error)
         self.state = replace(self.state, error=error, reload_request=self._request)
         self.settled = True
         return True
 
     def _handle_crash(self) -> bool:
-        """Start a process for one that has ended by itself; callers wait in the socket's queue for it."""
+        """Schedule a restart if the present process has crashed; clients wait in the socket's queue."""
         if self._present is None or self._present.code is None:
             return False
         log.warning("%s has ended (exit code %s); it is started again", self.name, self._present.code)

@@ -1,6 +1,6 @@
-"""The one process behind ``up``: it keeps the servers, the deployments and the scoring servers running, and ends with them.
+"""The supervisor behind ``up``: start the servers, the deployments and the scoring servers, restart them, stop them together.
 
-Its main thread starts all of them behind process guards: if it is killed, the kernel tells the guards, and nothing is left.
+The main thread starts them behind process guards, which end them if the supervisor is killed.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from flows.services.running import RENEWAL, ServersState, lock_file, read_state,
 from flows.services.scoring import ScoringServer
 from flows.settings import Servers
 
-POLL = 0.1  # seconds between two looks at the children
-LINGER = 60.0  # seconds in which the process guards end the children of a killed supervisor
+POLL = 0.1  # seconds between checks of the children
+LINGER = 60.0  # seconds for the process guards to end the children of a killed supervisor
 
 log = logging.getLogger("up")
 
 
 class AlreadyUp(Exception):
-    """Another supervisor is at work here."""
+    """Another supervisor is running here."""
 
 
 class Supervisor:
-    """Starts the servers, checks them one after the other, and notes their state."""
+    """Start the services, check them in a loop, and write the state file."""
 
     def __init__(self, project: Project, servers: Servers) -> None:
         self._at = addresses(servers)
@@ -60,11 +60,11 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether everything has answered once, or is known not to (a model without a champion)."""
+        """Whether every service was ready once, or cannot be (a model without a champion)."""
         return all(service.ready for service in self._services) and all(scoring.settled for scoring in self._scoring.values())
 
     def run(self) -> None:
-        """Run until SIGTERM or Ctrl-C, which come as exceptions; ServiceFailed if a server does not come up."""
+        """Run until SIGTERM or Ctrl-C, which raise exceptions; ServiceFailed if a server does not start."""
         try:
             if needs_database():
                 make_database(self._project)
@@ -86,7 +86,7 @@ class Supervisor:
         write_state(ServersState(this_process(), root, at.prefect_api, uri, self.ready, scoring, processes, self._settings))
 
     def _state_is_lost(self) -> bool:
-        """Whether somebody has removed or changed the state file, by which ``down`` and a promotion find this process."""
+        """Whether the state file, by which ``down`` and promotions find this process, was removed or changed."""
         if time.monotonic() - self._last_check < RENEWAL:
             return False
         self._last_check = time.monotonic()
@@ -102,14 +102,14 @@ class Supervisor:
         return [*self._services, *self._scoring.values()]
 
     def _stop(self) -> None:
-        """Stop the deployments first, whose flow runs still report to the servers; then all the others at once."""
+        """Stop the deployments first, since their flow runs report to the servers; then the others together."""
         stop_all([child for child in self._children if child.name == "serve"])
         stop_all(self._children)
         state_file().unlink(missing_ok=True)
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """Request a stop and wait; the process guards kill what does not follow."""
+    """Request a stop and wait; the process guards kill what does not end in time."""
     for child in children:
         child.request_stop()
     while any(child.code is None for child in children):
@@ -119,16 +119,16 @@ def stop_all(children: Sequence[Child]) -> None:
 
 
 def make_database(project: Project) -> None:
-    """Make the tracking database, in a process of its own."""
-    done = subprocess.run(
+    """Create the tracking database in a separate process."""
+    result = subprocess.run(
         make_database_command(), cwd=project.root, env=for_children(project), capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise ServiceFailed(f"the tracking database could not be made:\n{done.stderr.strip()}")
+    if result.returncode:
+        raise ServiceFailed(f"the tracking database could not be created:\n{result.stderr.strip()}")
 
 
 def supervise(project: Project, servers: Servers) -> None:
-    """Run a supervisor in this process. AlreadyUp, SettingsError (a port that is taken) or ServiceFailed say why not."""
+    """Run a supervisor in this process. Raises AlreadyUp, SettingsError (a port is in use) or ServiceFailed."""
     with alone():
         wait_for_old_children()
         Supervisor(project, servers).run()
@@ -136,7 +136,7 @@ def supervise(project: Project, servers: Servers) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Allow one supervisor per state folder; AlreadyUp if there is another."""
+    """Lock the state folder for one supervisor; AlreadyUp if there is another."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(lock_file(), wait=False))
@@ -155,7 +155,7 @@ def wait_for_old_children() -> None:
 
 
 def to_stderr() -> None:
-    """Log what the supervisor does on stderr, which is its log file or the terminal."""
+    """Send the supervisor's log to stderr: its log file, or the terminal."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s"))
     log.addHandler(handler)

@@ -1,6 +1,6 @@
-"""The monitor without Prefect: which runs' new images are scored, the command that does it, and the reports not yet sent.
+"""The monitor without Prefect: the monitored runs, the command that scores their new images, and the unsent reports.
 
-A report is sent at least once: the note that it was is written after all receivers have got it.
+Reports are delivered at least once: one is marked as sent after all receivers have it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from flows.project import Project, for_children
 from flows.settings import Monitor, monitors
 
 NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
-REPORTED = "told.json"  # name of the note in a report's folder
-ALARM = "Drift"  # name of the state of a flow run that has found some
+REPORTED = "told.json"  # marks a report's folder as sent
+ALARM = "Drift"  # state name of a flow run that found drift
 
 
 class MonitorFailed(Exception):
@@ -29,8 +29,8 @@ class MonitorFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Report:
-    """``content``: of the report.json in ``folder``; components/registry/monitor/report.py writes it."""
+class DriftReport:
+    """A report. ``content``: the report.json in ``folder``, written by components/registry/monitor/report.py."""
 
     folder: Path
     content: dict[str, Any]
@@ -40,13 +40,13 @@ class Report:
         """Whether it is an alarm."""
         return bool(self.content["drift"])
 
-    def note(self, **what: Any) -> None:
-        """Note that it was sent, and what followed."""
-        write_json(self.folder / REPORTED, what)
+    def note(self, **facts: Any) -> None:
+        """Mark the report as sent; ``facts``: what followed, such as a retraining."""
+        write_json(self.folder / REPORTED, facts)
 
 
 def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) -> dict[str, Monitor]:
-    """Run -> how it is monitored: the named ones, or all of the block. ``folder`` instead of the block's, for one run.
+    """Return run -> its monitor, for ``runs`` or all of the block. ``folder`` replaces the block's, for one run.
 
     SettingsError if a run is unknown, has no folder of images, or the folder does not exist.
     """
@@ -57,18 +57,18 @@ def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) 
         named(project.params.runs, run, "RUN")
         if folder is None and run not in known:
             raise SettingsError(f"monitor.{run}: missing; {run}: {{folder: incoming/{run}}} says where its new images are")
-    found = {run: known[run] for run in runs or known if run in known}
+    monitored = {run: known[run] for run in runs or known if run in known}
     if folder is not None:
         (run,) = runs
-        found = {run: found[run].model_copy(update={"folder": folder}) if run in found else Monitor(folder=folder)}
-    for run, monitor in found.items():
+        monitored = {run: monitored[run].model_copy(update={"folder": folder}) if run in monitored else Monitor(folder=folder)}
+    for run, monitor in monitored.items():
         if not (project.folder / monitor.folder).exists():
             raise SettingsError(f"monitor.{run}.folder: {monitor.folder!r} does not exist in {project.folder}")
-    return found
+    return monitored
 
 
 def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:
-    """Score the run's new images in a process of its own, where the champion's code runs. MonitorFailed if it fails."""
+    """Score the run's new images in a separate process, which runs the champion's code. MonitorFailed if it fails."""
     command = [sys.executable, "-m", "components.registry.monitor", run, "--folder", monitor.folder]
     command += ["--least", str(monitor.least), "--alarm", str(monitor.alarm), "--psi", str(monitor.psi)]
     timeout = project.params.pipeline.stage_timeout
@@ -80,14 +80,14 @@ def watch(project: Project, run: str, monitor: Monitor, processes: Processes, lo
     return read(home(project, run) / "last.json")
 
 
-def unreported(project: Project, run: str) -> Iterator[Report]:
-    """The reports that were not sent yet, oldest first. Call it after ``watch``, which removes unfinished ones."""
+def unreported(project: Project, run: str) -> Iterator[DriftReport]:
+    """Yield the unsent reports, oldest first. Call it after ``watch``, which removes unfinished ones."""
     folders = [folder for folder in (home(project, run) / "reports").glob("*") if folder.name.isdigit()]
     for folder in sorted(folders, key=lambda folder: int(folder.name)):
         if not (folder / REPORTED).exists():
-            yield Report(folder, read(folder / "report.json"))
+            yield DriftReport(folder, read(folder / "report.json"))
 
 
 def home(project: Project, run: str) -> Path:
-    """The folder of the command's state for the run."""
+    """Return the monitor's folder for the run."""
     return settings.WORK / "monitor" / project.workspace.registered_name(run)

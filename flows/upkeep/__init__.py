@@ -1,1 +1,1 @@
-"""Repair and removal of what processes leave behind. Read ``doctor`` (its checks fill half of the room), then ``garbage``."""
+"""Repair and garbage collection. Read ``doctor`` first (half of the modules are its checks), then ``garbage``."""

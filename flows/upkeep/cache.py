@@ -1,6 +1,6 @@
-"""DVC's cache: what no dvc.lock of the workspace, of any commit, or of a registered version's lineage names.
+"""Garbage in DVC's cache: objects in no dvc.lock of the workspace, of any commit, or of a registered version's lineage.
 
-``dvc gc`` does not know the registered versions, and it drops nothing of the run cache.
+``dvc gc`` does not know the registered versions, and does not clean the run cache.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from flows.project import Project
 from flows.upkeep.garbage import DAY, Garbage
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?")
-NAMES = ("dvc.lock", "*.dvc")  # files in which DVC writes the hashes of what it keeps
+NAMES = ("dvc.lock", "*.dvc")  # files with hashes of objects in the cache
 SKIPPED_FOLDERS = {".git", ".dvc", ".venv", ".work", "outputs"}
 
 
 def unused_cache(project: Project, days: float, lineages: set[str]) -> Iterator[Garbage]:
-    """Run cache entries first, then folders, then files: whatever is left after an interruption is whole.
+    """Yield unused run cache entries first, then folders, then files, so that an interrupted removal leaves no dangling ones.
 
-    ``lineages``: the hashes that registered versions name. A cache that lies elsewhere is shared with other clones, and stays.
+    ``lineages``: hashes in the lineages of registered versions. A cache outside the clone is shared, and not cleaned.
     """
     objects, runs = project.root / ".dvc/cache/files/md5", project.root / ".dvc/cache/runs"
     used = used_hashes(project.root) | lineages
     used |= {child for name in used if name.endswith(".dir") for child in _children(objects, name)}
     before = time.time() - days * DAY
     unused = [path for path in sorted(objects.glob("??/*")) if _name(path) not in used and path.stat().st_mtime < before]
-    gone = {_name(path) for path in unused}
+    unused_names = {_name(path) for path in unused}
     for entry in sorted(runs.glob("??/*/*")):
-        if gone & set(HASH.findall(entry.read_text(encoding="utf-8").partition("outs:")[2])):
+        if unused_names & set(HASH.findall(entry.read_text(encoding="utf-8").partition("outs:")[2])):
             yield _garbage(project, entry, "its results go too")
     for path in sorted(unused, key=lambda path: not path.name.endswith(".dir")):
         yield _garbage(project, path, "no dvc.lock of the workspace, of a commit or of a registered version names it")
 
 
 def is_shared(project: Project) -> Path | None:
-    """DVC's cache, where it is not the clone's own."""
+    """Return the path of DVC's cache if it is outside the clone, else None."""
     from dvc.repo import Repo
 
     with Repo(str(project.root)) as repo:
@@ -49,9 +49,9 @@ def is_shared(project: Project) -> Path | None:
 
 
 def used_hashes(root: Path) -> set[str]:
-    """Every hash that the workspace, the index or a commit names: a few too many, since all that looks like one counts."""
+    """Return all hashes in the workspace, the index and the commits; anything that looks like a hash counts."""
     texts = [path.read_text(encoding="utf-8") for path in _files(root)]
-    return {found for text in (*texts, _committed(root)) for found in HASH.findall(text)}
+    return {digest for text in (*texts, _committed(root)) for digest in HASH.findall(text)}
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -62,7 +62,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _committed(root: Path) -> str:
-    """These files as they stand in every commit that a branch, a tag, the stash or the reflog leads to, and in the index."""
+    """Return their text in all commits reachable from branches, tags, stash and reflog, and in the index."""
     if not (root / ".git").exists():
         return ""
     anywhere = [f":(glob)**/{name}" for name in NAMES]
@@ -78,7 +78,7 @@ def _git(root: Path, *words: str, text: str = "") -> str:
 
 
 def _children(objects: Path, name: str) -> set[str]:
-    """The files of a folder's object; none if the cache does not have it."""
+    """Return the hashes of a folder's files; empty if the cache lacks the folder's object."""
     path = objects / name[:2] / name[2:]
     return {entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else set()
 

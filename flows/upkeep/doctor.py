@@ -1,4 +1,4 @@
-"""The doctor: its checks, one after the other. None depends on another, and one that breaks is a finding itself."""
+"""The doctor: a list of independent checks. A check that fails is a finding itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flows.project import Project
 
-# In the order of mending: who is dead must be gone before what it held is given back. "module:function", imported on use.
+# In the order of repair: dead processes before the locks they hold. "module:function", imported on use.
 CHECKS = {
     "versions": "flows.upkeep.state:versions",
     "merge driver": "flows.upkeep.state:no_merge_driver",
@@ -28,25 +28,25 @@ CHECKS = {
 }
 
 
-class NotMended(Exception):
-    """A finding could not be mended; says why, and what to do instead."""
+class RepairFailed(Exception):
+    """A finding could not be repaired; the message says why and what to do instead."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault: ``what`` is wrong ``where``, and the ``remedy``: what ``mend`` does, or what a person does if it is None."""
+    """A fault: ``what`` is wrong, ``where``, and the ``remedy``: what ``repair`` does, or the user should do if it is None."""
 
     what: str
     where: str
     remedy: str
-    mend: Callable[[], object] | None = None
+    repair: Callable[[], object] | None = None
 
 
 Check = Callable[[Project], Iterable[Finding]]
 
 
 def examine(project: Project, checks: dict[str, str] = CHECKS) -> list[Finding]:
-    """All findings, in the order of the checks. Changes nothing."""
+    """Return all findings, in the order of the checks. Read-only."""
     return [finding for name, place in checks.items() for finding in _findings(name, place, project)]
 
 
@@ -55,17 +55,17 @@ def _findings(name: str, place: str, project: Project) -> list[Finding]:
         module, _, function = place.partition(":")
         check: Check = getattr(importlib.import_module(module), function)
         return list(check(project))
-    except Exception as error:  # the other checks go on
+    except Exception as error:  # run the other checks nevertheless
         reason = " ".join(str(error).split())[:300]
         return [Finding(f"the check of {name} does not work", type(error).__name__, reason or "no reason given")]
 
 
-def mend(finding: Finding) -> str | None:
-    """Mend it; None, or why it could not be."""
-    if finding.mend is None:
+def repair(finding: Finding) -> str | None:
+    """Repair the finding; return None, or the reason why it failed."""
+    if finding.repair is None:
         return f"by hand: {finding.remedy}"
     try:
-        finding.mend()
-    except Exception as error:  # the others are still mended
+        finding.repair()
+    except Exception as error:  # repair the others nevertheless
         return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return None

@@ -1,4 +1,4 @@
-"""What a Prefect server still believes of killed flows: runs that it takes for running, and slots of its GPU limit."""
+"""Leftovers of killed flows on a Prefect server: runs that are still RUNNING, and slots of its GPU limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.project import STARTED_BY, Project
 from flows.services.flow_runs import FlowRunNote, notes_folder, read_note
 from flows.services.prefect_server import answers, start_server
 from flows.services.running import running
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 from flows.upkeep.processes import RunningProcess, processes
 
 ON_DEVICE = ("train@", "detect@", "export@", "evaluate@", "ood@")
@@ -22,18 +22,18 @@ UNFINISHED = ("RUNNING", "PENDING", "CANCELLING", "SCHEDULED", "PAUSED")
 
 
 def dead_flow_runs(project: Project) -> Iterator[Finding]:
-    """Notes of flow runs whose process has gone without removing them."""
+    """Find notes of flow runs whose process is gone."""
     for note in sorted(notes_folder().glob("*")):
         run = read_note(note)
         if run is None and note.is_file():
             yield Finding("note of a flow run cannot be read", str(note), "removes it", partial(note.unlink, missing_ok=True))
         elif run is not None and is_gone(run.process):
             where = f"{run.flow} {run.name} ({run.id}): its process {run.process} is gone"
-            yield Finding("dead flow run", where, "calls it Crashed", partial(_crash, project, note, run))
+            yield Finding("dead flow run", where, "sets it to Crashed", partial(_crash, project, note, run))
 
 
 def _crash(project: Project, note: Path, run: FlowRunNote) -> None:
-    """Set the run's state if its server still takes it for unfinished; then the note has done its work."""
+    """Set the run to Crashed if it is unfinished on its server, then remove the note."""
     api = _server_of(project, run)
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
@@ -51,45 +51,45 @@ def _crash(project: Project, note: Path, run: FlowRunNote) -> None:
 
 
 def _server_of(project: Project, run: FlowRunNote) -> str:
-    """The address of a server that knows the run."""
+    """Return the address of a server that knows the run."""
     if run.api and answers(f"{run.api}/health"):
         return run.api
     if run.api and not _is_own(run.api):
-        raise NotMended(f"the Prefect server {run.api} does not answer; when it does again, run doctor again")
+        raise RepairFailed(f"the Prefect server {run.api} does not answer; when it does again, run doctor again")
     return _own_server(project)
 
 
 @cache
 def _own_server(project: Project) -> str:
-    """The server over the own database: that of ``up``, or a temporary one."""
-    given = os.environ.pop("PREFECT_API_URL", None)
+    """Return a server on the local database: that of ``up``, or a temporary one."""
+    user_api = os.environ.pop("PREFECT_API_URL", None)
     try:
         start_server(project).wait_until_healthy()
         return os.environ["PREFECT_API_URL"]
     finally:
-        if given is not None:
-            os.environ["PREFECT_API_URL"] = given
+        if user_api is not None:
+            os.environ["PREFECT_API_URL"] = user_api
 
 
 def _is_own(api: str) -> bool:
-    """Whether the address is of this machine, where servers work on the own database."""
+    """Whether the address is on this machine, whose servers use the local database."""
     return any(f"//{host}" in api for host in ("127.0.0.1", "localhost"))
 
 
 def leaked_slots(project: Project) -> Iterator[Finding]:
-    """Slots of this machine's limit that are taken while no flow of this machine has a stage on a device.
+    """Find occupied slots of this machine's limit although no stage of this machine uses a device.
 
-    A temporary server has no limit; so there is something to look at only if a server runs.
+    A temporary server has no limit, so this checks a running server only.
     """
     api = _server(project)
-    if api is None or (taken := _taken(api)) == 0 or _holders(api):
+    if api is None or (num_taken := _active_slots(api)) == 0 or _holders(api):
         return
-    where = f"{limit_name()} at {api}: {taken:g} taken, and no stage on a device is alive here"
-    yield Finding("leaked GPU slots", where, "gives them back", partial(_give_back, api))
+    where = f"{limit_name()} at {api}: {num_taken:g} taken, and no stage on a device is alive here"
+    yield Finding("leaked GPU slots", where, "releases them", partial(_release_slots, api))
 
 
 def limit_name() -> str:
-    """The name of this machine's limit, as ``flows.pipeline.flow`` makes it."""
+    """Return the name of this machine's limit, which ``flows.pipeline.flow`` creates."""
     return f"gpu-{socket.gethostname()}"
 
 
@@ -100,16 +100,16 @@ def _server(project: Project) -> str | None:
 
 
 def _holders(api: str) -> list[RunningProcess]:
-    """The stages on a device that flows of this server have started, in any clone on this machine."""
+    """Return the processes of stages on a device that flows of this server started, in any clone on this machine."""
     mine = [process for process in processes().values() if process.environment.get("PREFECT_API_URL") == api]
-    return [process for process in mine if any(word.startswith(ON_DEVICE) for word in process.words) and _is_wanted(process)]
+    return [process for process in mine if any(word.startswith(ON_DEVICE) for word in process.words) and _has_flow(process)]
 
 
-def _is_wanted(process: RunningProcess) -> bool:
+def _has_flow(process: RunningProcess) -> bool:
     return is_gone(process.environment.get(STARTED_BY, "").partition(" ")[0]) is False
 
 
-def _taken(api: str) -> float:
+def _active_slots(api: str) -> float:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -121,9 +121,9 @@ def _taken(api: str) -> float:
             return 0
 
 
-def _give_back(api: str) -> None:
+def _release_slots(api: str) -> None:
     if _holders(api):
-        raise NotMended("a stage on a device has started meanwhile")
+        raise RepairFailed("a stage on a device has started meanwhile")
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
     from prefect.settings import PREFECT_API_URL, temporary_settings

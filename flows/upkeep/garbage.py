@@ -1,4 +1,4 @@
-"""What may be removed, when, and in which order: ``collect`` first. Then the leftovers of the state folder."""
+"""Garbage collection: ``collect`` yields what may be removed, in order; the rest finds leftovers of the state folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from flows.project import AnotherRun, Project
 from flows.upkeep.processes import alive, holds
 
 DAY = 86400.0  # seconds
-BY_RUN = ("latency/*.json", "live/*.json", "published/*.json")  # named by the registered name
+BY_RUN = ("latency/*.json", "live/*.json", "published/*.json")  # file names are registered names
 BY_AGE = (
     "scores/*/*",
     "logs/*.old.log",
     "aside/*",
     "shared/*/*",
     "monitor/*/reports/*",
-)  # made again when missed, or kept for a person to look at
+)  # regenerated if needed, or only for inspection
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """``what`` it is, ``size`` in bytes (0 if unknown), ``why`` it may go, and how it is removed."""
+    """An item to remove: ``what`` it is, ``size`` in bytes (0 if unknown), ``why`` it is unused."""
 
     what: str
     size: int
@@ -38,10 +38,10 @@ class Garbage:
 
 
 @contextmanager
-def nobody_at_work(project: Project) -> Iterator[None]:
-    """Keep pipeline runs of all workspaces and DVC out; raise AnotherRun if one is at work.
+def exclusive_access(project: Project) -> Iterator[None]:
+    """Lock out pipeline runs of all workspaces and DVC; raise AnotherRun if one is running.
 
-    What a running stage has put into the cache stands in no dvc.lock yet.
+    What a running stage has put into the cache is in no dvc.lock yet.
     """
     from dvc.repo import Repo, lock_repo
 
@@ -58,7 +58,7 @@ def nobody_at_work(project: Project) -> Iterator[None]:
 
 
 def collect(project: Project, days: float) -> Iterator[Garbage]:
-    """Garbage older than ``days``, as it is found. TrackingUnavailable if the server cannot say what is registered."""
+    """Yield garbage older than ``days``. TrackingUnavailable if the server cannot be asked for the registered versions."""
     from flows.upkeep.cache import is_shared, unused_cache
     from flows.upkeep.tracking import has_server, lineage_hashes, unreferenced
 
@@ -69,8 +69,8 @@ def collect(project: Project, days: float) -> Iterator[Garbage]:
 
         with reachable():
             client = connect()
-            found, lineages = list(unreferenced(client, days)), lineage_hashes(client)
-        yield from found
+            records, lineages = list(unreferenced(client, days)), lineage_hashes(client)
+        yield from records
     if (place := is_shared(project)) is not None:
         text = f"(DVC's cache {place} is shared with other clones, and is left as it is)"
         yield Garbage(text, 0, "not examined", lambda: None)
@@ -79,7 +79,7 @@ def collect(project: Project, days: float) -> Iterator[Garbage]:
 
 
 def leftovers(project: Project, days: float) -> Iterator[Garbage]:
-    """Checkpoints first, then the small things; each older than ``days``."""
+    """Yield checkpoints, then small files, older than ``days``."""
     names = registered_names(project.root)
     yield from _checkpoints(names, days)
     for pattern in BY_RUN:
@@ -93,7 +93,7 @@ def leftovers(project: Project, days: float) -> Iterator[Garbage]:
 
 
 def _checkpoints(names: set[str] | None, days: float) -> Iterator[Garbage]:
-    """Of a run that exists the newest folder stays: what an unfinished training goes on from. A finished one has none."""
+    """Yield old checkpoints, except the newest folder of an existing run, from which an unfinished training resumes."""
     for folder in sorted((settings.WORK / "checkpoints").glob("train@*")):
         exists = names is None or folder.name.removeprefix("train@") in names
         states = sorted((path for path in folder.iterdir() if path.is_dir()), key=age)
@@ -106,31 +106,31 @@ def _garbage(path: Path, why: str) -> Garbage:
 
 
 def registered_names(root: Path) -> set[str] | None:
-    """The registered name of every run of the root and of all studies; None if a params.yaml cannot be read."""
-    found = set()
+    """Return the registered names of all runs of the root and the studies; None if a params.yaml cannot be read."""
+    names = set()
     for params in (root / PARAMS, *sorted(root.glob(f"experiments/*/{PARAMS}"))):
         workspace = Workspace(params.parent)
         try:
-            found |= {workspace.registered_name(run) for run in workspace.params.runs}
+            names |= {workspace.registered_name(run) for run in workspace.params.runs}
         except SettingsError:
-            return None  # its runs are unknown, so none may be called gone
-    return found
+            return None  # its runs are unknown, so none may be removed
+    return names
 
 
 def size_of(path: Path) -> int:
-    """Bytes of the file, or of all files below the folder; 0 if there is nothing."""
+    """Return the bytes of the file, or of all files below the folder; 0 if there is nothing."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())
 
 
 def age(path: Path) -> float:
-    """Days since the youngest file of the folder, or the file itself, was changed."""
+    """Return the days since the last change of the file, or of any file below the folder."""
     files = [path, *path.rglob("*")] if path.is_dir() else [path]
     return (time.time() - max(file.lstat().st_mtime for file in files)) / DAY
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, which may be gone."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

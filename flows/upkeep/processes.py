@@ -1,7 +1,7 @@
-"""Orphaned processes of a flow that is gone, and DVC's locks on files of processes that are gone.
+"""Orphaned processes of dead flows, and DVC's file locks of dead processes.
 
-Every child of a flow carries the flow's identity in its environment. DVC's locks stand in ``.dvc/tmp/rwlock``; DVC looks only
-whether a process of that number exists. Its other lock, ``.dvc/tmp/lock``, is the kernel's: it ends with its holder.
+Every child of a flow has the flow's identity in its environment. DVC's file locks are entries of ``.dvc/tmp/rwlock``; DVC only
+checks whether the pid exists. Its other lock, ``.dvc/tmp/lock``, is a kernel lock, which ends with its holder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from components.core.files import identity, is_gone, start_time, write_text
 from flows.processes import GRACE, GUARD
 from flows.project import STARTED_BY, Project
 from flows.services.running import read_state
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 
 SHORT = 100  # characters of a command line that are shown
 AFTER_TERM, AFTER_KILL = 20.0, 10.0  # seconds
@@ -34,7 +34,7 @@ Lock = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunningProcess:
-    """One of this machine's processes; ``parent``: its pid."""
+    """A process of this machine; ``parent``: pid of its parent."""
 
     pid: int
     parent: int
@@ -44,20 +44,20 @@ class RunningProcess:
 
 
 def orphans(project: Project) -> Iterator[Finding]:
-    """Processes that a flow, or DVC, started in this workspace and that outlived it."""
+    """Find processes in this workspace that outlived the flow or DVC that started them."""
     deadline = time.monotonic() + GRACE + 5.0
-    while found := _orphans(project):
-        # A process guard is just ending what its flow has left: that is no fault.
-        if not any(_is_guard(process) for process in found) or time.monotonic() > deadline:
+    while orphaned := _orphans(project):
+        # A process guard that is ending the children of its flow is no fault.
+        if not any(_is_guard(process) for process in orphaned) or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    for process in found:
+    for process in orphaned:
         words = " ".join(process.words)[:SHORT]
         yield Finding("orphaned process", f"{process.pid}: {words}", "ends it: SIGTERM, then SIGKILL", partial(end, process))
 
 
 def processes() -> dict[int, RunningProcess]:
-    """All other processes of this machine whose environment this user may read, by pid."""
+    """Return pid -> process, of all other processes whose environment this user may read."""
     readable = {}
     for process in psutil.process_iter():
         if process.pid != os.getpid():
@@ -85,7 +85,7 @@ def _left_by_flow(process: RunningProcess) -> bool:
 
 
 def _left_by_dvc(process: RunningProcess, alive: dict[int, RunningProcess], project: Project) -> bool:
-    """A stage of a plain ``dvc repro`` (DVC names its repository and the stage in the environment) without DVC above it."""
+    """Whether it is a stage of bare ``dvc repro``, by the environment that DVC sets, without DVC among its ancestors."""
     if STARTED_BY in process.environment or "DVC_STAGE" not in process.environment:
         return False
     if process.environment.get("DVC_ROOT") != str(project.root):
@@ -105,7 +105,7 @@ def _is_guard(process: RunningProcess) -> bool:
 
 
 def end(process: RunningProcess) -> None:
-    """SIGTERM, and SIGKILL if that does not end it; each only while the pid still is that very process."""
+    """Send SIGTERM, then SIGKILL if it does not end; never to another process with the same pid."""
     for number, patience in ((signal.SIGTERM, AFTER_TERM), (signal.SIGKILL, AFTER_KILL)):
         deadline = time.monotonic() + patience
         if is_gone(process.identity) is False:
@@ -114,12 +114,12 @@ def end(process: RunningProcess) -> None:
         while is_gone(process.identity) is False and time.monotonic() < deadline:
             time.sleep(0.05)
     if is_gone(process.identity) is False:
-        raise NotMended(f"process {process.pid} does not end")
+        raise RepairFailed(f"process {process.pid} does not end")
 
 
 @dataclass(frozen=True)
 class Hold:
-    """An entry: process ``pid``, which ran ``command``, holds ``path`` for "read" or "write"."""
+    """An entry of DVC's rwlock: process ``pid``, which ran ``command``, holds ``path`` for "read" or "write"."""
 
     mode: str
     path: str
@@ -128,21 +128,21 @@ class Hold:
 
 
 def stale_locks(project: Project) -> Iterator[Finding]:
-    """Entries whose process is gone, or whose number another process has now; a file that is not whole."""
+    """Find entries whose process is gone or whose pid was reused, and a damaged file."""
     file = project.root / ".dvc" / "tmp" / "rwlock"
     try:
-        found = holds(file)
+        entries = holds(file)
     except ValueError as error:
         yield Finding("DVC's lock file cannot be read", f"{file}: {error}", "writes an empty one", partial(_rewrite, file))
         return
-    for hold in found:
+    for hold in entries:
         if not alive(hold, file):
             words = f"{hold.path}: process {hold.pid} ({hold.command}), which is gone, has it for {hold.mode}"
             yield Finding("stale DVC lock", words, "removes the entry", partial(_rewrite, file))
 
 
 def held_for_writing(project: Project) -> list[Path]:
-    """The outs at which a living DVC process is writing now."""
+    """Return the outs that a living DVC process is writing."""
     file = project.root / ".dvc" / "tmp" / "rwlock"
     try:
         return [Path(hold.path) for hold in holds(file) if hold.mode == "write" and alive(hold, file)]
@@ -151,33 +151,33 @@ def held_for_writing(project: Project) -> list[Path]:
 
 
 def holds(file: Path) -> list[Hold]:
-    """The entries; ValueError if the file is none of DVC's."""
+    """Read the entries; ValueError if the file is not in DVC's format."""
     return list(_entries(_content(file)))
 
 
 def alive(hold: Hold, file: Path) -> bool:
-    """Whether the entry's process lives, and is not a later one with the same number."""
+    """Whether the entry's process is alive, and not a later one with the same pid."""
     if not pid_fits(hold.pid, file.stat().st_mtime):
         return False
     words = psutil.Process(hold.pid).cmdline()
-    # What DVC notes is sys.argv: the program's file, then the arguments.
+    # DVC writes sys.argv: the program's file, then the arguments.
     by_dvc = Path(hold.command.partition(" ")[0]).name == "dvc" or "/dvc/" in hold.command.partition(" ")[0]
     return not by_dvc or any("dvc" in word for word in words)
 
 
-def pid_fits(pid: int, noted: float) -> bool:
-    """Whether the process ``pid`` lives, and started before the note of it, made at time ``noted``."""
+def pid_fits(pid: int, time_of_note: float) -> bool:
+    """Whether the process ``pid`` is alive and started before ``time_of_note``."""
     started = start_time(pid)
-    return started is not None and started <= noted + 1
+    return started is not None and started <= time_of_note + 1
 
 
 def _content(file: Path) -> Lock:
     if not file.is_file():
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(found, dict):
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
         raise ValueError("no mapping")
-    return found
+    return content
 
 
 def _entries(content: Lock) -> Iterator[Hold]:
@@ -192,7 +192,7 @@ def _entries(content: Lock) -> Iterator[Hold]:
 
 
 def _rewrite(file: Path) -> None:
-    """Keep the living entries alone, under the lock that guards the file."""
+    """Remove the entries of dead processes, under the lock of the file."""
     from dvc.lock import make_lock
     from dvc.rwlock import RWLOCK_LOCK
 

@@ -1,7 +1,7 @@
-"""Results that are not what dvc.lock says, half-written outputs, and a dvc.lock that is cut off.
+"""Results that differ from dvc.lock, half-written outputs, and a truncated dvc.lock.
 
-To record a stage, a bare ``dvc repro`` empties dvc.lock and writes it anew, and may be killed meanwhile; the flow's own DVC
-(``flows.dvc.entries``) writes it atomically. Parts of outputs are ``.<name>.<pid>.part`` or ``.<name>.part``.
+Bare ``dvc repro`` empties dvc.lock and rewrites it to record a stage, and may be killed meanwhile; the flow's DVC
+(``flows.dvc.entries``) writes it atomically. Parts of outputs are named ``.<name>.<pid>.part`` or ``.<name>.part``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from components.core import settings
 from components.core.dvc_lock import LOCK, join
 from components.core.inputs import lock
-from components.registry.record.dvc_lock import nobody_writes
+from components.registry.record.dvc_lock import shared_dvc_lock
 from flows.dvc.entries import loads, readable, write_lock
 from flows.dvc.lock_merge import NEITHER, conflicts
 from flows.project import Project
@@ -36,28 +36,28 @@ PART = re.compile(r"\..+?(?:\.(\d+))?\.part")
 
 
 def wrong_inputs(project: Project) -> Iterator[Finding]:
-    """Entries with inputs that their stage did not run with: something was edited while a bare ``dvc repro`` ran it."""
+    """Find entries with inputs that their stage did not run with: something was edited while bare ``dvc repro`` ran it."""
     for name in lock.wrong_entries(project.folder):
         remedy = "removes the entry; the next run makes the stage again"
-        mend = partial(lock.forget, project.folder, [name])
-        yield Finding(f"{LOCK} has inputs that the stage did not run with", name, remedy, mend)
+        repair = partial(lock.forget, project.folder, [name])
+        yield Finding(f"{LOCK} has inputs that the stage did not run with", name, remedy, repair)
 
 
 def differing_results(project: Project) -> Iterator[Finding]:
-    """Outs that differ from dvc.lock, unless their stage is stale anyway (the next run makes them) or running now.
+    """Find outs that differ from dvc.lock, unless their stage is stale anyway or running.
 
-    Of a run, view or dataset of which nothing is here nothing is missing: dvc.lock speaks of what other clones have made, too.
+    A run, view or dataset without any output here is not missing: dvc.lock also records the results of other clones.
     """
-    if not (project.folder / "dvc.lock").is_file() or is_at_work(project):
+    if not (project.folder / "dvc.lock").is_file() or is_held(project):
         return
-    held = held_for_writing(project)
+    busy = held_for_writing(project)
     with _stages(project) as (_, stages):
         here = {_block(stage) for stage in stages if any(out.exists for out in stage.outs)}
         for stage in stages:
             changed = [out for out in stage.outs if out.hash_info and out.status()] if _block(stage) in here else []
             if changed and not _is_stale(stage):
                 for out in changed:
-                    if Path(out.fs_path) not in held and (out.exists or not out.changed_cache()):
+                    if Path(out.fs_path) not in busy and (out.exists or not out.changed_cache()):
                         yield _finding(project, stage, out)
 
 
@@ -72,7 +72,7 @@ def _stages(project: Project) -> Iterator[tuple[Repo, list[PipelineStage]]]:
 
 
 def _block(stage: PipelineStage) -> str:
-    """``digits`` of ``train@digits``."""
+    """Return the block of a stage, ``digits`` of ``train@digits``."""
     return str(stage.name).partition("@")[2]
 
 
@@ -82,25 +82,25 @@ def _is_stale(stage: PipelineStage) -> bool:
 
 def _finding(project: Project, stage: PipelineStage, out: Output) -> Finding:
     path = Path(out.fs_path)
-    mend = partial(_mend, project, stage.name, path)
+    repair = partial(_repair, project, stage.name, path)
     if not out.workspace_status():
-        return Finding("result is not in DVC's cache", str(path), "puts it there", mend)
+        return Finding("result is not in DVC's cache", str(path), "puts it there", repair)
     if out.changed_cache():
         what, where = "result differs from dvc.lock", f"{path}; DVC's cache does not have the right one"
         return Finding(what, where, f"`dvc pull {path}`, or `python -m flows run`, which runs {stage.name} again")
     if not path.exists():
-        return Finding("result is missing", str(path), "restores it from DVC's cache", mend)
+        return Finding("result is missing", str(path), "restores it from DVC's cache", repair)
     remedy = f"restores it from DVC's cache; what is there now goes to {aside()}"
-    return Finding("result differs from dvc.lock", str(path), remedy, mend)
+    return Finding("result differs from dvc.lock", str(path), remedy, repair)
 
 
 def aside() -> Path:
-    """Where what cannot be restored is put; ``gc`` removes it when it is old."""
+    """Return the folder for replaced results, which ``gc`` removes when they are old."""
     return settings.WORK / "aside"
 
 
-def _mend(project: Project, name: str, path: Path) -> None:
-    """Into the cache, or from the cache, under DVC's lock."""
+def _repair(project: Project, name: str, path: Path) -> None:
+    """Add the out to the cache, or restore it from the cache, under DVC's lock."""
     from dvc.repo import lock_repo
 
     with _stages(project) as (repo, stages), lock_repo(repo):
@@ -116,21 +116,21 @@ def _mend(project: Project, name: str, path: Path) -> None:
 
 
 def half_written(project: Project) -> Iterator[Finding]:
-    """Parts that nobody writes any more, below outputs/ and in the state folder."""
-    held = held_for_writing(project)
+    """Find abandoned parts below outputs/ and in the state folder."""
+    busy = held_for_writing(project)
     for path in (*_parts(project.folder / "outputs"), *_parts(settings.WORK)):
         match = PART.fullmatch(path.name)
         assert match
-        if match[1]:  # the number of the process that writes it
+        if match[1]:  # pid of the writing process
             alive = path.exists() and pid_fits(int(match[1]), path.stat().st_mtime)
         else:
-            alive = is_at_work(project) or any(out.parent == path.parent or out in path.parents for out in held)
+            alive = is_held(project) or any(out.parent == path.parent or out in path.parents for out in busy)
         if not alive:
             yield Finding("half-written", str(path), "removes it", partial(_remove, path))
 
 
-def is_at_work(project: Project) -> bool:
-    """Whether a pipeline run holds the workspace; asked without taking its lock, which could turn away one that starts."""
+def is_held(project: Project) -> bool:
+    """Whether a pipeline run holds the workspace, without taking its lock, which could make a starting run fail."""
     path = project.lock_file()
     pid = path.read_text().strip() if path.is_file() else ""
     return pid.isdigit() and pid_fits(int(pid), path.stat().st_mtime)
@@ -148,23 +148,21 @@ def _remove(path: Path) -> None:
 
 
 def cut_off(project: Project) -> Iterator[Finding]:
-    """A dvc.lock that DVC refuses; its whole entries stay. A merge conflict is left to a person."""
+    """Find a dvc.lock that DVC cannot read; the repair keeps its valid entries. A merge conflict is left to the user."""
     path = project.folder / LOCK
     if not path.is_file():
         return
-    with nobody_writes(project.folder):
+    with shared_dvc_lock(project.folder):
         text = path.read_text(encoding="utf-8", errors="replace")
     if loads(text):
         return
     stages = conflicts(text)
-    if stages:  # which version fits the merged code and settings is not ours to guess
+    if stages:  # only the user knows which version fits the merged code and settings
         remedy = f"keep one version of each entry and remove the markers, {NEITHER}"
         yield Finding(f"merge conflict in {LOCK}", f"{path}: {', '.join(stages)}", remedy)
         return
     whole = readable(text)
-    remedy = (
-        f"keeps the {len(whole)} entries that are whole; what the others said comes back from DVC's run cache, without work"
-    )
+    remedy = f"keeps the {len(whole)} valid entries; the results of the others are restored from DVC's run cache"
     yield Finding(f"{LOCK} cannot be read", str(path), remedy, partial(_keep_whole, project))
 
 

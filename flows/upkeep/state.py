@@ -1,4 +1,4 @@
-"""Files of the state folder that a killed process has damaged or that need another version, and what is installed."""
+"""Damaged files of the state folder, databases of another version, and wrong installed versions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from flows.dvc import merge_driver
 from flows.pipeline.preflight import LOCK, wrong_versions
 from flows.project import Project
 from flows.services.running import is_supervised, read_state, state_file
-from flows.upkeep.doctor import Finding, NotMended
+from flows.upkeep.doctor import Finding, RepairFailed
 
 JSON = ("published/*.json", "live/*.json", "latency/*.json", "up/*.json", "scores/**/*.json")
 
 
-# Where a tool keeps its migrations, one file per revision; read, not imported.
+# Folder of a package's migrations, one file per revision; read, not imported.
 PREFECT = ("prefect", "server/database/_migrations/versions/sqlite")
 MLFLOW = ("mlflow", "store/db_migrations/versions")
 
 
 def broken_state(project: Project) -> Iterator[Finding]:
-    """Notes that are not whole: of what was published, of the last live curve, of speed."""
+    """Find damaged notes: publications, live curves, latency, scores."""
     for pattern in JSON:
         for path in sorted(settings.WORK.glob(pattern)):
             try:
@@ -43,11 +43,11 @@ def broken_state(project: Project) -> Iterator[Finding]:
 
 
 def broken_checkpoints(project: Project) -> Iterator[Finding]:
-    """Checkpoints that are not whole, by the check sums in them."""
+    """Find damaged checkpoints, by the checksums of the zip archive."""
     for path in sorted((settings.WORK / "checkpoints").glob("*/*/*.pt")):
         try:
             fault = _fault(path)
-        except FileNotFoundError:  # its training goes on, and has removed it
+        except FileNotFoundError:  # removed by its running training
             continue
         if fault:
             older = len(list(path.parent.glob("*.pt"))) - 1
@@ -56,7 +56,7 @@ def broken_checkpoints(project: Project) -> Iterator[Finding]:
 
 
 def _fault(path: Path) -> str | None:
-    """A torch file is a zip archive: what is wrong with it, without unpacking any object."""
+    """Return the fault of a torch file, which is a zip archive, without unpickling it."""
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.testzip()
@@ -66,26 +66,26 @@ def _fault(path: Path) -> str | None:
 
 
 def servers(project: Project) -> Iterator[Finding]:
-    """A note of servers whose supervisor is gone, or that cannot be read."""
-    if not state_file().is_file() or is_supervised():  # a living supervisor writes a spoilt note anew
+    """Find a state file of servers that cannot be read or whose supervisor is gone."""
+    if not state_file().is_file() or is_supervised():  # a running supervisor rewrites a damaged file
         return
     state = read_state()
     if state is None:
         yield Finding("note of the servers cannot be read", str(state_file()), "removes it", state_file().unlink)
     elif is_gone(state.supervisor):
         where = f"{state_file()}: supervisor {state.supervisor} is gone"
-        yield Finding("servers that are not up are said to be", where, "removes the note", state_file().unlink)
+        yield Finding("stale note of the servers", where, "removes the note", state_file().unlink)
 
 
 def versions(project: Project) -> Iterator[Finding]:
-    """Every package whose installed version is not the locked one."""
+    """Find packages whose installed version is not the locked one."""
     path = project.root / LOCK
     for line in wrong_versions(path):
         yield Finding("wrong version", line, f"python -m pip install --requirement {path}")
 
 
 def no_merge_driver(project: Project) -> Iterator[Finding]:
-    """A clone in which Git merges dvc.lock line by line: conflicts even if two sides changed different stages."""
+    """Find a clone without the merge driver: line-by-line merges of dvc.lock conflict even for different stages."""
     if not merge_driver.installed(project.root):
         where = f"{project.root}: Git has no merge driver for dvc.lock"
         yield Finding("no merge driver", where, "installs it", partial(_install_merge_driver, project.root))
@@ -94,16 +94,16 @@ def no_merge_driver(project: Project) -> Iterator[Finding]:
 def _install_merge_driver(root: Path) -> None:
     merge_driver.install(root)
     if not merge_driver.installed(root):
-        raise NotMended("`git config --local` cannot write; is .git read-only, or did a killed Git leave .git/config.lock?")
+        raise RepairFailed("`git config --local` cannot write; is .git read-only, or did a killed Git leave .git/config.lock?")
 
 
 def databases(project: Project) -> Iterator[Finding]:
-    """ServersState databases that today's Prefect or MLflow cannot use, since another version made them."""
+    """Find databases that the installed Prefect or MLflow cannot use, since another version created them."""
     home = Path(os.environ["PREFECT_HOME"])
     for path, (package, folder) in {home / "prefect.db": PREFECT, database(): MLFLOW}.items():
         if path is None or not path.is_file():
             continue
-        aside = f"install the version that made it, or move {path.parent} away: a new one is made, and its history is not in it"
+        aside = f"install the version that created it, or move {path.parent} away to start with an empty one"
         try:
             revision = _revision(path)
         except sqlite3.DatabaseError as error:
@@ -114,8 +114,8 @@ def databases(project: Project) -> Iterator[Finding]:
 
 
 def _revision(path: Path) -> str | None:
-    """The migration that the database stands at; None in one that is only being made."""
-    with sqlite3.connect(f"file:{path}?immutable=1", uri=True) as connection:  # writes nothing beside it, and takes no lock
+    """Return the revision of the database; None if it is being created."""
+    with sqlite3.connect(f"file:{path}?immutable=1", uri=True) as connection:  # creates no files beside it and takes no lock
         if not connection.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
             return None
         row = connection.execute("select version_num from alembic_version").fetchone()
@@ -127,7 +127,7 @@ def _known(package: str, folder: str) -> set[str]:
     assert spec is not None
     assert spec.submodule_search_locations
     files = (Path(spec.submodule_search_locations[0]) / folder).glob("*.py")
-    found = (
+    matches = (
         re.search(r"^revision(?:: str)? = [\"'](\w+)[\"']", path.read_text(encoding="utf-8"), re.MULTILINE) for path in files
     )
-    return {match[1] for match in found if match}
+    return {match[1] for match in matches if match}

@@ -1,4 +1,4 @@
-"""MLflow's records of killed processes, for the doctor, and runs and models that no version refers to, for gc."""
+"""MLflow: records of killed processes, for the doctor; runs and models that no version refers to, for gc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from components.core import settings
-from components.registry.record.published import Published, database, shown_uri
+from components.registry.record.published import Publication, database, shown_uri
 from flows.project import Project
 from flows.upkeep.cache import HASH
 from flows.upkeep.doctor import Finding
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def dead_records(project: Project) -> list[Finding]:
-    """MLflow runs of dead processes, decisions half carried out, and notes of publications that the server has not."""
-    own = database()
-    if own is not None and not own.is_file():
-        return []  # nothing was ever recorded, and a client would make the database
+    """Find MLflow runs of dead processes, interrupted decisions, and notes of publications that the server lacks."""
+    local_database = database()
+    if local_database is not None and not local_database.is_file():
+        return []  # nothing was recorded, and a client would create the database
     from components.registry.tracking import connect, reachable
 
     with reachable():
         client = connect()
-        return [*_dead_runs(client), *_half_carried_out(client), *_notes_of_nothing(client)]
+        return [*_dead_runs(client), *_interrupted_decisions(client), *_wrong_notes(client)]
 
 
 def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
@@ -40,39 +40,39 @@ def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
 
     for run in dead_runs(client, our_experiments(client)):
         where = f"{run.info.run_name} ({run.info.run_id}): its process is gone"
-        yield Finding("dead MLflow run", where, "calls it KILLED", partial(end, client, run))
+        yield Finding("dead MLflow run", where, "sets it to KILLED", partial(end, client, run))
 
 
-def _half_carried_out(client: MlflowClient) -> Iterator[Finding]:
-    """A promotion or rollback that was noted whole and not finished."""
+def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
+    """Find promotions and rollbacks that were interrupted."""
     from components.registry.model_registry import registered_models
     from components.registry.promotion.journal import MOVING, complete_all
 
     for model in registered_models(client):
         if MOVING in model.tags:
-            yield Finding("decision half carried out", model.name, "completes it", partial(complete_all, client))
+            yield Finding("interrupted decision", model.name, "completes it", partial(complete_all, client))
 
 
-def _notes_of_nothing(client: MlflowClient) -> Iterator[Finding]:
-    """What this workspace takes for published, though today's server does not have it: it would never be published again."""
+def _wrong_notes(client: MlflowClient) -> Iterator[Finding]:
+    """Find notes of publications that the configured server lacks; these would never be published again."""
     for path in sorted((settings.WORK / "published").glob("*.json")):
         try:
-            noted = Published(**json.loads(path.read_text(encoding="utf-8")))
+            publication = Publication(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
-            continue  # never taken for a publication
-        if noted.tracking_uri == shown_uri() and not _has(client, path.stem, noted):
-            where = f"{path}: {shown_uri()} has no version {noted.version} of {path.stem} with this run"
-            yield Finding("noted as published, and is not", where, "removes the note", partial(path.unlink, missing_ok=True))
+            continue  # not a publication
+        if publication.tracking_uri == shown_uri() and not _has(client, path.stem, publication):
+            where = f"{path}: {shown_uri()} has no version {publication.version} of {path.stem} with this run"
+            yield Finding("wrong note of a publication", where, "removes the note", partial(path.unlink, missing_ok=True))
 
 
-def _has(client: MlflowClient, name: str, noted: Published) -> bool:
+def _has(client: MlflowClient, name: str, publication: Publication) -> bool:
     from components.registry.model_registry import versions
 
-    return any(int(version.version) == noted.version for version in versions(client, name, noted.key))
+    return any(int(version.version) == publication.version for version in versions(client, name, publication.key))
 
 
 def unreferenced(client: MlflowClient, days: float) -> Iterator[Garbage]:
-    """Runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
+    """Yield runs and models of our experiments older than ``days`` to which no version, alias or evaluation refers."""
     from components.registry import model_registry as registry
     from components.registry.record.dead import our_experiments
 
@@ -111,25 +111,25 @@ def _models(client: MlflowClient, experiments: list[str], needed: set[str], days
 
 
 def _milliseconds(days: float) -> float:
-    """The moment ``days`` ago, as MLflow counts."""
+    """Return the time ``days`` ago in MLflow's milliseconds."""
     return (time.time() - days * DAY) * 1000
 
 
 def lineage_hashes(client: MlflowClient) -> set[str]:
-    """Every hash that the lineage of a registered version names."""
+    """Return all hashes in the lineages of registered versions."""
     from components.registry.record.lineage import registered_lineages
 
-    return {found for _, _, entries in registered_lineages(client) for found in HASH.findall(str(entries))}
+    return {digest for _, _, entries in registered_lineages(client) for digest in HASH.findall(str(entries))}
 
 
 def has_server() -> bool:
-    """Whether there is anything to ask: the own database is not made for this."""
-    own = database()
-    return own is None or own.is_file()
+    """Whether there is a server or an existing local database; none is created for this."""
+    local_database = database()
+    return local_database is None or local_database.is_file()
 
 
 def _why(run: Run) -> str:
-    """Why the run may go, or nothing."""
+    """Return why the run may be removed, or ""."""
     from components.core.files import is_gone
     from components.registry.model_registry import KEY
     from components.registry.record.dead import PROCESS
@@ -146,6 +146,6 @@ def _why(run: Run) -> str:
 
 
 def _size(uri: str | None) -> int:
-    """Bytes of the artifacts, where they lie on this machine."""
+    """Return the bytes of artifacts on this machine, 0 for others."""
     parts = urlparse(uri or "")
     return size_of(Path(url2pathname(parts.path))) if parts.scheme in ("", "file") and parts.path else 0

@@ -94,7 +94,7 @@ def test_a_database_that_another_process_writes_to_can_pass(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("error", "code", "words"),
     [
-        (ConnectionResetError("the line went dead"), EXIT, "another try may succeed"),
+        (ConnectionResetError("the line went dead"), EXIT, "a retry may succeed"),
         (OSError(errno.ENOSPC, "no space left"), 2, "error: [Errno 28] no space left"),
         (TrackingUnavailable("http://me:pass@host does not answer"), EXIT, "error: http://me:***@host does not answer"),
         (ValueError("wrong"), 2, "error: wrong"),
@@ -109,7 +109,7 @@ def test_a_stage_ends_with_its_code(error: Exception, code: int, words: str, cap
     assert ended.value.code == code
     told = capsys.readouterr().err
     assert words in told
-    assert ("another try" in told) == (code == EXIT)
+    assert ("a retry" in told) == (code == EXIT)
 
 
 def test_what_is_ours_keeps_its_traceback() -> None:

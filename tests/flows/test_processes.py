@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flows import processes
-from flows.processes import Ended, Lines, Processes, Stopped
+from flows.processes import Ended, FlowStopped, Lines, Processes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -108,7 +108,7 @@ def test_stop_ends_what_runs_and_starts_nothing_more() -> None:
     context, marker, caught = Processes(grace=0.5), f"stop-{uuid.uuid4()}", []
 
     def work() -> None:
-        with pytest.raises(Stopped) as error:
+        with pytest.raises(FlowStopped) as error:
             run(context, sys.executable, "-c", FAMILY, marker)
         caught.append(error)
 
@@ -119,7 +119,7 @@ def test_stop_ends_what_runs_and_starts_nothing_more() -> None:
     thread.join(10)
     assert len(caught) == 1
     assert alive(marker) == []
-    with pytest.raises(Stopped):
+    with pytest.raises(FlowStopped):
         run(context, "true")
 
 

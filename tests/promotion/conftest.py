@@ -13,7 +13,7 @@ import pytest
 from tracking.conftest import Home, environment, fresh_store, home, template, work
 
 from components.registry import model_registry as registry
-from components.registry.promotion.scores import Scores
+from components.registry.promotion.scores import VersionScores
 from components.registry.record.dvc_lock import export_key
 
 __all__ = ["environment", "fresh_store", "home", "template", "work"]
@@ -105,13 +105,13 @@ def quick_office(tmp_path: Path, work: Path) -> Office:
 
 
 @pytest.fixture
-def scores() -> Callable[..., Scores]:
+def scores() -> Callable[..., VersionScores]:
     """Scores of 200 images in two classes, all right but ``wrong`` of the first class."""
 
-    def make(wrong: int = 0, **changes: Any) -> Scores:
+    def make(wrong: int = 0, **changes: Any) -> VersionScores:
         right = np.ones(200)
         right[:wrong] = 0
-        found = Scores(
+        found = VersionScores(
             version=1,
             model="k",
             data=DATA,

@@ -12,7 +12,7 @@ import yaml
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import content_key, export_key, lock_digest, stage_entry
 from components.registry.record.published import (
-    Published,
+    Publication,
     evaluation_key,
     marker,
     note_published,
@@ -73,9 +73,9 @@ def test_missing_entries_and_files_say_what_makes_them(home):
         export_key(home.workspace, "small")
 
 
-def record(home) -> Published:
+def record(home) -> Publication:
     workspace = home.workspace
-    return Published(export_key(workspace, "small"), evaluation_key(workspace, "small"), tracking_uri(), 3, "r")
+    return Publication(export_key(workspace, "small"), evaluation_key(workspace, "small"), tracking_uri(), 3, "r")
 
 
 @pytest.mark.parametrize("change", ["lock", "metrics", "settings", "server", "database", "marker", "other marker"])

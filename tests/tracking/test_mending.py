@@ -1,4 +1,4 @@
-"""What doctor mends, and gc removes, at the tracking server: only what is dead, and only what nothing refers to."""
+"""What doctor repairs, and gc removes, at the tracking server: only what is dead, and only what nothing refers to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.registry.record.published import database, marker
 from components.registry.record.recording import FINGERPRINT, LIVE
 from components.registry.tracking import Server, publish, published
 from flows.project import Project
-from flows.upkeep.doctor import CHECKS, Finding, examine, mend
+from flows.upkeep.doctor import CHECKS, Finding, examine, repair
 from flows.upkeep.tracking import unreferenced
 
 GONE = identity(2**22 + 1)
@@ -49,8 +49,8 @@ def test_doctor_ends_dead_runs_completes_decisions_and_forgets_what_is_not_there
     entry = Entry("promoted", name, 1, "me", "", before=None, after=1, previous=None)
     server.client.set_registered_model_tag(name, MOVING, entry.to_json())
     found = find(home)
-    assert [finding.what for finding in found] == ["dead MLflow run", "decision half carried out"]
-    assert [mend(finding) for finding in found] == [None, None]
+    assert [finding.what for finding in found] == ["dead MLflow run", "interrupted decision"]
+    assert [repair(finding) for finding in found] == [None, None]
     assert [status(server, run) for run in (dead, living, unknown)] == ["KILLED", "RUNNING", "RUNNING"]
     assert registry.aliases(server.client, name)["champion"] == 1
     assert find(home) == []
@@ -59,7 +59,7 @@ def test_doctor_ends_dead_runs_completes_decisions_and_forgets_what_is_not_there
     path.write_text(path.read_text().replace('"version": 1', '"version": 7'))
     (finding,) = find(home)
     assert "no version 7" in finding.where
-    assert mend(finding) is None
+    assert repair(finding) is None
     assert find(home) == []
     assert published(home.workspace, "small") is None
 

@@ -24,7 +24,7 @@ def too_early(function: Callable[..., Any], nothing: Any) -> Callable[..., Any]:
 
 def test_the_slower_one_takes_what_the_quicker_one_made(home, monkeypatch: pytest.MonkeyPatch) -> None:
     quicker = publish(home.workspace, "small")
-    monkeypatch.setattr(recording, "_keyed", too_early(recording._keyed, None))
+    monkeypatch.setattr(recording, "_find_run", too_early(recording._find_run, None))
     monkeypatch.setattr(registry, "versions", too_early(registry.versions, []))
     created: list[str] = []
     create = Server.create

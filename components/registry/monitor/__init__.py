@@ -1,1 +1,4 @@
-"""Watches a champion at work: new images are scored once, and their scores compared with those of the validation images."""
+"""Drift monitor: score new images once with the champion, and compare with its scores of the validation images.
+
+Read ``__main__`` first, then ``scan`` and ``drift``.
+"""

@@ -1,4 +1,4 @@
-"""The run's champion with its detector: served code, threshold and reference as it shipped, images prepared as it learned."""
+"""The run's champion with its detector: shipped code, threshold and reference scores, and its preparation of images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from components.stages.augment.policy.policies import ViewSettings, pair
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-PREPARES = ("image_size", "stored_size", "channels", "fit", "pad_value")  # of a view's settings: what becomes of one picture
+PREPARES = ("image_size", "stored_size", "channels", "fit", "pad_value")  # settings of a view that affect a single image
 
 
 @dataclass(frozen=True)
 class Champion:
-    """``reference``: float32 [m], scores of the validation images; ``threshold``: an image that scores less is rejected.
+    """A champion. ``reference``: float32 [m], scores of the validation images; images below ``threshold`` are rejected.
 
-    ``view``: how a picture is prepared, ``prepared_by``: how that is known. ``served``: the version's own code.
+    ``view``: settings by which images are prepared, ``prepared_by``: their source. ``served``: the version's own code.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Champion:
 
     @property
     def model(self) -> str:
-        """What the scores of an image depend on. A rebuilt registry gives the numbers of its versions again."""
+        """Identity of the model that scores: version, key and preparation. A rebuilt registry reuses version numbers."""
         return " ".join(
             [
                 str(self.version),
@@ -53,7 +53,7 @@ class Champion:
 
 
 def find_champion(workspace: Workspace, run: str) -> Champion:
-    """The champion of the run; ValueError where it has none, or one without a detector, says how to get one."""
+    """Return the champion of the run; ValueError, with the remedy, if there is none or it has no detector."""
     name = workspace.registered_name(run)
     with reachable():
         client = connect()
@@ -83,7 +83,7 @@ def find_champion(workspace: Workspace, run: str) -> Champion:
 
 
 def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) -> tuple[ViewSettings, str]:
-    """The view that the version was trained on, by its lineage; today's where there is none. And which of the two, in words."""
+    """Return the view settings of the version's lineage, or today's without a lineage, and a text that says which."""
     try:
         assert entries is not None
         view = entries[f"train@{run}"]["params"]["params.yaml"][f"runs.{run}.view"]
@@ -96,12 +96,12 @@ def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) 
 
 
 def _check_pixels(name: str, version: ModelVersion, facts: dict[str, Any], view: ViewSettings, prepared_by: str) -> None:
-    wanted, found = (*pair(facts["image_size"]), facts["channels"]), (*view.shown, view.channels)
-    if wanted != found:
+    expected, prepared = (*pair(facts["image_size"]), facts["channels"]), (*view.shown, view.channels)
+    if expected != prepared:
         sizes = "{0} x {1} pixels with {2} channel(s)"
-        told = f"{name}: version {version.version} takes {sizes.format(*wanted)}"
-        other = f"{prepared_by} makes {sizes.format(*found)}"
-        raise ValueError(f"{told}, but {other}; promote a version that was trained on it")
+        needs = f"{name}: version {version.version} takes {sizes.format(*expected)}"
+        other = f"{prepared_by} makes {sizes.format(*prepared)}"
+        raise ValueError(f"{needs}, but {other}; promote a version that was trained on it")
 
 
 def _reference(path: Path) -> np.ndarray:

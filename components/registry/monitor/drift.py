@@ -1,11 +1,11 @@
-"""Whether new images are others than those that the champion was validated on: two tests, and how large the difference is.
+"""Drift of the scores of new images from those of the validation images: two tests, and an effect size.
 
-Scores are float [n] with **higher meaning more in-distribution**; an image is rejected where its score is below the threshold,
-which was itself chosen on the ``reference``, the scores of the validation images. Drift is what is both certain
-(``p < alarm``) and large (index ``>= psi``): the more images, the smaller the differences that a test finds certain.
+Scores are float [n], **higher means more in-distribution**. An image is rejected if its score is below the threshold, which was
+itself chosen on the ``reference``, the scores of the validation images. Drift must be both significant (``p < alarm``) and
+large (index ``>= psi``), since with many images even tiny differences are significant.
 
-``alarm`` bounds the chance of one report to be a false alarm, over the draw of reference and new images alike. Reports of one
-champion share its reference, so that their errors are not independent.
+``alarm`` bounds the probability that a report is a false alarm, over the draw of both reference and new images. Reports of one
+champion share its reference, so their errors are not independent.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TESTS = 2  # on scores and on the share rejected: each may spend half of the false-alarm rate (Bonferroni)
+TESTS = 2  # scores and rejected share: each gets half of the false-alarm rate (Bonferroni)
 BINS = 10  # of the index: deciles of the reference, as is usual
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``least``: smallest number of images that is judged; ``alarm``: false-alarm rate of one report; ``psi``: see above."""
+    """Decision rule. ``least``: minimum number of images; ``alarm``: false-alarm rate per report; ``psi``: see above."""
 
     least: int
     alarm: float
@@ -29,7 +29,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Bins:
-    """``edges`` [B - 1] between the bins, ascending; a score at an edge is above it. ``reference``, ``new``: counts [B]."""
+    """Histograms. ``edges`` [B - 1], ascending; a score on an edge is in the upper bin. ``reference``, ``new``: counts [B]."""
 
     edges: np.ndarray
     reference: np.ndarray
@@ -38,9 +38,9 @@ class Bins:
 
 @dataclass(frozen=True)
 class Drift:
-    """What was found. ``p_*``: p values; ``p``: of both tests together; ``rejected``: share of the new images.
+    """Result of ``judge``. ``p_*``: p values; ``p``: of both tests combined; ``rejected``: share of the new images.
 
-    ``rejected_expected`` and ``psi_expected``: their means where nothing has changed.
+    ``rejected_expected`` and ``psi_expected``: their means without drift.
     """
 
     drift: bool
@@ -55,7 +55,7 @@ class Drift:
 
 
 def judge(reference: np.ndarray, new: np.ndarray, threshold: float, rule: Rule) -> Drift:
-    """Both tests and the index. ValueError where scores are missing or not finite."""
+    """Run both tests and compute the index. ValueError if scores are missing or not finite."""
     reference, new = _scores(reference, "reference"), _scores(new, "new")
     below, rejected = int((reference < threshold).sum()), int((new < threshold).sum())
     p_scores, p_rejected = p_of_scores(reference, new), p_of_rejected(rejected, len(new), below, len(reference))
@@ -76,23 +76,22 @@ def judge(reference: np.ndarray, new: np.ndarray, threshold: float, rule: Rule) 
 
 
 def p_of_scores(reference: np.ndarray, new: np.ndarray) -> float:
-    """Two-sample Kolmogorov-Smirnov test, two-sided; ties only make it more cautious.
+    """p value of the two-sample Kolmogorov-Smirnov test, two-sided; ties only make it more cautious.
 
     Kolmogorov 1933, Smirnov 1948; Conover, Practical Nonparametric Statistics (3rd ed.), section 6.3.
     """
     from scipy.stats import ks_2samp
 
-    # The asymptotic form corrects for small samples; the exact one takes minutes where both have tens of thousands.
+    # The asymptotic form corrects for small samples; the exact one takes minutes for tens of thousands of scores.
     return float(ks_2samp(reference, new, method="asymp").pvalue)
 
 
 def p_of_rejected(rejected: int, n: int, below: int, m: int) -> float:
-    """P(at least ``rejected`` of ``n`` new scores are below the threshold), if they come from where the reference does.
+    """P(at least ``rejected`` of ``n`` new scores are below the threshold) if they have the distribution of the reference.
 
-    The threshold is one of the m reference scores, with ``below`` of them under it. So the chance of a new score to fall under
-    it is Beta(below + 1, m - below), whatever the distribution, and the number that does is beta-binomial: the law of
-    exceedances (Gumbel & von Schelling, Annals of Mathematical Statistics 21, 1950). A binomial test would take that chance
-    for known.
+    The threshold is one of the m reference scores, ``below`` of which are under it. So the probability that a new score is
+    under it is Beta(below + 1, m - below) for any distribution, and their number is beta-binomial: the law of exceedances
+    (Gumbel & von Schelling, Annals of Mathematical Statistics 21, 1950). A binomial test would treat that probability as known.
     """
     from scipy.special import logsumexp
     from scipy.stats import betabinom
@@ -104,7 +103,7 @@ def p_of_rejected(rejected: int, n: int, below: int, m: int) -> float:
 
 
 def count(reference: np.ndarray, new: np.ndarray) -> Bins:
-    """How many fall between the quantiles of the reference; fewer bins than ``BINS`` where scores are tied."""
+    """Count the scores between the quantiles of the reference; fewer bins than ``BINS`` if scores are tied."""
     edges = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
     number = len(edges) + 1
     counts = [np.bincount(np.searchsorted(edges, scores, "right"), minlength=number) for scores in (reference, new)]
@@ -112,22 +111,25 @@ def count(reference: np.ndarray, new: np.ndarray) -> Bins:
 
 
 def stability_index(bins: Bins) -> float:
-    """Population stability index: sum over bins of (a - e) ln(a / e), of new and reference shares a and e.
+    """Population stability index: sum over bins of (a - e) ln(a / e), with new and reference shares a and e.
 
     Siddiqi, Credit Risk Scorecards (2006); the symmetric divergence of Jeffreys (1946) between the two histograms. Half a
-    count is added everywhere, so that an empty bin counts as nearly empty and not as infinitely different.
+    count is added to each bin, so that an empty bin does not make the index infinite.
     """
     a, e = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (bins.new, bins.reference))
     return float(np.sum((a - e) * np.log(a / e)))
 
 
 def expected_index(bins: Bins) -> float:
-    """Its mean without drift, (B - 1)(1/n + 1/m) to first order (Yurdakul & Naranjo, J. Risk Model Validation 14, 2020)."""
+    """Mean of the index without drift, to first order (B - 1)(1/n + 1/m).
+
+    Yurdakul & Naranjo, J. Risk Model Validation 14, 2020.
+    """
     return (len(bins.new) - 1) * float(1 / bins.new.sum() + 1 / bins.reference.sum())
 
 
 def _scores(scores: np.ndarray, which: str) -> np.ndarray:
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or not len(scores) or not np.isfinite(scores).all():
-        raise ValueError(f"{which}: scores of shape {list(scores.shape)}; wanted are finite numbers, [n], at least one")
+        raise ValueError(f"{which}: scores of shape {list(scores.shape)}; expected are finite numbers, [n], n >= 1")
     return scores

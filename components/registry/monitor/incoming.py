@@ -1,6 +1,6 @@
-"""The images that have come in: a folder, or a text file that lists one path a line. Whatever lies there, nothing hangs.
+"""New images: a folder, or a text file with one path per line. Pipes, devices and broken links are reported, never waited for.
 
-Paths are absolute and kept as bytes, as the system does: a name need not be text. Nothing of one is ever run or parsed.
+Paths are absolute and of type bytes, as in the operating system: a name need not be text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ SUFFIXES = tuple(os.fsencode(suffix) for suffix in IMAGES)
 
 
 class Unreadable(Exception):
-    """There is something, but no image file; the message says what is wrong with it."""
+    """The path exists but is no readable file; the message says why."""
 
 
 def incoming(place: Path) -> Iterator[bytes]:
-    """Every path of the folder (images by suffix, at any depth) or of the list. ValueError where ``place`` is neither.
+    """Yield every path of the folder (images by suffix, at any depth) or of the list. ValueError if ``place`` is neither.
 
-    Hidden files and links to folders are passed over. A folder that cannot be listed comes as a path, which is unreadable.
+    Hidden files and links to folders are skipped. A folder that cannot be listed is yielded itself, and is then unreadable.
     """
     if place.is_dir():
         return _in_folder(os.fsencode(place.absolute()))
@@ -32,17 +32,17 @@ def incoming(place: Path) -> Iterator[bytes]:
 
 
 def base_of(place: Path) -> bytes:
-    """The folder that names are shown relative to."""
+    """Return the folder to which displayed names are relative."""
     return os.fsencode(place.absolute() if place.is_dir() else place.absolute().parent)
 
 
 def _in_folder(folder: bytes) -> Iterator[bytes]:
-    closed: list[OSError] = []
-    for parent, folders, files in os.walk(folder, onerror=closed.append):
+    errors: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=errors.append):
         folders[:] = sorted(name for name in folders if not name.startswith(b"."))
-        chosen = sorted(name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(b"."))
-        yield from (os.path.join(parent, name) for name in chosen)
-    yield from (os.fsencode(error.filename) for error in closed)
+        images = sorted(name for name in files if name.lower().endswith(SUFFIXES) and not name.startswith(b"."))
+        yield from (os.path.join(parent, name) for name in images)
+    yield from (os.fsencode(error.filename) for error in errors)
 
 
 def _in_list(path: Path) -> Iterator[bytes]:
@@ -57,9 +57,9 @@ def _in_list(path: Path) -> Iterator[bytes]:
 
 
 def stamp_of(path: bytes) -> str:
-    """Device, inode, size and times of the file: while they stay, so does its content.
+    """Return device, inode, size and times of the file, which change with its content.
 
-    FileNotFoundError where there is nothing; Unreadable for a pipe, a device, a link that leads nowhere, a file too long.
+    FileNotFoundError if there is nothing; Unreadable for a pipe, a device, a broken link, a file too long.
     """
     try:
         facts = os.stat(path)
@@ -74,7 +74,7 @@ def stamp_of(path: bytes) -> str:
 
 
 def read(path: bytes) -> bytes:
-    """The file's bytes; FileNotFoundError or Unreadable as ``stamp_of``. What became a pipe meanwhile does not block."""
+    """Read the file; FileNotFoundError or Unreadable as ``stamp_of``. Does not block, even on a pipe."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             _check(os.fstat(file.fileno()))
@@ -86,9 +86,9 @@ def read(path: bytes) -> bytes:
 
 
 def shown(path: bytes, base: bytes) -> str:
-    """The path for a reader, relative to ``base`` where it is below it; control characters and what is no text are escaped.
+    """Format the path for display, relative to ``base`` if below it; non-printable characters and bytes are escaped.
 
-    It starts with "./" or "/": a name that begins with "=" is no formula to a program that opens the table.
+    It starts with "./" or "/", so that a spreadsheet takes no name for a formula.
     """
     name = b"./" + os.path.relpath(path, base) if path.startswith(base + b"/") else path
     text = os.fsdecode(name)

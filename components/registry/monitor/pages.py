@@ -15,21 +15,22 @@ SPLITS = ("train", "validation", "test", "all")
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m components.registry.monitor.pages", description=__doc__)
     parser.add_argument("view", type=check_name)
     parser.add_argument("split", choices=SPLITS)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, help="so many, evenly spread over the split (default: all)")
-    given = parser.parse_args()
-    number = write_pages(Workspace().folder / "outputs" / "views" / given.view, given.split, given.folder, given.count)
-    print(f"{number} images of {given.view} in {given.folder}")
+    parser.add_argument("--count", type=int, help="number of images, evenly spread over the split (default: all)")
+    args = parser.parse_args()
+    number = write_pages(Workspace().folder / "outputs" / "views" / args.view, args.split, args.folder, args.count)
+    print(f"{number} images of {args.view} in {args.folder}")
 
 
 def write_pages(view: Path, split: str, folder: Path, count: int | None) -> int:
-    """``<split>-<index>.png`` for the chosen images; how many. ValueError for a split that the view does not have."""
-    found = open_view(view)
-    splits = list(found.facts.counts) if split == "all" else [split]
-    arrays = {name: found.split(name).images for name in splits}
+    """Write ``<split>-<index>.png`` for ``count`` images; return their number. ValueError for an unknown split."""
+    content = open_view(view)
+    splits = list(content.facts.counts) if split == "all" else [split]
+    arrays = {name: content.split(name).images for name in splits}
     places = [(name, index) for name in splits for index in range(len(arrays[name]))]
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.linspace(0, len(places) - 1, len(places) if count is None else min(count, len(places))).round().astype(int)

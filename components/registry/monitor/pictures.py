@@ -1,4 +1,4 @@
-"""The pictures of a report: how the scores lie against the reference, and the strangest of the new images."""
+"""Figures of a report: histogram of the scores against the reference, and the new images with the lowest scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image as Pixels
 from PIL import ImageDraw, ImageFont
 
 from components.registry.monitor.incoming import Unreadable, read
-from components.registry.monitor.memory import Image
+from components.registry.monitor.score_database import Image
 from components.stages.augment.decode import decode_file
 from components.stages.augment.policy.policies import ViewSettings
 
@@ -21,7 +21,7 @@ PAPER, INK, FAINT, RED = (250, 250, 248), (30, 30, 30), (120, 120, 120), (190, 3
 
 
 def write_histogram(path: Path, title: str, reference: np.ndarray, new: np.ndarray, threshold: float) -> None:
-    """Both as shares of their number, with the threshold; scores beyond the outer 0.1 % are counted into the last bars."""
+    """Plot both histograms, normalised, with the threshold; scores beyond the outer 0.1 % are clipped into the last bars."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -40,7 +40,7 @@ def write_histogram(path: Path, title: str, reference: np.ndarray, new: np.ndarr
 
 
 def write_strangest(path: Path, title: str, images: Sequence[Image], view: ViewSettings) -> None:
-    """The images as the champion sees them, with their scores; red: rejected. Grey: the file is gone or changed."""
+    """Draw the images as the champion sees them, with their scores; red: rejected, grey: the file is gone or changed."""
     rows, pitch = -(-len(images) // COLUMNS), TILE + GAP
     size = (2 * MARGIN + COLUMNS * pitch - GAP, 2 * MARGIN + 2 * LINE + rows * (pitch + 2 * LINE))
     sheet = Pixels.new("RGB", size, PAPER)
@@ -68,5 +68,5 @@ def _tile(image: Image, view: ViewSettings) -> Pixels.Image:
 
 
 def _ascii(text: str) -> str:
-    """What the built-in font can show."""
+    """Escape what the built-in font cannot show."""
     return text if text.isascii() else text.encode("ascii", "backslashreplace").decode()

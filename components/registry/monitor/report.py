@@ -1,4 +1,4 @@
-"""A report: report.json, table.csv and two pictures in ``.work/monitor/<registered name>/reports/<number>``."""
+"""Write a report: report.json, table.csv and two figures in ``.work/monitor/<registered name>/reports/<number>``."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ from components.core.files import fresh_folder
 from components.registry.monitor.champion import Champion
 from components.registry.monitor.drift import Drift, Rule, judge
 from components.registry.monitor.incoming import shown
-from components.registry.monitor.memory import Memory
 from components.registry.monitor.pictures import write_histogram, write_strangest
 from components.registry.monitor.scan import Tally
+from components.registry.monitor.score_database import ScoreDatabase
 
-SHOWN = 36  # of the strangest images
+SHOWN = 36  # images with the lowest scores
 
 
 def home(name: str) -> Path:
-    """What the monitor keeps of a registered model."""
+    """Return the monitor's folder for a registered model."""
     return settings.WORK / "monitor" / name
 
 
 def remove_unfinished(name: str, last: int) -> None:
-    """Reports after the ``last`` that counts: a process was killed before it noted them, and their images still wait."""
+    """Remove reports after ``last``: a killed process left them, and their images still wait."""
     for folder in (home(name) / "reports").glob("*"):
         if not folder.name.isdigit() or int(folder.name) > last:
             shutil.rmtree(folder)
 
 
-def write_report(champion: Champion, memory: Memory, tally: Tally, base: bytes, rule: Rule) -> dict[str, Any]:
-    """Judge all images that wait, write the report, and note that it counts; what report.json holds.
+def write_report(champion: Champion, database: ScoreDatabase, tally: Tally, base: bytes, rule: Rule) -> dict[str, Any]:
+    """Judge all waiting images, write the report and add it to the database; return the content of report.json.
 
-    The folder is there before it counts: a report that counts is never half written.
+    The folder is complete before the database names it.
     """
-    number, now = memory.last_report() + 1, datetime.now(UTC).isoformat(timespec="seconds")
-    new = memory.scores()
-    found = judge(champion.reference, new, champion.threshold, rule)
-    content = _content(champion, found, number, len(new)) | {"time": now, "alarm": rule.alarm, "psi_level": rule.psi}
+    number, now = database.last_report() + 1, datetime.now(UTC).isoformat(timespec="seconds")
+    new = database.scores()
+    drift = judge(champion.reference, new, champion.threshold, rule)
+    content = _content(champion, drift, number, len(new)) | {"time": now, "alarm": rule.alarm, "psi_level": rule.psi}
     title = f"{champion.name}, version {champion.version}, report {number}"
     with fresh_folder(home(champion.name) / "reports" / str(number)) as folder:
-        strangest = list(memory.strangest(SHOWN))
+        strangest = list(database.strangest(SHOWN))
         content |= asdict(tally) | {"strangest": [shown(image.path, base) for image in strangest]}
         text = json.dumps(content, indent=1, sort_keys=True)
         (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-        _write_table(folder / "table.csv", memory, base)
+        _write_table(folder / "table.csv", database, base)
         write_histogram(folder / "histogram.png", title, champion.reference, new, champion.threshold)
         words = f"{title}: the {len(strangest)} strangest of {len(new):,} new images, threshold {champion.threshold:.4g}"
         write_strangest(folder / "strangest.png", words, strangest, champion.view)
-    memory.judged(number, now)
+    database.judged(number, now)
     return content
 
 
-def _content(champion: Champion, found: Drift, number: int, images: int) -> dict[str, Any]:
-    bins = {name: getattr(found.bins, name).tolist() for name in ("edges", "reference", "new")}
+def _content(champion: Champion, drift: Drift, number: int, images: int) -> dict[str, Any]:
+    bins = {name: getattr(drift.bins, name).tolist() for name in ("edges", "reference", "new")}
     return {
-        **asdict(found),
+        **asdict(drift),
         "bins": bins,
         "number": number,
         "name": champion.name,
@@ -73,12 +73,12 @@ def _content(champion: Champion, found: Drift, number: int, images: int) -> dict
     }
 
 
-def _write_table(path: Path, memory: Memory, base: bytes) -> None:
-    """A line an image, the strangest first."""
+def _write_table(path: Path, database: ScoreDatabase, base: bytes) -> None:
+    """Write one line per image, lowest score first."""
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["image", "ood_score", "is_ood", "class_name", "probability"])
-        for image in memory.strangest():
+        for image in database.strangest():
             assert image.probability is not None
             line = [image.score, bool(image.rejected), image.class_name, f"{image.probability:.6f}"]
             table.writerow([shown(image.path, base), *line])

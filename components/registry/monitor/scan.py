@@ -1,4 +1,4 @@
-"""New images are read, prepared and scored, a batch at a time; what cannot be read is counted and named."""
+"""Read, prepare and score new images in batches; count and name those that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from components.registry.monitor.champion import Champion
 from components.registry.monitor.incoming import Unreadable, read, shown, stamp_of
-from components.registry.monitor.memory import Image, Memory
+from components.registry.monitor.score_database import Image, ScoreDatabase
 from components.stages.augment.decode import decode_file
 
-BATCH, BUDGET = 256, 2**24  # images and pixel values of a batch, at most: memory does not grow with the folder
+BATCH, BUDGET = 256, 2**24  # maximum images and pixel values per batch: memory does not grow with the folder
 NAMED = 20  # broken images that are named
 
 Batch = dict[bytes, tuple[Image, np.ndarray]]  # digest -> image, uint8 [H, W, C]
@@ -22,9 +22,9 @@ Batch = dict[bytes, tuple[Image, np.ndarray]]  # digest -> image, uint8 [H, W, C
 
 @dataclass
 class Tally:
-    """What a look at the incoming images found: files ``found``; images ``scored`` now, or ``seen`` before (by content).
+    """Counts of a scan: files ``found``; images ``scored`` now, or ``seen`` before (by content).
 
-    ``broken``: no readable image, the first ``NAMED`` of them named with the reason; ``missing``: gone before it could be read.
+    ``broken``: unreadable, the first ``NAMED`` with name and reason; ``missing``: gone before they could be read.
     """
 
     found: int = 0
@@ -35,7 +35,7 @@ class Tally:
     broken_names: list[str] = field(default_factory=list)
 
     def add_broken(self, name: str, fault: str) -> None:
-        """Count it, and name it if it is one of the first."""
+        """Count an unreadable image, and name it if it is one of the first."""
         self.broken += 1
         if self.broken <= NAMED:
             self.broken_names.append(f"{name}: {fault}")
@@ -43,20 +43,20 @@ class Tally:
 
 @dataclass
 class Scan:
-    """One look at the incoming images by the champion; ``base``: the folder that names are shown relative to."""
+    """One scan of the new images by the champion; ``base``: folder to which displayed names are relative."""
 
     champion: Champion
-    memory: Memory
+    database: ScoreDatabase
     base: bytes
     tally: Tally = field(default_factory=Tally)
 
     def take_in(self, paths: Iterable[bytes]) -> Tally:
-        """Score what is new, and again what a former champion has scored and nobody has judged."""
-        self._each(self.memory.outdated())
-        self.tally = Tally(scored=self.tally.scored)  # they are met again, or lie elsewhere
+        """Score the new images, and again those that a former champion scored and no report contains."""
+        self._each(self.database.outdated())
+        self.tally = Tally(scored=self.tally.scored)  # counted again below, or moved
         self._each(paths)
-        self.tally.missing += self.memory.forget_outdated()
-        self.memory.commit()
+        self.tally.missing += self.database.forget_outdated()
+        self.database.commit()
         return self.tally
 
     def _each(self, paths: Iterable[bytes]) -> None:
@@ -70,10 +70,10 @@ class Scan:
         self._score(batch)
 
     def _look(self, path: bytes, batch: Batch) -> None:
-        """Add the file to the batch if it is a new image, else count what it is."""
+        """Add the file to the batch if it is a new image, else count it."""
         try:
             stamp = stamp_of(path)
-            if known := self.memory.at(path, stamp):
+            if known := self.database.at(path, stamp):
                 return self._count(known, path)
             data = read(path)
         except FileNotFoundError:
@@ -82,8 +82,8 @@ class Scan:
         except Unreadable as error:
             return self.tally.add_broken(shown(path, self.base), str(error))
         digest = hashlib.sha256(data).digest()
-        if known := self.memory.of(digest):
-            self.memory.move(digest, path, stamp)
+        if known := self.database.of(digest):
+            self.database.move(digest, path, stamp)
             return self._count(known, path)
         if digest in batch:
             self.tally.seen += 1
@@ -102,20 +102,20 @@ class Scan:
             self.tally.add_broken(shown(path, self.base), known.fault)
 
     def _break(self, image: Image, fault: str) -> None:
-        self.memory.add([replace(image, fault=fault)])
+        self.database.add([replace(image, fault=fault)])
         self.tally.add_broken(shown(image.path, self.base), fault)
 
     def _score(self, batch: Batch) -> None:
-        """Score the batch, remember it durably, empty it."""
+        """Score the batch, commit it to the database and empty it."""
         if batch:
             images, pixels = zip(*batch.values(), strict=True)
-            said = self.champion.served.predict({"image": np.stack(pixels)})
-            columns = [said[name].tolist() for name in ("ood_score", "is_ood", "class_name", "probability")]
+            outputs = self.champion.served.predict({"image": np.stack(pixels)})
+            columns = [outputs[name].tolist() for name in ("ood_score", "is_ood", "class_name", "probability")]
             for image, score, *rest in zip(images, *columns, strict=True):
                 if not np.isfinite(score):
                     self._break(image, f"the champion scores it {score}")
                     continue
-                self.memory.add([replace(image, score=score, rejected=rest[0], class_name=rest[1], probability=rest[2])])
+                self.database.add([replace(image, score=score, rejected=rest[0], class_name=rest[1], probability=rest[2])])
                 self.tally.scored += 1
-        self.memory.commit()
+        self.database.commit()
         batch.clear()

@@ -1,4 +1,7 @@
-"""Whether a candidate becomes the champion: settings, scores, gates, the record of what was decided. Knows no Prefect."""
+"""Promotion of a candidate to champion: settings, scores, gates, audit log. Does not import Prefect.
+
+Read ``gates`` first, then ``verdict``, ``contest`` and ``journal``.
+"""
 
 UNFIT, CHAMPION_UNFIT = 4, 5  # exit codes of ``python -m components.registry.promotion``
-UNFIT_WORD = "unfit: "  # what stands before the reason
+UNFIT_WORD = "unfit: "  # precedes the reason on stderr

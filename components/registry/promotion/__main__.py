@@ -1,7 +1,9 @@
 """``python -m components.registry.promotion check|score <run> <version>``: test a registered version for a promotion.
 
-``check``: it loads as MLflow serves it and answers its example. ``score``: also scores it on today's evaluation data, and the
-version ``--against`` too where its score for this data is not kept. Exit codes: 4 the version is unfit, 5 the one against it.
+``check``: load the version as MLflow serves it and predict its example. ``score``: also score it on today's evaluation data,
+and the version ``--against`` unless its scores on this data are cached.
+
+Exit codes: 4 the version is unfit, 5 the one ``--against``.
 """
 
 import argparse
@@ -18,21 +20,22 @@ from components.registry.tracking import connect
 
 
 def main() -> None:
+    """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m components.registry.promotion", description=__doc__)
     parser.add_argument("what", choices=("check", "score"))
     parser.add_argument("run")
     parser.add_argument("version", type=int)
     parser.add_argument("--against", type=int, metavar="VERSION")
-    given = parser.parse_args()
+    args = parser.parse_args()
     workspace = Workspace()
-    if given.what == "check":
-        check(workspace, given.run, given.version)
+    if args.what == "check":
+        check(workspace, args.run, args.version)
     else:
-        compare(workspace, given.run, given.version, given.against)
+        compare(workspace, args.run, args.version, args.against)
 
 
 def check(workspace: Workspace, run: str, version: int) -> None:
-    """Exit code 4 where the version does not load or answer."""
+    """Load the version and predict its example; exit with code 4 if that fails."""
     try:
         load_and_answer(connect(), workspace.registered_name(run), version)
     except Unfit as error:
@@ -41,12 +44,12 @@ def check(workspace: Workspace, run: str, version: int) -> None:
 
 
 def compare(workspace: Workspace, run: str, version: int, against: int | None) -> None:
-    """Score the version, and the one against it where its score is not kept."""
+    """Score the version, and ``against`` unless its scores are cached."""
     client = connect()
     set_threads(workspace.run(run).train.threads)
     try:
         must_be_outs(client, workspace, run, version)
-        score_and_tell(workspace, run, version)
+        score_and_print(workspace, run, version)
     except Unfit as error:
         _end(error, UNFIT)
     if against is None:
@@ -57,15 +60,15 @@ def compare(workspace: Workspace, run: str, version: int, against: int | None) -
         print(f"version {against}: scored on this data before")
         return
     try:
-        score_and_tell(workspace, run, against)
+        score_and_print(workspace, run, against)
     except Unfit as error:
         _end(error, CHAMPION_UNFIT)
 
 
-def score_and_tell(workspace: Workspace, run: str, version: int) -> None:
-    """Score the version, and say the figures."""
-    found = score_version(connect(), workspace, run, version)
-    print(f"version {version}: " + ", ".join(f"{name} {value:.4f}" for name, value in found.metrics.items()), flush=True)
+def score_and_print(workspace: Workspace, run: str, version: int) -> None:
+    """Score the version and print its metrics."""
+    scores = score_version(connect(), workspace, run, version)
+    print(f"version {version}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.metrics.items()), flush=True)
 
 
 def _end(error: Unfit, code: int) -> None:

@@ -1,4 +1,4 @@
-"""A person's word between the gates and the promotion. No process waits for it: the request stands in the version's tags."""
+"""Approval by a person, between the gates and the promotion. No process waits: the request is stored in the version's tags."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 
 def find_request(client: MlflowClient, name: str, version: int | None) -> Entry:
-    """The request that waits for a word, of ``version`` or of the only one; NotDone where there is none or it has expired."""
-    found = [entry for known in registry.versions(client, name) if (entry := waiting(known)) is not None]
-    wanted = [entry for entry in found if version in (None, entry.version)]
-    if version is None and len(wanted) > 1:
-        wanted = [entry for entry in wanted if not entry.expired()] or wanted[-1:]
-    if not wanted:
-        told = f"; version {', '.join(str(entry.version) for entry in found)} does" if found else ""
+    """Return the open request for ``version``, or the only one; raise NotDone if there is none or it has expired."""
+    requests = [entry for known in registry.versions(client, name) if (entry := waiting(known)) is not None]
+    matches = [entry for entry in requests if version in (None, entry.version)]
+    if version is None and len(matches) > 1:
+        matches = [entry for entry in matches if not entry.expired()] or matches[-1:]
+    if not matches:
+        others = f"; version {', '.join(str(entry.version) for entry in requests)} does" if requests else ""
         which = "no version" if version is None else f"version {version} does not"
-        raise NotDone(f"{name}: {which} wait{'s' if version is None else ''} for approval{told}")
-    if len(wanted) > 1:
-        raise NotDone(f"{name}: versions {', '.join(str(e.version) for e in wanted)} wait for approval: say which")
-    (request,) = wanted
+        raise NotDone(f"{name}: {which} wait{'s' if version is None else ''} for approval{others}")
+    if len(matches) > 1:
+        raise NotDone(f"{name}: versions {', '.join(str(e.version) for e in matches)} wait for approval: say which")
+    (request,) = matches
     if request.expired():
-        told = f"not promoted: the request expired at {request.expires}; promote again"
-        raise NotDone(f"{name}: version {request.version} is {told}")
+        reason = f"not promoted: the request expired at {request.expires}; promote again"
+        raise NotDone(f"{name}: version {request.version} is {reason}")
     return request
 
 
 def waiting(version: ModelVersion) -> Entry | None:
-    """The version's request that nobody has answered, whether or not it has expired."""
+    """Return the version's unanswered request, expired or not; None if there is none."""
     if version.tags.get(APPROVAL) != "pending":
         return None
     text = version.tags.get(f"{AUDIT}{version.tags.get(REQUEST)}")
@@ -45,7 +45,7 @@ def waiting(version: ModelVersion) -> Entry | None:
 
 
 def check_unchanged(client: MlflowClient, request: Entry, data: str | None) -> None:
-    """NotDone unless version, champion and data (None: not asked) are those that the request was made for."""
+    """Raise NotDone unless version, champion and data (None: not checked) are those of the request."""
     aliases = registry.aliases(client, request.name)
     changes = []
     if aliases.get("candidate") != request.version:
@@ -58,12 +58,12 @@ def check_unchanged(client: MlflowClient, request: Entry, data: str | None) -> N
         raise NotDone(f"{request.name}: version {request.version} is not promoted: {'; '.join(changes)}; promote again")
 
 
-def answer(client: MlflowClient, request: Entry, word: Literal["approved", "rejected"], by: str, comment: str) -> Entry:
-    """The decision that a person's word makes of the request."""
-    aliases, promoted = registry.aliases(client, request.name), word == "approved"
+def answer(client: MlflowClient, request: Entry, decision: Literal["approved", "rejected"], by: str, comment: str) -> Entry:
+    """Return the decision that answers the request."""
+    aliases, promoted = registry.aliases(client, request.name), decision == "approved"
     return replace(
         request,
-        action=word,
+        action=decision,
         by=plain(by)[:BY],
         comment=plain(comment),
         before=aliases.get("champion"),

@@ -1,4 +1,4 @@
-"""The audit of decisions: an entry each, a line in ``.work/audit.jsonl`` and a tag on the version that it was about."""
+"""Audit log of decisions: one line per decision in ``.work/audit.jsonl``, and one tag on the version concerned."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ENTRY = 5000
 
 
 def new_id() -> str:
-    """What tells an entry from all others."""
+    """Return a unique id."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Who decided what, when (UTC), why, on which figures. ``before``, ``after``: the champion's version.
+    """An audit entry: who decided what, when (UTC), why, on which figures. ``before``, ``after``: the champion's version.
 
-    ``previous``: what the alias of this name shall be. ``expires``: of a request for approval; ``request``: the id of the
+    ``previous``: new version of the alias ``previous``. ``expires``: expiry of a request for approval; ``request``: id of the
     request that was approved or rejected. ``data``: ``data_key`` of the scores.
     """
 
@@ -51,7 +51,7 @@ class Entry:
     id: str = field(default_factory=new_id)
 
     def to_json(self) -> str:
-        """One line; SettingsError for more than a tag can hold."""
+        """Serialise to one line; SettingsError if it does not fit into a tag."""
         text = json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
         if len(self.comment) > COMMENT or len(text) > ENTRY:
             raise SettingsError(f"comment: {len(self.comment)} characters are too many; at most {COMMENT}")
@@ -59,7 +59,7 @@ class Entry:
 
     @classmethod
     def from_json(cls, text: str) -> Entry:
-        """ValueError for what is no entry."""
+        """Parse ``to_json``'s output; ValueError if ``text`` is not an entry."""
         try:
             return cls(**json.loads(text))
         except TypeError as error:
@@ -72,33 +72,33 @@ class Entry:
 
     @property
     def reason(self) -> str:
-        """Of a refusal, in a line."""
+        """The failed gates, in one line."""
         return "; ".join(f"{line['gate']}: {line['words']}" for line in self.verdict if not line["passed"])
 
     def expired(self) -> bool:
-        """Whether a request for approval has run out."""
+        """Whether a request for approval has expired."""
         return self.expires is not None and datetime.fromisoformat(self.expires) <= now()
 
 
 def now() -> datetime:
-    """UTC, to the second."""
+    """Return the current time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def expiry(hours: float) -> str:
-    """``hours`` from now."""
+    """Return the time ``hours`` from now."""
     return (now() + timedelta(hours=hours)).isoformat()
 
 
 def audit_file() -> Path:
-    """A line each decision that was completed on this machine."""
+    """Return the path of the audit log, one line per decision completed on this machine."""
     return settings.WORK / "audit.jsonl"
 
 
 def append(entry: Entry) -> None:
-    """Write the entry's line, unless it stands there, and force it to the disk.
+    """Append the entry to the log, unless it is there already, and flush it to disk.
 
-    A last line that is not whole is of a process that was killed while writing; its entry is still in the journal.
+    An incomplete last line, left by a process killed while writing, is dropped; its entry is still in the journal.
     """
     path = audit_file()
     with locked(settings.WORK / "locks" / "audit"):
@@ -115,7 +115,7 @@ def append(entry: Entry) -> None:
 
 
 def entries(name: str | None = None) -> list[Entry]:
-    """What was decided on this machine (of one registered model), in order; a line that is no entry is passed over."""
+    """Return this machine's decisions (about one registered model), in order; skip lines that are not entries."""
     path = audit_file()
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     return [entry for entry in _entries(lines) if name in (None, entry.name)]

@@ -1,4 +1,4 @@
-"""Who stands against whom: the candidate of a run, its champion, the data; and the decision that follows from a verdict."""
+"""Candidate against champion: versions, exports and data of a comparison, and the decision that follows from its verdict."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BY = 100  # characters
 
 @dataclass(frozen=True)
 class Contest:
-    """Version numbers, and what identifies their exports; ``data``: ``data_key`` of the evaluation."""
+    """A comparison: version numbers and the keys of their exports; ``data``: ``data_key`` of the evaluation."""
 
     name: str
     data: str
@@ -34,30 +34,30 @@ class Contest:
 
     @property
     def settled(self) -> bool:
-        """Whether the candidate is the champion already."""
+        """Whether the candidate is already the champion."""
         return self.candidate == self.champion
 
 
 def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str) -> Contest:
-    """Of the run as its outs are here; NotDone where they are not what the alias ``candidate`` stands at."""
+    """Return the comparison for the run's outputs; raise NotDone if they are not the version with the alias ``candidate``."""
     name, key = workspace.registered_name(run), export_key(workspace, run)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
-    own = next((number for number, version in known.items() if version.tags.get(registry.KEY) == key), None)
+    exported = next((number for number, version in known.items() if version.tags.get(registry.KEY) == key), None)
     candidate = known.get(aliases.get("candidate", 0))
     where = f"outputs/export/{run}"
-    if own is None or candidate is None:
+    if exported is None or candidate is None:
         raise NotDone(f"{name}: {where} is not published yet; `python -m flows run --runs {run}` publishes it")
-    if own != int(candidate.version):
+    if exported != int(candidate.version):
         raise NotDone(
-            f"{name}: the candidate is version {candidate.version}, but {where} is version {own}: another machine or commit"
-            f" published after it; `python -m flows run --runs {run}` makes what lies here the candidate"
+            f"{name}: the candidate is version {candidate.version}, but {where} is version {exported}: another machine or"
+            f" commit published after it; `python -m flows run --runs {run}` makes what lies here the candidate"
         )
     champion = known.get(aliases.get("champion", 0))
     return Contest(
         name=name,
         data=data,
-        candidate=own,
+        candidate=exported,
         candidate_model=key,
         champion=int(champion.version) if champion else None,
         champion_model=_model(champion) if champion else None,
@@ -66,29 +66,29 @@ def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str
 
 
 def decision(contest: Contest, gates: Gates, verdict: Verdict, by: str, comment: str) -> Entry:
-    """What follows from the verdict: refused, promoted, or a request for approval."""
-    asks = verdict.passed and gates.approval
-    moves = verdict.passed and not gates.approval
+    """Return the decision that follows from the verdict: refused, promoted, or a request for approval."""
+    needs_approval = verdict.passed and gates.approval
+    is_promoted = verdict.passed and not gates.approval
     return Entry(
-        action="approval requested" if asks else "promoted" if moves else "refused",
+        action="approval requested" if needs_approval else "promoted" if is_promoted else "refused",
         name=contest.name,
         version=contest.candidate,
         by=plain(by)[:BY],
         comment=plain(comment),
         before=contest.champion,
-        after=contest.candidate if moves else contest.champion,
-        previous=contest.champion if moves else contest.previous,
+        after=contest.candidate if is_promoted else contest.champion,
+        previous=contest.champion if is_promoted else contest.previous,
         data=contest.data,
         figures=finite(verdict.figures),
         verdict=verdict.to_json(),
-        expires=expiry(gates.approval_hours) if asks else None,
+        expires=expiry(gates.approval_hours) if needs_approval else None,
     )
 
 
 def roll_back(client: MlflowClient, name: str, version: int | None, by: str, comment: str) -> Entry:
-    """The decision to make ``version``, or the alias ``previous``, the champion again; NotDone where that is no way back.
+    """Return the decision to make ``version``, or the alias ``previous``, the champion again.
 
-    Only a version that was champion before: any other has met no gate.
+    Raise NotDone unless that version was champion before: no other has passed the gates.
     """
     aliases = registry.aliases(client, name)
     champion, target = aliases.get("champion"), version if version is not None else aliases.get("previous")
@@ -116,16 +116,16 @@ def roll_back(client: MlflowClient, name: str, version: int | None, by: str, com
 
 
 def rolled_back_from(client: MlflowClient, contest: Contest) -> Entry | None:
-    """The rollback by which the present champion took the candidate's place, if that is how it came."""
+    """Return the rollback by which the present champion replaced the candidate, if there was one."""
     if contest.champion is None:
         return None
-    made = decisions(client.get_model_version(contest.name, str(contest.champion)).tags)
-    last = next((entry for entry in reversed(made) if entry.moves), None)
+    history = decisions(client.get_model_version(contest.name, str(contest.champion)).tags)
+    last = next((entry for entry in reversed(history) if entry.moves), None)
     return last if last and last.action == "rolled back" and last.before == contest.candidate else None
 
 
 def plain(text: str) -> str:
-    """One line that any database and terminal takes."""
+    """Reduce the text to one line of printable characters."""
     return "".join(letter for letter in " ".join(text.split()) if letter.isprintable())
 
 

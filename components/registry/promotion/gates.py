@@ -1,4 +1,4 @@
-"""The ``promote`` block of a run: what a candidate must show before it becomes the champion."""
+"""Settings of the ``promote`` block: the gates that a candidate must pass to become the champion."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EXAMPLE = "promote: {metric: accuracy, floor: 0.9, margin: 0.02}"
 class Gates(Strict):
     """The ``promote`` block. Without a ``metric`` the run is not promoted.
 
-    The first model of a run meets the floor and the latency alone; a later one also what compares it with the champion.
+    The first model of a run is checked for floor and latency only, later ones also against the champion.
     """
 
-    metric: str | None = Field(default=None, min_length=1, description="of metrics.json, the figure that decides")
-    better: Literal["max", "min"] | None = Field(default=None, description="a check: the report's own direction must be this")
-    floor: float | None = Field(default=None, description="the metric must be at least this (at most, where smaller is better)")
+    metric: str | None = Field(default=None, min_length=1, description="metric of metrics.json that decides")
+    better: Literal["max", "min"] | None = Field(default=None, description="check that the report has this direction")
+    floor: float | None = Field(default=None, description="the metric must be at least this (at most, if smaller is better)")
     gain: float | None = Field(default=None, description="least improvement over the champion, in the metric's units")
     margin: float | None = Field(
         default=None, ge=0, description="non-inferiority: the confidence interval of the paired difference lies above -margin"
@@ -35,15 +35,15 @@ class Gates(Strict):
     @model_validator(mode="after")
     def _can_refuse(self) -> Gates:
         rules = (self.floor, self.gain, self.margin)
-        given = sorted(self.model_fields_set - {"metric"})
-        if self.metric is None and given:
-            raise ValueError(f"{', '.join(given)} without a metric: which figure decides?")
+        others = sorted(self.model_fields_set - {"metric"})
+        if self.metric is None and others:
+            raise ValueError(f"{', '.join(others)} without a metric: which figure decides?")
         if self.metric is not None and all(rule is None for rule in rules):
             raise ValueError("a metric alone refuses nothing: add a floor, a gain or a margin")
         return self
 
     def must_decide(self, key: str) -> str:
-        """The metric; SettingsError where the block names none, with ``key`` as its place and what to add."""
+        """Return the metric; SettingsError if the block names none. ``key``: place of the block, for the message."""
         if self.metric is None:
             raise SettingsError(f"{key}: nothing says what a candidate must reach; add for example\n  {EXAMPLE}")
         return self.metric

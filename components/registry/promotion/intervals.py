@@ -12,9 +12,9 @@ Interval = tuple[float, float]
 
 
 def paired_interval(first: np.ndarray, second: np.ndarray, confidence: float) -> Interval:
-    """Two-sided interval of mean(first - second) from values [N] an image; ValueError for fewer than two images.
+    """Return the two-sided interval of mean(first - second) from one value per image, [N]; ValueError if N < 2.
 
-    Right or wrong (1 or 0): Tango's score interval, which keeps its width when no image is in dispute. Else paired t.
+    For values 0 and 1: Tango's score interval, which has a width even if there are no discordant pairs. Else paired t.
     """
     if first.shape != second.shape or first.ndim != 1 or len(first) < 2:
         raise ValueError(f"two lists of one value an image are expected, 2 images or more; found {first.shape}, {second.shape}")
@@ -37,7 +37,7 @@ def tango_interval(gained: int, lost: int, images: int, confidence: float) -> In
 
 
 def tango_statistic(gained: int, lost: int, images: int, difference: float) -> float:
-    """T(difference): the observed difference minus it, over the standard error under it (Tango's eq. 4)."""
+    """Return T(difference): (observed - hypothesised difference) / standard error under the latter (Tango's eq. 4)."""
     distance = gained - lost - images * difference
     if distance == 0:
         return 0.0
@@ -46,7 +46,7 @@ def tango_statistic(gained: int, lost: int, images: int, difference: float) -> f
 
 
 def likely_loss(gained: int, lost: int, images: int, difference: float) -> float:
-    """The maximum-likelihood p21 where p12 - p21 is ``difference``: the larger root of 2N q^2 + B q + C."""
+    """Return the maximum-likelihood p21 given p12 - p21 = ``difference``: the larger root of 2N q^2 + B q + C."""
     b = (2 * images - gained + lost) * difference - gained - lost
     c = -lost * difference * (1 - difference)
     root = (math.sqrt(max(0.0, b * b - 8 * images * c)) - b) / (4 * images)
@@ -54,7 +54,7 @@ def likely_loss(gained: int, lost: int, images: int, difference: float) -> float
 
 
 def paired_t_interval(differences: np.ndarray, confidence: float) -> Interval:
-    """Student's interval of the mean of ``differences`` [N]."""
+    """Return Student's interval of the mean of ``differences`` [N]."""
     from scipy.stats import t
 
     mean, number = float(differences.mean()), len(differences)
@@ -63,7 +63,7 @@ def paired_t_interval(differences: np.ndarray, confidence: float) -> Interval:
 
 
 def _bisect(is_below: Callable[[float], bool], low: float, high: float) -> float:
-    """Where ``is_below`` turns from true to false between ``low`` and ``high``."""
+    """Find where ``is_below`` turns from true to false between ``low`` and ``high``."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if is_below(middle) else (low, middle)

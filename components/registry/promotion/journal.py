@@ -1,7 +1,7 @@
-"""Decisions that survive their process: noted whole in the registry, then carried out; any later command completes it.
+"""Write-ahead journal of decisions: recorded in the registry, then carried out; any later command completes an interrupted one.
 
 MLflow moves one alias at a time and has no compare-and-swap. So a decision becomes valid in one write, the tag ``MOVING`` of
-the registered model, which holds the whole audit entry; what follows from it can be repeated: aliases, tags, audit line.
+the registered model, which holds the whole audit entry. The steps that follow are idempotent: aliases, tags, audit line.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ REQUEST = "approval.request"  # tag of a version: the id of the request's audit 
 
 
 class NotDone(Exception):
-    """As things stand this cannot be decided or done; the message says why and what to do instead."""
+    """The decision cannot be made or carried out now; the message says why and what to do instead."""
 
 
 @contextmanager
 def deciding(name: str) -> Iterator[None]:
-    """One decision a registered model at a time, on this machine."""
+    """Lock the registered model: one decision at a time, on this machine."""
     with locked(settings.WORK / "locks" / f"promote-{name}"):
         yield
 
 
 def decide(client: MlflowClient, entry: Entry) -> None:
-    """Carry the decision out, as if in one step. Call it inside ``deciding``, with nothing pending."""
+    """Carry out the decision atomically. Call it inside ``deciding``, with nothing pending."""
     client.set_registered_model_tag(entry.name, MOVING, entry.to_json())
-    done = complete(client, entry.name)
-    if done is None or done.id != entry.id:
+    completed = complete(client, entry.name)
+    if completed is None or completed.id != entry.id:
         raise NotDone(f"{entry.name}: another machine decided at the same moment; look at the status and try again")
 
 
 def complete(client: MlflowClient, name: str) -> Entry | None:
-    """Carry out what a killed process left half done, inside ``deciding``; the entry, or None where nothing is pending."""
+    """Complete an interrupted decision, inside ``deciding``; return its entry, or None if nothing is pending."""
     entry = pending(client, name)
     if entry is None:
         return None
     known = {int(version.version) for version in registry.versions(client, name)}
-    if gone := {entry.version, entry.after, entry.previous} - known - {None}:
+    if lost := {entry.version, entry.after, entry.previous} - known - {None}:
         raise NotDone(
-            f"{name}: version {', '.join(map(str, sorted(gone, key=str)))} is gone from the registry, and a decision about it"
+            f"{name}: version {', '.join(map(str, sorted(lost, key=str)))} is gone from the registry, and a decision about it"
             f" is half done; delete the registered model's tag {MOVING} to drop that decision"
         )
     if entry.moves:
@@ -67,7 +67,7 @@ def complete(client: MlflowClient, name: str) -> Entry | None:
 
 
 def pending(client: MlflowClient, name: str) -> Entry | None:
-    """The decision that is being carried out or was left half done; NotDone where its tag is not readable."""
+    """Return the decision in progress or interrupted, if any; NotDone if its tag is not readable."""
     text = registry.model_tags(client, name).get(MOVING)
     if text is None:
         return None
@@ -79,17 +79,17 @@ def pending(client: MlflowClient, name: str) -> Entry | None:
 
 
 def complete_all(client: MlflowClient) -> list[Entry]:
-    """Complete what killed processes left, of every registered model."""
-    done = []
+    """Complete the interrupted decisions about all registered models."""
+    entries = []
     for model in registry.registered_models(client):
         if MOVING in model.tags:
             with deciding(model.name):
-                done.append(complete(client, model.name))
-    return [entry for entry in done if entry is not None]
+                entries.append(complete(client, model.name))
+    return [entry for entry in entries if entry is not None]
 
 
 def version_tags(entry: Entry) -> dict[str, str]:
-    """What the decision leaves on its version, for people and other machines."""
+    """Return the tags that record the decision on its version."""
     tags = {f"{AUDIT}{entry.id}": entry.to_json(), PROMOTION: _words(entry)}
     if entry.moves:
         tags[CHAMPION_SINCE] = entry.time
@@ -101,23 +101,23 @@ def version_tags(entry: Entry) -> dict[str, str]:
 
 
 def decisions(tags: dict[str, str]) -> list[Entry]:
-    """The decisions about a version, oldest first, from its tags."""
-    found = [Entry.from_json(text) for name, text in tags.items() if name.startswith(AUDIT)]
-    return sorted(found, key=lambda entry: entry.time)
+    """Parse the decisions about a version from its tags, oldest first."""
+    entries = [Entry.from_json(text) for name, text in tags.items() if name.startswith(AUDIT)]
+    return sorted(entries, key=lambda entry: entry.time)
 
 
-def _move(client: MlflowClient, name: str, wanted: dict[str, int | None]) -> None:
-    for alias, number in wanted.items():
+def _move(client: MlflowClient, name: str, targets: dict[str, int | None]) -> None:
+    for alias, number in targets.items():
         if number is None:
             client.delete_registered_model_alias(name, alias)
         else:
             registry.set_alias(client, name, alias, number)
-    found = registry.aliases(client, name)
-    if any(found.get(alias) != number for alias, number in wanted.items()):
-        raise NotDone(f"{name}: the registry shows {found} after the move to {wanted}; run the command again")
+    current = registry.aliases(client, name)
+    if any(current.get(alias) != number for alias, number in targets.items()):
+        raise NotDone(f"{name}: the registry shows {current} after the move to {targets}; run the command again")
 
 
 def _words(entry: Entry) -> str:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in entry.figures.items() if value is not None)
-    told = [entry.action, f"by {entry.by}", f"at {entry.time}", entry.reason, entry.comment, figures]
-    return "; ".join(filter(None, told))
+    parts = [entry.action, f"by {entry.by}", f"at {entry.time}", entry.reason, entry.comment, figures]
+    return "; ".join(filter(None, parts))

@@ -1,4 +1,4 @@
-"""The scores of one model version on today's evaluation data, kept until the data or the metric code change."""
+"""Scores of one model version on today's evaluation data, cached until the data or the metric code change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from components.core.strict import SettingsError
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What an evaluation found of a version. ``model``: the key of its export; ``data``: ``data_key`` of the evaluation.
+class VersionScores:
+    """Evaluation of a version. ``model``: key of its export; ``data``: ``data_key`` of the evaluation.
 
     ``better``: metric -> "max" or "min". ``items``: metric -> float [N], whose mean is the metric. ``groups``: int64 [N].
-    ``latency``: milliseconds and images a second on this machine, of the run's served code.
+    ``latency``: milliseconds and images per second of the served code on this machine.
     """
 
     version: int
@@ -38,9 +38,9 @@ class Scores:
 
 
 def data_key(workspace: Workspace, run: str) -> str:
-    """What the run's models are measured by, as one hash: DVC's own of all that its evaluate stage reads but the export.
+    """Hash what the run's models are evaluated on: DVC's hashes of all dependencies of the evaluate stage but the export.
 
-    The view, the linked views, the metric code, the settings: as they lie here now, not as they were when the stage last ran.
+    These are the view, the linked views, the metric code and the settings as they are now, not when the stage last ran.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -52,21 +52,21 @@ def data_key(workspace: Workspace, run: str) -> str:
             deps = [dep for dep in stage.deps if Path(dep.def_path).as_posix() != export]
             for dep in deps:
                 dep.save()
-            found = [dep.dumpd() for dep in deps]
+            inputs = [dep.dumpd() for dep in deps]
     except DvcException as error:
-        wanted = f"`python -m flows run --runs {run}` makes it, and a candidate"
-        raise SettingsError(f"what {run} is evaluated on is not all here: {error}; {wanted}") from None
-    text = json.dumps(found, sort_keys=True, default=str)
+        remedy = f"`python -m flows run --runs {run}` makes it, and a candidate"
+        raise SettingsError(f"what {run} is evaluated on is not all here: {error}; {remedy}") from None
+    text = json.dumps(inputs, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def scores_file(name: str, version: int, data: str) -> Path:
-    """Where the scores of the registered model's version stand."""
+    """Return the path of a version's cached scores."""
     return settings.WORK / "scores" / name / f"{version}-{data}.npz"
 
 
-def write_scores(name: str, scores: Scores) -> None:
-    """Keep ``scores``, whole or not at all: one file, arrays beside a JSON text."""
+def write_scores(name: str, scores: VersionScores) -> None:
+    """Write ``scores`` atomically to one npz file, arrays beside a JSON text."""
     plain = {key: value for key, value in asdict(scores).items() if key not in ("groups", "items")}
     arrays: dict[str, Any] = {f"items.{metric}": values for metric, values in scores.items.items()}
     if scores.groups is not None:
@@ -78,8 +78,8 @@ def write_scores(name: str, scores: Scores) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def read_scores(name: str, version: int, data: str, model: str) -> Scores | None:
-    """What ``write_scores`` kept of this version with this export; None where there is nothing, or nothing readable."""
+def read_scores(name: str, version: int, data: str, model: str) -> VersionScores | None:
+    """Read the cached scores of this version with this export; None if there are none, or they are not readable."""
     try:
         with np.load(scores_file(name, version, data), allow_pickle=False) as file:
             arrays = dict(file)
@@ -87,8 +87,8 @@ def read_scores(name: str, version: int, data: str, model: str) -> Scores | None
         plain["group_names"] = tuple(plain["group_names"])
         groups = arrays.pop("groups", None)
         items = {key.removeprefix("items."): values for key, values in arrays.items()}
-        found = Scores(**plain, groups=groups, items=items)
+        scores = VersionScores(**plain, groups=groups, items=items)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-    # A rebuilt registry gives the numbers of its versions again.
-    return found if (found.version, found.data, found.model) == (version, data, model) else None
+    # A rebuilt registry reuses version numbers.
+    return scores if (scores.version, scores.data, scores.model) == (version, data, model) else None

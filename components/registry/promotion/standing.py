@@ -1,4 +1,4 @@
-"""Where a run's registered model stands: champion, candidate, previous, what waits for a word. Reads, and changes nothing."""
+"""Status of a run's registered model: champion, candidate, previous, open requests. Read-only."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SHORT = 8  # digits of a digest
 
 @dataclass(frozen=True)
 class Standing:
-    """Version numbers are None where no version has the alias. ``metric``: name and value of the champion's main figure.
+    """Status of a registered model. Version numbers are None if no version has the alias.
 
-    ``notes``: what a person should know or do, a line each.
+    ``metric``: name and value of the champion's main metric. ``notes``: lines for the user, one per issue.
     """
 
     name: str
@@ -36,20 +36,20 @@ class Standing:
 
 
 def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
-    """Of the run; all None where nothing is registered."""
+    """Return the status of the run's model; all None if nothing is registered."""
     name = workspace.registered_name(run)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
-    notes = [*_half_done(client, name), *_words(known, aliases)]
-    found = Standing(name, aliases.get("candidate"), aliases.get("champion"), aliases.get("previous"), notes=notes)
-    champion = known.get(found.champion or 0)
+    notes = [*_interrupted(client, name), *_notes(known, aliases)]
+    result = Standing(name, aliases.get("candidate"), aliases.get("champion"), aliases.get("previous"), notes=notes)
+    champion = known.get(result.champion or 0)
     if champion is None:
-        return found
+        return result
     record = registry.find_run(client, champion.run_id)
     tags = record.data.tags if record else {}
     dirty = "+" if tags.get("darkroom.git_dirty") == "true" else ""
     return replace(
-        found,
+        result,
         since=champion.tags.get(CHAMPION_SINCE, "")[:16].replace("T", " "),
         data=tags.get("darkroom.view_digest", "")[:SHORT],
         commit=tags.get("mlflow.source.git.commit", "")[:SHORT] + dirty,
@@ -58,14 +58,14 @@ def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
 
 
 def _metric(version: ModelVersion, workspace: Workspace, run: str) -> str:
-    """The metric that the gates judge by, else the first; as measured when it was published."""
+    """Format the metric of the gates, else the first, as measured when the version was published."""
     figures = {name.removeprefix("metric."): text for name, text in version.tags.items() if name.startswith("metric.")}
-    wanted = workspace.gates(run).metric
-    main = wanted if wanted in figures else min(figures, default=None)
+    metric = workspace.gates(run).metric
+    main = metric if metric in figures else min(figures, default=None)
     return f"{main} {figures[main]}" if main else ""
 
 
-def _half_done(client: MlflowClient, name: str) -> list[str]:
+def _interrupted(client: MlflowClient, name: str) -> list[str]:
     try:
         entry = pending(client, name)
     except NotDone as error:
@@ -77,29 +77,29 @@ def _half_done(client: MlflowClient, name: str) -> list[str]:
     ]
 
 
-def _words(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]:
-    """Requests that nobody has answered, why the candidate is not the champion, and of a rollback who and why."""
-    found, candidate = [], aliases.get("candidate")
+def _notes(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]:
+    """Describe open requests, why the candidate is not the champion, and who rolled back and why."""
+    notes, candidate = [], aliases.get("candidate")
     for number, version in known.items():
         try:
             request = waiting(version)
         except NotDone as error:
-            found.append(str(error))
+            notes.append(str(error))
             continue
         if request is not None and not request.expired():
-            found.append(f"{version.name}: version {number} waits for approval until {request.expires}")
+            notes.append(f"{version.name}: version {number} waits for approval until {request.expires}")
         elif request is not None and number == candidate:
-            told = f"not promoted: the request for approval expired at {request.expires}"
-            found.append(f"{version.name}: version {number} is {told}")
-        elif number == aliases.get("champion") and (back := _came_back(version)):
-            found.append(f"{version.name}: version {number} is back: {back}")
+            reason = f"not promoted: the request for approval expired at {request.expires}"
+            notes.append(f"{version.name}: version {number} is {reason}")
+        elif number == aliases.get("champion") and (rollback := _rollback(version)):
+            notes.append(f"{version.name}: version {number} is back: {rollback}")
         elif number == candidate != aliases.get("champion") and request is None and not _was_champion(version):
-            found += [f"{version.name}: version {number}: {version.tags[PROMOTION]}"] if PROMOTION in version.tags else []
-    return found
+            notes += [f"{version.name}: version {number}: {version.tags[PROMOTION]}"] if PROMOTION in version.tags else []
+    return notes
 
 
-def _came_back(version: ModelVersion) -> str:
-    """By whom, when and why the version was made champion again; empty where it came by a promotion."""
+def _rollback(version: ModelVersion) -> str:
+    """Describe the rollback that made the version champion again; empty if it was promoted."""
     last = next((entry for entry in reversed(decisions(version.tags)) if entry.moves), None)
     if last is None or last.action != "rolled back":
         return ""
@@ -107,5 +107,5 @@ def _came_back(version: ModelVersion) -> str:
 
 
 def _was_champion(version: ModelVersion) -> bool:
-    made = decisions(version.tags)
-    return bool(made) and made[-1].moves
+    history = decisions(version.tags)
+    return bool(history) and history[-1].moves

@@ -1,4 +1,4 @@
-"""A registered version put to the test: it loads, answers its example, is scored with the code it shipped."""
+"""Test a registered version: load it, predict its example, score it with its own shipped code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.core.artifact import content_md5
 from components.core.errors import is_transient
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
-from components.registry.promotion.scores import Scores, data_key, write_scores
+from components.registry.promotion.scores import VersionScores, data_key, write_scores
 from components.registry.tracking import reachable
 from components.serving.loading import load_served
 from components.stages.evaluate.latency import measure_latency
@@ -25,28 +25,28 @@ LENGTH = 300  # characters of a reason
 
 
 class Unfit(Exception):
-    """The version does not load, does not answer, or cannot be scored; the message says why."""
+    """The version does not load, does not predict, or cannot be scored; the message says why."""
 
 
 def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
-    """Load the version, let it answer the example that it shipped with, check the answer; its export folder. Or Unfit."""
+    """Load the version, predict its example and check the outputs; return its export folder. Raise Unfit if that fails."""
     model, folder = _attempt(f"version {number} does not load", lambda: _load(client, name, number))
     signature = model.metadata.signature
     if signature is None or signature.inputs is None or signature.outputs is None:
         raise Unfit(f"version {number} has no signature")
     example = _attempt(f"version {number} has no readable example", lambda: _arrays(folder / "example.npz"))
-    found = _attempt(f"version {number} does not answer its example", lambda: model.predict(example))
-    _check_answer(f"version {number}", found, signature.outputs.inputs, len(next(iter(example.values()))))
+    answer = _attempt(f"version {number} does not answer its example", lambda: model.predict(example))
+    _check_answer(f"version {number}", answer, signature.outputs.inputs, len(next(iter(example.values()))))
     return folder
 
 
-def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> Scores:
-    """Load, score and time the version, and keep its scores; Unfit where that is not possible."""
+def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> VersionScores:
+    """Load, score and time the version, and cache its scores; raise Unfit if that fails."""
     name = workspace.registered_name(run)
     folder, data = load_and_answer(client, name, number), data_key(workspace, run)
     report = _attempt(f"version {number} cannot be scored on today's data", lambda: score(workspace, run, folder), (OSError,))
     tags = client.get_model_version(name, str(number)).tags
-    found = Scores(
+    scores = VersionScores(
         version=number,
         model=str(tags.get(registry.KEY, "")),
         data=data,
@@ -59,16 +59,16 @@ def score_version(client: MlflowClient, workspace: Workspace, run: str, number: 
     )
     if data_key(workspace, run) != data:
         raise ValueError(f"{run}: the evaluation data or code changed while version {number} was scored; try again")
-    write_scores(name, found)
-    return found
+    write_scores(name, scores)
+    return scores
 
 
 def must_be_outs(client: MlflowClient, workspace: Workspace, run: str, number: int) -> None:
-    """Unfit unless the version ships, byte by byte, what the run's export out holds."""
-    own = workspace.folder / "outputs" / "export" / run
+    """Raise Unfit unless the version is byte for byte the run's export."""
+    export = workspace.folder / "outputs" / "export" / run
     with reachable():
         shipped = registry.export_folder(client, workspace.registered_name(run), number)
-    if content_md5(shipped) != content_md5(own):
+    if content_md5(shipped) != content_md5(export):
         raise Unfit(f"version {number} does not ship what outputs/export/{run} holds")
 
 
@@ -78,7 +78,7 @@ def _load(client: MlflowClient, name: str, number: int) -> tuple[Any, Path]:
 
 
 def _attempt(what: str, action: Callable[[], Any], blameless: tuple[type[Exception], ...] = ()) -> Any:
-    """What the shipped code and files may do to us, in one line; what may pass next time is no fault of the version."""
+    """Run ``action`` on shipped code or files; turn an error into Unfit unless it is transient or in ``blameless``."""
     try:
         return action()
     except Exception as error:
@@ -95,14 +95,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _check_answer(who: str, found: Any, wanted: list[Any], number: int) -> None:
-    """The declared outputs: names, kinds, one row an input, finite numbers."""
-    names = [entry.name for entry in wanted]
-    if not isinstance(found, dict) or sorted(found) != sorted(names):
-        answered = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
-        raise Unfit(f"{who} answers with {answered} instead of {', '.join(names)}")
-    for entry in wanted:
-        array, kind = np.asarray(found[entry.name]), np.dtype(entry.type).kind
+def _check_answer(who: str, outputs: Any, specs: list[Any], number: int) -> None:
+    """Check the outputs against the signature: names, dtypes, one row per input, finite numbers."""
+    names = [entry.name for entry in specs]
+    if not isinstance(outputs, dict) or sorted(outputs) != sorted(names):
+        names_of_answer = ", ".join(map(str, outputs)) if isinstance(outputs, dict) else type(outputs).__name__
+        raise Unfit(f"{who} answers with {names_of_answer} instead of {', '.join(names)}")
+    for entry in specs:
+        array, kind = np.asarray(outputs[entry.name]), np.dtype(entry.type).kind
         if array.dtype.kind not in {"U": "UO", "O": "UO"}.get(kind, kind):
             raise Unfit(f"{who} answers {entry.name} as {array.dtype}, its signature says {entry.type}")
         rows = (number, *entry.shape[1:])

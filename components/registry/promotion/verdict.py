@@ -1,4 +1,4 @@
-"""The gates of a promotion, each a line: passed or not, the figures, and words for a reader. Pure arithmetic."""
+"""The gates of a promotion: compare scores with the settings. Pure functions of their arguments."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 from components.core.strict import SettingsError
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.intervals import paired_interval
-from components.registry.promotion.scores import Scores
+from components.registry.promotion.scores import VersionScores
 
 ROUNDING = 1e-9  # a mean of 24 values and a limit written in decimal are the same number only up to this
 LATENCY = "latency_p50_ms"
 
 
 @dataclass(frozen=True)
-class Line:
-    """One gate."""
+class GateResult:
+    """The result of one gate: figures, and ``words`` for a reader."""
 
     gate: str
     passed: bool
@@ -33,30 +33,30 @@ class Line:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates, and what they were about."""
+    """The results of all gates, and the figures that they compared."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[GateResult, ...]
     figures: dict[str, float]
 
     @property
     def passed(self) -> bool:
-        """Whether every gate is."""
+        """Whether every gate passed."""
         return all(line.passed for line in self.lines)
 
     @property
     def reason(self) -> str:
-        """Why not, in a line."""
+        """The failed gates, in one line."""
         return "; ".join(f"{line.gate}: {line.words}" for line in self.lines if not line.passed)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Plain values."""
+        """Return the results as JSON values."""
         return [asdict(line) | {"figures": finite(line.figures)} for line in self.lines]
 
 
-def judge(gates: Gates, key: str, candidate: Scores, champion: Scores | None) -> Verdict:
-    """The verdict of the run whose block is ``key``; without a champion the floor and the latency alone.
+def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionScores | None) -> Verdict:
+    """Apply the gates of the block ``key``; without a champion only floor and latency.
 
-    SettingsError where the block asks for what the report does not hold.
+    Raise SettingsError if the block needs what the report does not contain.
     """
     metric = gates.must_decide(key)
     _check(gates, key, metric, candidate)
@@ -70,16 +70,16 @@ def judge(gates: Gates, key: str, candidate: Scores, champion: Scores | None) ->
 
 
 def finite(figures: dict[str, float]) -> dict[str, float | None]:
-    """For JSON, which has no NaN and no infinity."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def unfit(gate: str, words: str) -> Verdict:
-    """The verdict on a version that could not be measured."""
-    return Verdict((Line(gate, False, words, {}),), {})
+    """Return the verdict on a version that could not be scored."""
+    return Verdict((GateResult(gate, False, words, {}),), {})
 
 
-def _check(gates: Gates, key: str, metric: str, scores: Scores) -> None:
+def _check(gates: Gates, key: str, metric: str, scores: VersionScores) -> None:
     if metric not in scores.metrics:
         raise SettingsError(f"{key}.metric: the report has no {metric!r}; it has {', '.join(sorted(scores.metrics))}")
     if gates.better not in (None, scores.better[metric]):
@@ -93,83 +93,83 @@ def _check(gates: Gates, key: str, metric: str, scores: Scores) -> None:
         raise SettingsError(f"{key}.max_class_fall: the report of this recipe knows no classes")
 
 
-def _sign(scores: Scores, metric: str) -> float:
-    """Turns a difference into an improvement."""
+def _sign(scores: VersionScores, metric: str) -> float:
+    """Return the factor that turns a difference into an improvement."""
     return 1.0 if scores.better[metric] == "max" else -1.0
 
 
-def _floor(gates: Gates, metric: str, candidate: Scores) -> Iterator[Line]:
+def _floor(gates: Gates, metric: str, candidate: VersionScores) -> Iterator[GateResult]:
     if gates.floor is None:
         return
     value, bound = candidate.metrics[metric], "at least" if candidate.better[metric] == "max" else "at most"
     passed = _sign(candidate, metric) * (value - gates.floor) >= -ROUNDING
-    words = f"{metric} {value:.4f}, {bound} {gates.floor:g} is asked"
-    yield Line("floor", passed, words, {"value": value, "floor": gates.floor})
+    words = f"{metric} {value:.4f}, {bound} {gates.floor:g} is required"
+    yield GateResult("floor", passed, words, {"value": value, "floor": gates.floor})
 
 
-def _gain(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _gain(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.gain is None:
         return
     if metric not in champion.metrics:
-        yield Line("gain", False, f"the champion's report has no {metric}", {})
+        yield GateResult("gain", False, f"the champion's report has no {metric}", {})
         return
     gain = _sign(candidate, metric) * (candidate.metrics[metric] - champion.metrics[metric])
     words = f"{metric} {candidate.metrics[metric]:.4f}, champion {champion.metrics[metric]:.4f}: "
-    words += f"better by {gain:+.4f}, at least {gates.gain:+g} is asked"
-    yield Line("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
+    words += f"better by {gain:+.4f}, at least {gates.gain:+g} is required"
+    yield GateResult("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
 
 
-def _margin(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _margin(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.margin is None:
         return
     try:
-        own, other = _pair(metric, candidate, champion)
-        low, high = paired_interval(own, other, gates.confidence)
+        new, old = _pair(metric, candidate, champion)
+        low, high = paired_interval(new, old, gates.confidence)
     except ValueError as error:
-        yield Line("margin", False, f"{metric} cannot be compared: {error}", {})
+        yield GateResult("margin", False, f"{metric} cannot be compared: {error}", {})
         return
-    difference = float(own.mean() - other.mean())
-    words = f"{metric} {difference:+.4f} against the champion on {len(own)} images, {gates.confidence:.0%} interval "
-    words += f"[{low:+.4f}, {high:+.4f}], above {-gates.margin:+g} is asked"
-    figures = {"difference": difference, "low": low, "high": high, "margin": gates.margin, "images": float(len(own))}
-    yield Line("margin", low >= -gates.margin - ROUNDING, words, figures)
+    difference = float(new.mean() - old.mean())
+    words = f"{metric} {difference:+.4f} against the champion on {len(new)} images, {gates.confidence:.0%} interval "
+    words += f"[{low:+.4f}, {high:+.4f}], above {-gates.margin:+g} is required"
+    figures = {"difference": difference, "low": low, "high": high, "margin": gates.margin, "images": float(len(new))}
+    yield GateResult("margin", low >= -gates.margin - ROUNDING, words, figures)
 
 
-def _classes(gates: Gates, metric: str, candidate: Scores, champion: Scores) -> Iterator[Line]:
+def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
     if gates.max_class_fall is None or candidate.groups is None:
         return
     try:
-        own, other = _pair(metric, candidate, champion)
-        if len(candidate.groups) != len(own):
-            raise ValueError(f"{len(candidate.groups)} classes of {len(own)} images")
+        new, old = _pair(metric, candidate, champion)
+        if len(candidate.groups) != len(new):
+            raise ValueError(f"{len(candidate.groups)} classes of {len(new)} images")
     except ValueError as error:
-        yield Line("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
+        yield GateResult("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
         return
-    falls = {int(group): float((other - own)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
+    falls = {int(group): float((old - new)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
     worst = max(falls, key=lambda group: falls[group])
     fall, number = falls[worst], int((candidate.groups == worst).sum())
     name = candidate.group_names[worst] if worst < len(candidate.group_names) else str(worst)
     words = f"class {name[:40]!r} changes most for the worse: {-fall:+.4f} on {number} images, "
     words += f"no class may lose more than {gates.max_class_fall:g}"
     passed = bool(fall <= gates.max_class_fall + ROUNDING)
-    yield Line("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
+    yield GateResult("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
 
 
-def _pair(metric: str, candidate: Scores, champion: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Both models' values [N] on the same images, larger is better."""
+def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tuple[np.ndarray, np.ndarray]:
+    """Return both models' values [N] on the same images, signed so that larger is better."""
     if metric not in champion.items:
         raise ValueError(f"the champion's report has no {metric} of each image")
-    own, other = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))
-    if own.shape != other.shape:
-        raise ValueError(f"{len(own)} images of the candidate, {len(other)} of the champion")
-    if not (np.isfinite(own).all() and np.isfinite(other).all()):
+    new, old = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))
+    if new.shape != old.shape:
+        raise ValueError(f"{len(new)} images of the candidate, {len(old)} of the champion")
+    if not (np.isfinite(new).all() and np.isfinite(old).all()):
         raise ValueError("some images have no finite value")
-    return own, other
+    return new, old
 
 
-def _latency(gates: Gates, candidate: Scores) -> Iterator[Line]:
+def _latency(gates: Gates, candidate: VersionScores) -> Iterator[GateResult]:
     if gates.latency_ms is None:
         return
     value = candidate.latency[LATENCY]
-    words = f"{value:.2f} ms for one input (median, on this machine), at most {gates.latency_ms:g} is asked"
-    yield Line("latency_ms", value <= gates.latency_ms, words, {"value": value, "ceiling": gates.latency_ms})
+    words = f"{value:.2f} ms for one input (median, on this machine), at most {gates.latency_ms:g} is required"
+    yield GateResult("latency_ms", value <= gates.latency_ms, words, {"value": value, "ceiling": gates.latency_ms})

@@ -1,1 +1,1 @@
-"""What MLflow is told, read from outs and dvc.lock alone; only tracking.py and registry.py speak to MLflow."""
+"""Records for MLflow, built from outs and dvc.lock alone; only tracking.py and model_registry.py import MLflow's client."""

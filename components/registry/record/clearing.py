@@ -1,7 +1,7 @@
-"""Deleting runs and logged models for good, each by itself: ``mlflow gc`` would take all that is marked as deleted.
+"""Permanent deletion of single runs and logged models; ``mlflow gc`` would remove everything that is marked as deleted.
 
-Files go first, so that an interrupted call is found and completed by the next. A server that keeps its database to itself only
-marks them as deleted; there ``mlflow gc`` beside the server does the rest.
+Files are deleted first, so that the next call completes an interrupted one. On a remote server without database access, runs
+and models are only marked as deleted; ``mlflow gc`` on the server's machine removes them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def purge_run(client: MlflowClient, run: Run) -> None:
 
 
 def purge_model(client: MlflowClient, model: LoggedModel, deleted: bool) -> None:
-    """Delete the logged model with its files; ``deleted``: it is marked so already."""
+    """Delete the logged model with its files; ``deleted``: it is already marked as deleted."""
     if not deleted:
         client.delete_logged_model(model.model_id)
     store = _own_store(client)
@@ -38,26 +38,26 @@ def purge_model(client: MlflowClient, model: LoggedModel, deleted: bool) -> None
 
 
 def all_models(client: MlflowClient, experiments: list[str]) -> list[LoggedModel]:
-    """Every logged model of the experiments that is not marked as deleted."""
+    """Return all logged models of the experiments that are not marked as deleted."""
     page = client.search_logged_models(experiments) if experiments else None
-    found: list[LoggedModel] = list(page or [])
+    models: list[LoggedModel] = list(page or [])
     while page and page.token:
         page = client.search_logged_models(experiments, page_token=page.token)
-        found += page
-    return found
+        models += page
+    return models
 
 
 def deleted_models(client: MlflowClient, experiments: list[str], days: float) -> list[LoggedModel]:
-    """Logged models of the experiments, marked as deleted for ``days``; none where the server does not show them."""
+    """Return the experiments' models marked as deleted at least ``days`` ago; none without access to the database."""
     store = _own_store(client)
     if store is None:
         return []
     names = store._get_deleted_logged_models(older_than=int(days * DAY))
-    found = [store.get_logged_model(name, allow_deleted=True) for name in names]
-    return [model for model in found if model.experiment_id in experiments]
+    models = [store.get_logged_model(name, allow_deleted=True) for name in names]
+    return [model for model in models if model.experiment_id in experiments]
 
 
 def _own_store(client: MlflowClient) -> Any | None:
-    """The store behind the client where that is a database, of which MLflow (3.17) lets rows be removed; else None."""
+    """Return the client's store if it is a database, whose rows MLflow (3.17) can delete; else None."""
     store = client._tracking_client.store
     return store if hasattr(store, "_hard_delete_run") else None

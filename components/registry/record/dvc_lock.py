@@ -1,4 +1,4 @@
-"""Keys from dvc.lock: the hash of what DVC recorded of a stage."""
+"""Entries of dvc.lock, and the keys made from them: hashes of what DVC recorded of a stage."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PATIENCE = 120.0  # seconds
 
 
 def export_key(workspace: Workspace, run: str) -> str:
-    """What identifies a published model: the hash of the ``export@<run>`` entry (command, deps, params, outs)."""
+    """Return the key of a published model: the hash of the ``export@<run>`` entry (command, deps, params, outs)."""
     return content_key(stage_entry(workspace, f"export@{run}"))
 
 
 def content_key(content: Any) -> str:
-    """32 hexadecimal digits of SHA-256 of ``content`` as canonical JSON."""
+    """Return 32 hexadecimal digits of SHA-256 of ``content`` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
-    """The stage's entry, parsed; SettingsError if DVC has not recorded the stage."""
+    """Parse the stage's entry; SettingsError if DVC has not recorded the stage."""
     lines = lock_entries(workspace).get(stage)
     if lines is None:
         raise SettingsError(f"{LOCK}: no entry {stage} in {workspace.folder}; `dvc repro {stage}` makes it")
@@ -46,12 +46,12 @@ def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
 
 
 def lock_entries(workspace: Workspace) -> dict[str, str]:
-    """Stage -> the lines of its entry, as DVC wrote them."""
+    """Return stage -> the lines of its entry, as DVC wrote them."""
     return find_entries(_text(workspace))
 
 
 def lock_digest(workspace: Workspace) -> str:
-    """SHA-256 of the whole dvc.lock: with the commit, where a published model came from."""
+    """Return SHA-256 of the whole dvc.lock: with the commit, the origin of a published model."""
     return hashlib.sha256(_text(workspace).encode()).hexdigest()
 
 
@@ -59,16 +59,16 @@ def _text(workspace: Workspace) -> str:
     path = workspace.folder / LOCK
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; `dvc repro` makes it")
-    with nobody_writes(workspace.folder):
+    with shared_dvc_lock(workspace.folder):
         text = path.read_text(encoding="utf-8")
     return text if text.endswith("\n") else text + "\n"
 
 
 @contextmanager
-def nobody_writes(folder: Path) -> Iterator[None]:
-    """Share the lock that DVC holds while it writes: it empties dvc.lock and writes it anew, for many runs over a second.
+def shared_dvc_lock(folder: Path) -> Iterator[None]:
+    """Share DVC's lock while reading: bare DVC empties dvc.lock and rewrites it, which takes over a second for many runs.
 
-    If DVC keeps its lock for longer than ``PATIENCE`` (a push), the file is read all the same.
+    If DVC holds its lock for longer than ``PATIENCE`` (during a push), the file is read without it.
     """
     repository = next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), folder)
     with share_lock(repository / ".dvc" / "tmp" / "lock", PATIENCE):

@@ -1,4 +1,4 @@
-"""Where a model comes from: the entries of dvc.lock that lead to its export, kept with its MLflow run when it is published."""
+"""Lineage of a model: the entries of dvc.lock that lead to its export, logged with its MLflow run at publication."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 ARTIFACT = "lineage/dvc.lock"
-CARRIED = "lineage/carried.json"  # proofs of what `flows carry` kept under edited code
+CARRIED = "lineage/carried.json"  # proofs of `flows carry`: results accepted for edited code
 
 
 def chain(workspace: Workspace, run: str) -> str:
-    """dvc.lock with only what ``export@<run>`` depends on, directly or not, and itself: the entries as DVC wrote them."""
+    """Return dvc.lock reduced to ``export@<run>`` and its transitive dependencies: the entries as DVC wrote them."""
     texts = lock_entries(workspace)
     outs = {stage: paths(text, "outs") for stage, text in texts.items()}
-    todo, found = [f"export@{run}"], set[str]()
+    todo, stages = [f"export@{run}"], set[str]()
     while todo:
         stage = todo.pop()
-        if stage in found or stage not in texts:
+        if stage in stages or stage not in texts:
             continue
-        found.add(stage)
+        stages.add(stage)
         deps = paths(texts[stage], "deps")
-        todo += [other for other, made in outs.items() if any(_touch(dep, out) for dep in deps for out in made)]
-    return join({stage: texts[stage] for stage in sorted(found)})
+        todo += [other for other, places in outs.items() if any(_overlap(dep, out) for dep in deps for out in places)]
+    return join({stage: texts[stage] for stage in sorted(stages)})
 
 
 def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | None:
-    """Stage -> entry of what made the version; None where it was published without, or where its run is gone."""
+    """Return stage -> entry of the version's lineage; None if it has none, or its run is gone."""
     if not version.run_id or not registry.has_artifact(client, version.run_id, ARTIFACT):
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +45,7 @@ def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | Non
 
 
 def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:
-    """The proofs by which results that lead to the run's export stand under edited code, oldest first."""
+    """Return the proofs by which results in the run's lineage were accepted for edited code, oldest first."""
     path = workspace.folder / PurePosixPath(CARRIED).name
     stages = parse_stages(chain(workspace, run))
     proofs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
@@ -53,7 +53,7 @@ def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:
 
 
 def carried_proofs(client: MlflowClient, version: ModelVersion) -> list[dict[str, Any]]:
-    """The proofs that were published with the version."""
+    """Return the proofs that were published with the version."""
     if not version.run_id or not registry.has_artifact(client, version.run_id, CARRIED):
         return []
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +63,12 @@ def carried_proofs(client: MlflowClient, version: ModelVersion) -> list[dict[str
 
 
 def registered_lineages(client: MlflowClient) -> Iterator[tuple[str, int, dict[str, Any] | None]]:
-    """(registered name, version, lineage) of every version in the registry, also those of other clones."""
+    """Yield (registered name, version, lineage) of every version in the registry, including those of other clones."""
     for model in registry.registered_models(client):
         for version in registry.versions(client, model.name):
             yield model.name, int(version.version), lineage(client, version)
 
 
-def _touch(dep: PurePosixPath, out: PurePosixPath) -> bool:
-    """Whether the dep is the out, in it, or a folder that holds it."""
+def _overlap(dep: PurePosixPath, out: PurePosixPath) -> bool:
+    """Whether the dep is the out, inside it, or a folder that contains it."""
     return dep == out or out in dep.parents or dep in out.parents

@@ -1,4 +1,4 @@
-"""Live curves: points go to the tracking server while the training goes on, and whatever happens there, it goes on."""
+"""Live curves: log points to the tracking server during a training, which no failure of the server can stop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that points are added to. Points up to ``last_step`` are there already: the training was resumed."""
+    """An MLflow run in progress. Points up to ``last_step`` are logged already: the training was resumed."""
 
     server: Server
     run_id: str
@@ -41,21 +41,21 @@ class LiveRun:
 
     @classmethod
     def open(cls, workspace: Workspace, run: str, fingerprint: str) -> LiveRun:
-        """The unpublished run of this training, or a new one."""
+        """Open the unpublished run of this training, or create one."""
         from components.registry.tracking import Server
 
         name = workspace.registered_name(run)
-        wanted = {NAME: name, LIVE: "true", FINGERPRINT: fingerprint}
+        tags = {NAME: name, LIVE: "true", FINGERPRINT: fingerprint}
         server = Server.of(workspace)
         with locked(settings.WORK / "locks" / f"live-{name}"):
-            found = [entry for entry in server.runs(wanted) if KEY not in entry.data.tags]
-            record = found[0] if found else server.create(run, wanted)
+            unpublished = [entry for entry in server.runs(tags) if KEY not in entry.data.tags]
+            record = unpublished[0] if unpublished else server.create(run, tags)
         server.add_tags(record.info.run_id, {PROCESS: this_process()})
         server.client.update_run(record.info.run_id, status="RUNNING")
         return cls(server, record.info.run_id, max((step for _, step in server.points(record)), default=-1))
 
     def add(self, points: dict[Point, float]) -> None:
-        """Log the points that are new."""
+        """Log the new points."""
         new = {point: value for point, value in points.items() if point[1] > self.last_step}
         self.server.add_points(self.run_id, new, int(time.time() * 1000))
 
@@ -64,10 +64,10 @@ class LiveRun:
 def live_curves(
     workspace: Workspace, run: str, fingerprint: str, killed: tuple[type[BaseException], ...] = ()
 ) -> Iterator[Log]:
-    """``log(step, scalars)`` for the length of a training. It never waits and never raises: a failure is one warning.
+    """Provide ``log(step, scalars)`` during a training. It never blocks and never raises: a failure is one warning.
 
-    ``fingerprint`` identifies the training: the same one continues the same run, and publish adopts it. SIGTERM ends the run
-    as KILLED, as do interrupts and the exceptions in ``killed``; any other exception as FAILED.
+    ``fingerprint`` identifies the training: resuming it continues the same run, which publish adopts. SIGTERM, interrupts and
+    the exceptions in ``killed`` end the run as KILLED; any other exception as FAILED.
     """
     writer = _Writer(workspace, run, fingerprint)
     status = "FAILED"
@@ -84,7 +84,7 @@ def live_curves(
 
 
 class _Writer:
-    """A queue, and the one thread that imports MLflow and talks to it."""
+    """Background writer: a queue, and the only thread that imports MLflow and sends points."""
 
     def __init__(self, workspace: Workspace, run: str, fingerprint: str):
         self.workspace, self.run, self.fingerprint = workspace, run, fingerprint
@@ -96,14 +96,14 @@ class _Writer:
         self.thread.start()
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Hand the scalars at ``step`` over."""
+        """Queue the scalars at ``step``."""
         point = {name: float(value) for name, value in scalars.items()}
         self.last = {"step": step, "point": point}
         if self.thread.is_alive():
             self.queue.put({(name, step): value for name, value in point.items()})
 
     def close(self, status: str) -> None:
-        """Let the thread write what is left, for a while, and note which training ended here."""
+        """Flush the queue within a time limit, and note which training ended here."""
         self.status = status
         self.closing.set()
         self.queue.put(None)
@@ -130,21 +130,21 @@ class _Writer:
             LOG.warning("live curves of %s stop, the training goes on: %s: %s", self.run, type(error).__name__, reason)
 
     def _batches(self) -> Iterator[dict[Point, float]]:
-        """What has come since the last request, until the end."""
-        taken: list[dict[Point, float] | None] = []
-        while None not in taken:
-            taken = [self.queue.get()]
+        """Yield the points that were queued since the last request, until the end."""
+        items: list[dict[Point, float] | None] = []
+        while None not in items:
+            items = [self.queue.get()]
             self.closing.wait(PAUSE)
             while not self.queue.empty():
-                taken.append(self.queue.get())
-            yield {point: value for points in taken if points for point, value in points.items()}
+                items.append(self.queue.get())
+            yield {point: value for points in items if points for point, value in points.items()}
 
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM as SystemExit, where nobody handles it: by default it ends the process without a word to the server.
+    """Turn SIGTERM into SystemExit if it has no handler: the default ends the process before the run can be closed.
 
-    What was set inside stays: a loop that was stopped is deaf to more.
+    A handler that was set inside stays: a stopped loop ignores further signals.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -1,4 +1,4 @@
-"""A registered version and all that is known of how it was made. Reads, and changes nothing."""
+"""Origin of a registered version: data, parameters, code, training. Read-only."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ ORDER = ("fetch", "augment", "wire", "link", "train", "detect", "export")
 
 @dataclass(frozen=True)
 class Origin:
-    """``facts``: name -> value, as far as known; ``stages``: dvc.lock's entries, data first, None where they were not kept.
+    """Origin of a version. ``facts``: name -> value, as far as known.
 
-    ``carried``: proofs by which a stage's result stands under code that is younger than it.
+    ``stages``: entries of dvc.lock, data first, None without a lineage. ``carried``: proofs by which results were accepted for
+    newer code.
     """
 
     title: str
@@ -42,18 +43,18 @@ class Origin:
     carried: list[dict[str, Any]]
 
 
-def find_origin(client: MlflowClient, name: str, wanted: str | None) -> Origin:
-    """Of the version, given as a number or an alias (default: the champion, else the candidate); SettingsError for none."""
+def find_origin(client: MlflowClient, name: str, version_or_alias: str | None) -> Origin:
+    """Return the origin of a version, by number or alias (default: champion, else candidate); SettingsError if unknown."""
     aliases = registry.aliases(client, name)
-    version = _find(client, name, wanted or ("champion" if "champion" in aliases else "candidate"), aliases)
+    version = _find(client, name, version_or_alias or ("champion" if "champion" in aliases else "candidate"), aliases)
     number = int(version.version)
     standing = ", ".join(alias for alias, at in sorted(aliases.items()) if at == number)
     run = registry.find_run(client, version.run_id)
     tags = run.data.tags if run else {}
     known = {title: tags[tag] for title, tag in FACTS.items() if tag in tags}
-    made = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
+    registered = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
     facts = {
-        "registered": made,
+        "registered": registered,
         "export (key)": version.tags.get(registry.KEY, "unknown"),
         "MLflow run": version.run_id or "none",
     }
@@ -68,12 +69,13 @@ def find_origin(client: MlflowClient, name: str, wanted: str | None) -> Origin:
     )
 
 
-def _find(client: MlflowClient, name: str, wanted: str, aliases: dict[str, int]) -> ModelVersion:
-    number = int(wanted) if wanted.isdigit() else aliases.get(wanted)
+def _find(client: MlflowClient, name: str, version_or_alias: str, aliases: dict[str, int]) -> ModelVersion:
+    number = int(version_or_alias) if version_or_alias.isdigit() else aliases.get(version_or_alias)
     known = {int(version.version): version for version in registry.versions(client, name)}
     if number not in known:
-        there = f"versions {', '.join(map(str, known))}, aliases {', '.join(sorted(aliases)) or 'none'}" if known else "nothing"
-        raise SettingsError(f"VERSION: {name} has no {wanted!r}; registered: {there}")
+        numbers, names = ", ".join(map(str, known)), ", ".join(sorted(aliases)) or "none"
+        choices = f"versions {numbers}, aliases {names}" if known else "nothing"
+        raise SettingsError(f"VERSION: {name} has no {version_or_alias!r}; registered: {choices}")
     return known[number]
 
 

@@ -1,4 +1,4 @@
-"""What a run's outs say, as plain values for the tracking server: parameters, curves, tags, files. Imports no MLflow."""
+"""Results of a run as plain values for the tracking server: parameters, curves, tags, files. Does not import MLflow."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Point = tuple[str, int]  # name, step
 
 
 @dataclass(frozen=True)
-class Outs:
-    """What DVC holds of one run: the folders its stages wrote, and the keys of what is in them."""
+class RunOutputs:
+    """Output folders of one run's stages. ``key`` identifies the export, ``evaluation`` the metrics with their settings."""
 
     workspace: Workspace
     run: str
@@ -31,14 +31,14 @@ class Outs:
     evaluation: str
 
     @classmethod
-    def of(cls, workspace: Workspace, run: str) -> Outs:
-        """Of the run as it is now; SettingsError where an out or its entry in dvc.lock is missing."""
-        found = cls(workspace, run, export_key(workspace, run), evaluation_key(workspace, run))
-        for folder in (found.view, found.train, found.export, found.evaluate):
+    def of(cls, workspace: Workspace, run: str) -> RunOutputs:
+        """Return the run's present outputs; SettingsError if an out or its entry in dvc.lock is missing."""
+        outs = cls(workspace, run, export_key(workspace, run), evaluation_key(workspace, run))
+        for folder in (outs.view, outs.train, outs.export, outs.evaluate):
             if not folder.is_dir():
                 name = folder.relative_to(workspace.folder)
                 raise SettingsError(f"{name}: no such folder; `dvc repro evaluate@{run}` makes it, `dvc checkout` restores it")
-        return found
+        return outs
 
     @property
     def name(self) -> str:
@@ -73,15 +73,15 @@ class Outs:
 
     @property
     def ood_table(self) -> Path:
-        """Of its ``detect`` block."""
+        """The folder of the stage ``ood_table`` of the run's ``detect`` block."""
         return self.workspace.folder / "outputs" / "ood_table" / str(self.workspace.detection_of(self.run))
 
 
-def parameters(outs: Outs) -> dict[str, str]:
-    """The blocks that made the model, flattened: ``train.learning_rate``. What measures or promotes it is not among them."""
+def parameters(outs: RunOutputs) -> dict[str, str]:
+    """Return the settings of the model, flattened: ``train.learning_rate``; without those of evaluation and promotion."""
     block = outs.block
-    trained = read_json(outs.train / "settings.json", default={}).get("train", {})  # with what "auto" became
-    resolved = {name: trained[name] for name in ("precision", "device") if name in trained}
+    resolved_settings = read_json(outs.train / "settings.json", default={}).get("train", {})  # "auto" is resolved in it
+    resolved = {name: resolved_settings[name] for name in ("precision", "device") if name in resolved_settings}
     content = {"model": block.model, "train": block.train, "export": block.export, "resolved": resolved}
     if DETECTOR in outs.workspace.links(outs.run, "export"):
         content["detect"] = outs.detection
@@ -89,7 +89,7 @@ def parameters(outs: Outs) -> dict[str, str]:
 
 
 def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested mappings as ``a.b.c`` -> text; lists as JSON."""
+    """Flatten nested mappings to ``a.b.c`` -> text; lists become JSON."""
     flat: dict[str, str] = {}
     for name, value in content.items():
         if isinstance(value, dict):
@@ -99,16 +99,16 @@ def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def tags(outs: Outs) -> dict[str, str]:
-    """Where the run comes from: study, recipe, view, dvc.lock, commit."""
+def tags(outs: RunOutputs) -> dict[str, str]:
+    """Return the origin of the run: study, recipe, view, dvc.lock, commit."""
     block, study = outs.block, outs.workspace.study
-    found = {"recipe": block.recipe, "view": block.view, "dvc_lock": lock_digest(outs.workspace)}
-    found |= {"study": study} if study else {}
-    return {f"darkroom.{name}": value for name, value in found.items()} | _commit()
+    facts = {"recipe": block.recipe, "view": block.view, "dvc_lock": lock_digest(outs.workspace)}
+    facts |= {"study": study} if study else {}
+    return {f"darkroom.{name}": value for name, value in facts.items()} | _commit()
 
 
 def _commit() -> dict[str, str]:
-    """The commit and whether files differ from it, but dvc.lock, which new results change; nothing where there is no git."""
+    """Return the commit, and whether files other than dvc.lock differ from it; empty without Git."""
     try:
         commit = _git("rev-parse", "HEAD")
         changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock")
@@ -122,7 +122,7 @@ def _git(*arguments: str) -> str:
 
 
 def curve_points(train: Path) -> dict[Point, float]:
-    """Every point of ``curves.csv``; a blank cell is none."""
+    """Read the points of ``curves.csv``, skipping blank cells."""
     with (train / "curves.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {
@@ -131,8 +131,8 @@ def curve_points(train: Path) -> dict[Point, float]:
 
 
 def belongs(points: dict[Point, float], curves: dict[Point, float]) -> bool:
-    """Whether every one of ``points`` is in ``curves``, and some are: those of a live run of this very training."""
-    # The file holds eight digits.
+    """Whether ``points`` is a non-empty subset of ``curves``: they come from a live run of the same training."""
+    # The file has eight digits.
     close = all(point in curves and _same(value, curves[point]) for point, value in points.items())
     return close and (bool(points) or not curves)
 
@@ -144,12 +144,12 @@ def _same(value: float, other: float) -> bool:
 
 
 def ended_file(workspace: Workspace, run: str) -> Path:
-    """Where live logging notes the fingerprint and the last point of the training that ended here last."""
+    """Return the file with the fingerprint and the last point of the latest training that ended here."""
     return settings.WORK / "live" / f"{workspace.registered_name(run)}.json"
 
 
-def ended_fingerprint(outs: Outs, curves: dict[Point, float]) -> str | None:
-    """The fingerprint of the training that ended here last, if that is where ``curves`` come from (not from DVC's cache)."""
+def ended_fingerprint(outs: RunOutputs, curves: dict[Point, float]) -> str | None:
+    """Return the fingerprint of the latest training here if ``curves`` come from it, and not from DVC's cache."""
     path = ended_file(outs.workspace, outs.run)
     if not path.is_file():
         return None
@@ -158,8 +158,8 @@ def ended_fingerprint(outs: Outs, curves: dict[Point, float]) -> str | None:
     return str(ended["fingerprint"]) if belongs(last, curves) else None
 
 
-def latency(outs: Outs) -> dict[str, float]:
-    """The figures measured on this machine for this export, or none."""
+def latency(outs: RunOutputs) -> dict[str, float]:
+    """Return the latency measured on this machine for this export; empty if there is none."""
     figures: dict[str, Any] = read_json(settings.WORK / "latency" / f"{outs.name}.json", default={})
     if figures.pop("export", None) != outs.key:
         return {}
@@ -167,7 +167,7 @@ def latency(outs: Outs) -> dict[str, float]:
 
 
 def read_json(path: Path, default: Any = None) -> Any:
-    """The file's content, or ``default`` where there is no file and a default."""
+    """Return the file's content, or ``default``, if given, when there is no file."""
     if default is not None and not path.is_file():
         return default
     return json.loads(path.read_text(encoding="utf-8"))

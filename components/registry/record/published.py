@@ -1,4 +1,4 @@
-"""What is published, answered from files alone: imports no MLflow and takes milliseconds."""
+"""Local records of publications, so that a plan takes milliseconds. Does not import MLflow."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from components.registry.record.dvc_lock import content_key, export_key
 
 
 @dataclass(frozen=True)
-class Published:
-    """A run as MLflow holds it. ``key`` identifies the export, ``evaluation`` its metrics with their settings.
+class Publication:
+    """A published run. ``key`` identifies the export, ``evaluation`` its metrics with their settings.
 
-    ``tracking_uri``: without a password. ``detection`` identifies the table of out-of-distribution views, "" for none.
+    ``tracking_uri`` contains no password. ``detection`` identifies the table of out-of-distribution views, "" if there is none.
     """
 
     key: str
@@ -32,28 +32,28 @@ class Published:
 
 
 def store() -> Path:
-    """The folder of the own tracking database and its artifacts, one a version: databases do not go backwards."""
+    """Return the folder of the local tracking database and its artifacts, one per MLflow version: migrations are one-way."""
     return settings.WORK / f"mlflow-{version('mlflow')}"
 
 
 def database() -> Path | None:
-    """The own tracking database, or None where ``MLFLOW_TRACKING_URI`` names another."""
+    """Return the local tracking database, or None if ``MLFLOW_TRACKING_URI`` names another."""
     path = store() / "mlflow.db"
     return path if tracking_uri() == f"sqlite:///{path}" else None
 
 
 def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, or the absolute address of the own database."""
+    """Return ``MLFLOW_TRACKING_URI``, or the absolute address of the local database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store() / 'mlflow.db'}"
 
 
 def shown_uri() -> str:
-    """The same without its password: what is shown, and what is written."""
+    """Return the tracking URI without its password, for output and files."""
     return redacted(tracking_uri())
 
 
 def evaluation_key(workspace: Workspace, run: str) -> str:
-    """What identifies an evaluation: the hash of the metrics and of the settings that they were made with."""
+    """Return the key of an evaluation: the hash of the metrics and of the evaluation settings."""
     path = workspace.folder / "outputs" / "evaluate" / run / "metrics.json"
     if not path.is_file():
         raise SettingsError(f"outputs/evaluate/{run}/metrics.json: no such file; `dvc repro evaluate@{run}` makes it")
@@ -62,7 +62,7 @@ def evaluation_key(workspace: Workspace, run: str) -> str:
 
 
 def detection_key(workspace: Workspace, run: str) -> str:
-    """What identifies the table of out-of-distribution views: the hash of its rows; "" for a run without such views."""
+    """Return the key of the table of out-of-distribution views: the hash of its rows; "" for a run without such views."""
     name = workspace.detection_of(run)
     if name is None or not workspace.ood(name):
         return ""
@@ -72,25 +72,25 @@ def detection_key(workspace: Workspace, run: str) -> str:
     return content_key({"table": path.read_text(encoding="utf-8")})
 
 
-def published(workspace: Workspace, run: str) -> Published | None:
-    """The run's record where today's export and evaluation are published to today's tracking server, else None."""
+def published(workspace: Workspace, run: str) -> Publication | None:
+    """Return the run's publication if the present export and evaluation are on the configured server, else None."""
     path = marker(workspace, run)
-    own = database()
-    if not path.is_file() or (own and not own.is_file()):
+    local_database = database()
+    if not path.is_file() or (local_database and not local_database.is_file()):
         return None
     try:
-        found = Published(**json.loads(path.read_text(encoding="utf-8")))
+        record = Publication(**json.loads(path.read_text(encoding="utf-8")))
         keys = (export_key(workspace, run), evaluation_key(workspace, run), detection_key(workspace, run))
-    except (ValueError, TypeError):  # a marker of another version, or outs that are not all there
+    except (ValueError, TypeError):  # a marker of another version, or missing outs
         return None
-    return found if (found.key, found.evaluation, found.detection, found.tracking_uri) == (*keys, shown_uri()) else None
+    return record if (record.key, record.evaluation, record.detection, record.tracking_uri) == (*keys, shown_uri()) else None
 
 
-def note_published(workspace: Workspace, run: str, record: Published) -> None:
-    """Remember ``record``, for ``published``."""
+def note_published(workspace: Workspace, run: str, record: Publication) -> None:
+    """Write ``record`` for ``published``."""
     write_json(marker(workspace, run), asdict(record))
 
 
 def marker(workspace: Workspace, run: str) -> Path:
-    """Where the run's last publication is remembered."""
+    """Return the file that records the run's last publication."""
     return settings.WORK / "published" / f"{workspace.registered_name(run)}.json"

@@ -1,4 +1,4 @@
-"""The steps of ``publish`` at a tracking server: the run, and the evaluation as its child. Each is safe to repeat."""
+"""The steps of ``publish``: record the run, and its evaluation as a child run. Each is idempotent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from components.registry.record.dead import PROCESS, dead_runs, end
 from components.registry.record.dvc_lock import content_key
 from components.registry.record.lineage import ARTIFACT, CARRIED, carried, chain
 from components.registry.record.outs import (
-    Outs,
     Point,
+    RunOutputs,
     belongs,
     curve_points,
     ended_fingerprint,
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from components.registry.tracking import Server
 
 NAME = "darkroom.name"  # tag: the registered name
-FINGERPRINT = "darkroom.fingerprint"  # tag: the training that made the weights
+FINGERPRINT = "darkroom.fingerprint"  # tag: fingerprint of the training
 LIVE = "darkroom.live"  # tag: "true" on a run of live logging, "adopted" once it is published
 EVALUATION = "darkroom.evaluation"  # tag of a child run: the hash of metrics and evaluation settings
 DETECTION = "darkroom.detection"  # tag of a child run: the hash of the table of out-of-distribution views
-WHOLE = "darkroom.whole"  # tag: every step of the recording is done
+WHOLE = "darkroom.whole"  # tag: the recording is complete
 LINEAGE = "darkroom.lineage"  # tag: the hash of the artifact lineage/dvc.lock, once that is there
 PARENT = "mlflow.parentRunId"
 
 
-def record_run(server: Server, outs: Outs) -> str:
-    """The id of the run with the export's key: found, adopted from live logging, or made; and completed."""
+def record_run(server: Server, outs: RunOutputs) -> str:
+    """Complete the run with the export's key, adopted from live logging or created if needed; return its id."""
     curves = curve_points(outs.train)
     ended = ended_fingerprint(outs, curves)
     live = [run for run in server.runs({NAME: outs.name, LIVE: "true"}) if KEY not in run.data.tags]
-    record = _keyed(server, outs) or _adopted(server, outs, live, curves, ended)
-    record = record or _created(server, outs)
+    record = _find_run(server, outs) or _adopt(server, outs, live, curves, ended)
+    record = record or _create(server, outs)
     if WHOLE not in record.data.tags:
         _complete(server, record, outs, curves, ended)
     if LINEAGE not in record.data.tags:
@@ -56,26 +56,26 @@ def record_run(server: Server, outs: Outs) -> str:
     return str(record.info.run_id)
 
 
-def _keyed(server: Server, outs: Outs) -> Run | None:
-    """The run with the key; the oldest, if two machines made one each."""
-    found = server.runs({KEY: outs.key, NAME: outs.name})
-    return found[0] if found else None
+def _find_run(server: Server, outs: RunOutputs) -> Run | None:
+    """Return the run with the key; the oldest, if two machines created one each."""
+    runs = server.runs({KEY: outs.key, NAME: outs.name})
+    return runs[0] if runs else None
 
 
-def _created(server: Server, outs: Outs) -> Run:
-    """A new run with the key, unless another machine made one meanwhile: a lock reaches no further than this one."""
-    made = server.create(outs.run, {KEY: outs.key, NAME: outs.name, PROCESS: this_process()})
-    first = _keyed(server, outs)
-    if first is None or first.info.run_id == made.info.run_id:
-        return made
-    server.client.delete_run(made.info.run_id)
+def _create(server: Server, outs: RunOutputs) -> Run:
+    """Create a run with the key, unless another machine did so meanwhile: locks are local."""
+    run = server.create(outs.run, {KEY: outs.key, NAME: outs.name, PROCESS: this_process()})
+    first = _find_run(server, outs)
+    if first is None or first.info.run_id == run.info.run_id:
+        return run
+    server.client.delete_run(run.info.run_id)
     return first
 
 
-def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
-    """The live run of this very training, from now on the run with the key."""
+def _adopt(server: Server, outs: RunOutputs, live: list[Run], curves: dict[Point, float], ended: str | None) -> Run | None:
+    """Tag the live run of the same training with the key; return it, or None if there is none."""
     for run in live:
-        # One that still goes on elsewhere is that machine's, even while its curve is the beginning of ours.
+        # A run in progress on another machine is left alone, even if its curve is the beginning of ours.
         over = run.info.status != "RUNNING" or run.data.tags[FINGERPRINT] == ended
         if over and belongs(server.points(run), curves):
             server.add_tags(run.info.run_id, {KEY: outs.key, LIVE: "adopted"})
@@ -84,13 +84,13 @@ def _adopted(server: Server, outs: Outs, live: list[Run], curves: dict[Point, fl
 
 
 def sweep(server: Server) -> None:
-    """End the experiment's runs that say RUNNING though their process on this machine is gone."""
+    """Set the experiment's dead runs of this machine to KILLED."""
     for run in dead_runs(server.client, [server.experiment]):
         end(server.client, run)
 
 
-def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float], ended: str | None) -> None:
-    """Everything about the training, from the outs; only what the run lacks."""
+def _complete(server: Server, record: Run, outs: RunOutputs, curves: dict[Point, float], ended: str | None) -> None:
+    """Record from the outs what the run lacks."""
     run_id = record.info.run_id
     digest, parity = read_json(outs.view / "view.json")["digest"], read_json(outs.export / "parity.json")
     server.add_tags(run_id, {PROCESS: this_process()})
@@ -109,8 +109,8 @@ def _complete(server: Server, record: Run, outs: Outs, curves: dict[Point, float
     server.add_tags(run_id, {**tags(outs), "darkroom.view_digest": digest, **fingerprint, WHOLE: "yes"})
 
 
-def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
-    """What leads to the export, as dvc.lock has it today: with the export's key still the same, that made these bytes."""
+def _add_lineage(server: Server, run_id: str, outs: RunOutputs) -> None:
+    """Log the lineage from today's dvc.lock: the export's key is unchanged, so it describes these bytes."""
     text = chain(outs.workspace, outs.run)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PurePosixPath(ARTIFACT).name
@@ -124,17 +124,17 @@ def _add_lineage(server: Server, run_id: str, outs: Outs) -> None:
 
 
 def _delete_surplus(server: Server, record: Run, live: list[Run], ended: str | None) -> None:
-    """Delete the live runs of a training that was recorded before: it was repeated, and came out the same."""
+    """Delete the live runs of a repeated training with the same result, which is recorded already."""
     for run in live:
         if run.info.run_id != record.info.run_id and run.data.tags[FINGERPRINT] == ended:
             server.client.delete_run(run.info.run_id)
 
 
-def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVersion) -> None:
-    """The child run of this evaluation: metrics (also on the model), directions, tables, pictures, latency."""
-    wanted = {PARENT: parent, EVALUATION: outs.evaluation}
-    found = server.runs(wanted)
-    child = found[0] if found else server.create(f"{outs.run} evaluation", wanted | {PROCESS: this_process()})
+def record_evaluation(server: Server, outs: RunOutputs, parent: str, version: ModelVersion) -> None:
+    """Record the evaluation as a child run: metrics (also on the model), directions, tables, pictures, latency."""
+    labels = {PARENT: parent, EVALUATION: outs.evaluation}
+    children = server.runs(labels)
+    child = children[0] if children else server.create(f"{outs.run} evaluation", labels | {PROCESS: this_process()})
     metrics = {(name, 0): float(value) for name, value in read_json(outs.evaluate / "metrics.json").items()}
     if WHOLE not in child.data.tags:
         _complete_evaluation(server, child, outs, metrics, model_id(version))
@@ -143,7 +143,7 @@ def record_evaluation(server: Server, outs: Outs, parent: str, version: ModelVer
     set_version_tags(server.client, version, {f"metric.{name}": f"{value:.6g}" for (name, _), value in metrics.items()})
 
 
-def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[Point, float], model: str) -> None:
+def _complete_evaluation(server: Server, child: Run, outs: RunOutputs, metrics: dict[Point, float], model: str) -> None:
     run_id = child.info.run_id
     server.add_tags(run_id, {PROCESS: this_process()})
     server.add_params(child, flatten({"evaluate": outs.block.evaluate}))
@@ -155,11 +155,11 @@ def _complete_evaluation(server: Server, child: Run, outs: Outs, metrics: dict[P
     server.add_tags(run_id, {**_directions(outs.evaluate), WHOLE: "yes"})
 
 
-def record_detection(server: Server, outs: Outs, parent: str, key: str) -> None:
-    """The child run of the table of out-of-distribution views: figures a detector, tables, pictures."""
-    wanted = {PARENT: parent, DETECTION: key}
-    found = server.runs(wanted)
-    child = found[0] if found else server.create(f"{outs.run} out-of-distribution", wanted | {PROCESS: this_process()})
+def record_detection(server: Server, outs: RunOutputs, parent: str, key: str) -> None:
+    """Record the table of out-of-distribution views as a child run: metrics per detector, tables, pictures."""
+    labels = {PARENT: parent, DETECTION: key}
+    children = server.runs(labels)
+    child = children[0] if children else server.create(f"{outs.run} out-of-distribution", labels | {PROCESS: this_process()})
     if WHOLE in child.data.tags:
         return
     run_id, figures = child.info.run_id, read_json(outs.ood_table / "metrics.json")

@@ -1,6 +1,6 @@
-"""The script that an MLflow server runs to load a published model."""
+"""Source of the script by which an MLflow server loads a published model."""
 
-ENTRY = '''"""Serves the export beside this file; written at publish. Needs MLflow and what served.py imports, no more."""
+ENTRY = '''"""Serve the export beside this file; written at publication. Needs only MLflow and what served.py imports."""
 
 import importlib.util
 import sys
@@ -15,15 +15,15 @@ from mlflow.pyfunc import PythonModel
 class Exported(PythonModel):
     def load_context(self, context):
         folder = Path(context.artifacts["export"])
-        name = f"served_{abs(hash(str(folder.resolve())))}"  # two versions may live in one process
-        code = [str(folder / "code")]  # what was shipped with it
+        name = f"served_{abs(hash(str(folder.resolve())))}"  # one process may load two versions
+        code = [str(folder / "code")]  # modules shipped with it
         spec = importlib.util.spec_from_file_location(name, folder / "served.py", submodule_search_locations=code)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         self.served = module.Served(folder)
         refuse_lossy_casts()
 
-    # Arrays by input name. The hint is the one that MLflow neither checks nor warns of.
+    # Arrays by input name. MLflow neither checks nor warns about this type hint.
     def predict(self, context, model_input: np.ndarray, params=None):
         try:
             return self.served.predict(model_input, params)
@@ -32,7 +32,7 @@ class Exported(PythonModel):
 
 
 def refuse_lossy_casts():
-    """MLflow casts a request to the signature's dtype before anybody can look: 0.5 becomes 0, 300 may become 44."""
+    """MLflow casts a request to the signature's dtype before it can be checked: 0.5 becomes 0, 300 may become 44."""
     from mlflow.models import utils
     from mlflow.utils import proto_json_utils
 
@@ -59,17 +59,17 @@ def check(data, spec):
     if not isinstance(dtype, np.dtype) or dtype.kind not in "iu":
         return
     try:
-        given = np.asarray(data)
+        array = np.asarray(data)
     except ValueError:
         raise MlflowException.invalid_parameter_value(f"input {spec.name!r}: the rows differ in length") from None
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    if given.dtype.kind not in "iuf":
-        found = f"found {given.dtype}"
-        raise MlflowException.invalid_parameter_value(f"input {spec.name!r}: numbers ({dtype}) are expected, {found}")
-    if not np.all((given >= low) & (given <= high) & (given == np.floor(given))):
-        found = f"found {given.min()} to {given.max()}" + ("" if given.dtype.kind in "iu" else ", with fractions or as floats")
+    if array.dtype.kind not in "iuf":
+        actual = f"found {array.dtype}"
+        raise MlflowException.invalid_parameter_value(f"input {spec.name!r}: numbers ({dtype}) are expected, {actual}")
+    if not np.all((array >= low) & (array <= high) & (array == np.floor(array))):
+        actual = f"found {array.min()} to {array.max()}" + ("" if array.dtype.kind in "iu" else ", with fractions or as floats")
         raise MlflowException.invalid_parameter_value(
-            f"input {spec.name!r}: whole numbers from {low} to {high} ({dtype}) are expected, {found}"
+            f"input {spec.name!r}: whole numbers from {low} to {high} ({dtype}) are expected, {actual}"
         )
 
 

@@ -1,3 +1,3 @@
-"""A registered model's champion behind HTTP, on a socket that outlives the process."""
+"""HTTP server for a registered model's champion, on a socket that outlives the process."""
 
 NO_CHAMPION = 3  # exit code: there is nothing to serve

@@ -1,8 +1,8 @@
-"""``python -m components.registry.scoring <registered name> --fd N [--ready N]``: serve the champion on the socket N.
+"""``python -m components.registry.scoring <registered name> --fd N [--ready N]``: serve the champion.
 
-The interface is that of ``mlflow models serve --env-manager local``: ``POST /invocations``, ``GET /ping``. Every answer names
-the version in the header ``X-Darkroom-Version``; ``GET /champion`` tells it too. The version is written to the file descriptor
-``--ready`` once it is loaded and answers. Exit code 3: the model has no champion.
+The interface is that of ``mlflow models serve --env-manager local``: ``POST /invocations``, ``GET /ping``. Every response has
+the version in its header ``X-Darkroom-Version``; ``GET /champion`` returns it too. Once the server accepts requests, it writes
+the version to the file descriptor ``--ready``. Exit code 3: the model has no champion.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m components.registry.scoring", description=__doc__)
     parser.add_argument("name", help="registered name")
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of a bound socket")
-    parser.add_argument("--ready", type=int, help="file descriptor that is told the version")
-    given = parser.parse_args()
-    number = champion(given.name)
+    parser.add_argument("--ready", type=int, help="file descriptor to which the version is written")
+    args = parser.parse_args()
+    number = champion(args.name)
     if number is None:
-        print(f"{given.name} has no champion yet: promote one", file=sys.stderr)
+        print(f"{args.name} has no champion yet: promote one", file=sys.stderr)
         sys.exit(NO_CHAMPION)
-    listening = socket.socket(fileno=given.fd)
-    serve(given.name, number, listening, given.ready)
+    listening = socket.socket(fileno=args.fd)
+    serve(args.name, number, listening, args.ready)
 
 
 def champion(name: str) -> int | None:
-    """The number of the champion, or None."""
+    """Return the champion's version, or None."""
     from components.registry import model_registry as registry
     from components.registry.tracking import connect, reachable
 
     with reachable():
-        found = registry.aliased(connect(), name, "champion")
-    return None if found is None else int(found.version)
+        version = registry.aliased(connect(), name, "champion")
+    return None if version is None else int(version.version)
 
 
 def serve(name: str, number: int, listening: socket.socket, ready: int | None) -> None:
-    """Answer on the socket; ``ready`` is written to when requests are taken."""
+    """Serve on the socket; write to ``ready`` once requests are accepted."""
     import uvicorn
 
     from components.registry.scoring.draining import DrainingServer, with_header
 
     app = with_header(application(name, number), VERSION.lower(), str(number))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
-    server = DrainingServer(config, lambda: tell(ready, number))
+    server = DrainingServer(config, lambda: notify_ready(ready, number))
     server.run(sockets=[listening])
 
 
 def application(name: str, number: int) -> Any:
-    """MLflow's scoring app of the version, and ``GET /champion``."""
+    """Return MLflow's scoring app of the version, with ``GET /champion``."""
     from components.registry import model_registry as registry
     from components.registry.tracking import connect
 
@@ -68,8 +68,8 @@ def application(name: str, number: int) -> Any:
     return app
 
 
-def tell(ready: int | None, number: int) -> None:
-    """Write the version to the descriptor of who waits for it."""
+def notify_ready(ready: int | None, number: int) -> None:
+    """Write the version to the file descriptor ``ready``, if given, and close it."""
     if ready is not None:
         os.write(ready, f"{number}\n".encode())
         os.close(ready)

@@ -1,4 +1,4 @@
-"""A uvicorn server that loses no request when another process takes over its socket."""
+"""Graceful shutdown: a uvicorn server that loses no request when another process takes over its socket."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class DrainingServer(uvicorn.Server):
-    """At SIGTERM it accepts no more, answers what its connections still ask, and asks them to close.
+    """On SIGTERM, stop accepting connections, answer pending requests, and ask clients to close.
 
     uvicorn itself closes a connection whose first request has not arrived yet, which its client sees as a reset.
-    ``started`` is called once requests are taken.
+    ``started`` is called once requests are accepted.
     """
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
@@ -29,12 +29,12 @@ class DrainingServer(uvicorn.Server):
         self._started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
+        """Start to listen, then call ``started``."""
         await super().startup(sockets)
         self._started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, drain, then end as uvicorn does."""
+        """Stop listening, drain the connections, then shut down as uvicorn does."""
         for server in self.servers:
             server.close()
         self.server_state.default_headers.append((b"connection", b"close"))
@@ -43,7 +43,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def with_header(app: App, name: str, value: str) -> App:
-    """``app`` with one more header on every response."""
+    """Wrap ``app``: add a header to every response."""
     header = (name.encode(), value.encode())
 
     async def answer(scope: Message, receive: Receive, send: Send) -> None:

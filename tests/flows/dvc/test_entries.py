@@ -65,15 +65,6 @@ def test_what_dvc_did_not_write_so_is_left_to_dvc(done: Fake) -> None:
     assert done.dvc("status") == "Data and pipelines are up to date.\n"
 
 
-def test_a_spoilt_entry_is_dvcs_own_error(done: Fake) -> None:
-    path = lock(done)
-    path.write_text(path.read_text().replace("  train@a:\n    cmd: ", "  train@a:\n    cmd: [", 1))
-    command = [sys.executable, "-P", str(PROGRAM), "repro", "-s", "train@a"]
-    said = subprocess.run(command, cwd=done.folder, env=done.env(), check=False, capture_output=True, text=True)
-    assert said.returncode == 255
-    assert "dvc.lock' is invalid" in said.stderr
-
-
 def test_killed_while_it_writes_the_old_text_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "dvc.lock"
     path.write_text("old")

@@ -12,7 +12,7 @@ from components.core.inputs.record import inputs_of, record_path, serialise
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import stage_entry
 from flows.pipeline.plan import make_plan
-from flows.upkeep.doctor import CHECKS, examine, mend
+from flows.upkeep.doctor import CHECKS, examine, repair
 
 STAGE = "train@a"
 
@@ -70,7 +70,7 @@ def test_the_doctor_names_and_removes_it(recorded: Any) -> None:
     (finding,) = examine(recorded.project(), checks)
     assert (finding.what, finding.where) == ("dvc.lock has inputs that the stage did not run with", STAGE)
     before = lock.entries(recorded.folder)
-    assert mend(finding) is None
+    assert repair(finding) is None
     assert lock.entries(recorded.folder) == {name: text for name, text in before.items() if name != STAGE}
     assert examine(recorded.project(), checks) == []
     assert planned(recorded)[STAGE] == ("never run",)

@@ -14,7 +14,7 @@ from components.core.strict import SettingsError
 from flows.dvc import merge_driver
 from flows.dvc.lock_merge import EMPTY, HEAD, conflicts, merge
 from flows.pipeline.plan import make_plan
-from flows.upkeep.doctor import CHECKS, examine, mend
+from flows.upkeep.doctor import CHECKS, examine, repair
 
 ROOT = Path(__file__).resolve().parents[3]
 IDENTITY = ("-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false")
@@ -289,7 +289,7 @@ def test_flows_call_a_conflict_a_conflict(done: Any) -> None:
     assert str(caught.value).startswith(f"{path}: merge conflict in train@a; keep one version of each")
     (finding,) = examine(done.project(), {"lock file": CHECKS["lock file"]})
     assert (finding.what, finding.where) == ("merge conflict in dvc.lock", f"{path}: train@a")
-    assert mend(finding) is not None
+    assert repair(finding) is not None
     path.write_text(text[:start] + text[end:])  # both versions removed
     assert "is cached - skipping run" in done.dvc("repro", "train@a")
 
@@ -301,7 +301,7 @@ def test_the_doctor_installs_the_driver(done: Any) -> None:
     (finding,) = examine(done.project(), checks)
     left = done.folder / ".git/config.lock"
     left.touch()
-    assert "config.lock" in (mend(finding) or "")
+    assert "config.lock" in (repair(finding) or "")
     left.unlink()
-    assert mend(finding) is None
+    assert repair(finding) is None
     assert examine(done.project(), checks) == []

@@ -11,13 +11,13 @@ import pytest
 from components.core import settings
 from components.core.strict import SettingsError
 from flows.dvc.sharing import Share
-from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.plan import PipelinePlan, make_plan
 from flows.pipeline.report import describe
 from flows.pipeline.retries import StageFailed, TransientFailure
 from flows.processes import Processes
 
 
-def plan(fake: Any, *runs: str) -> Plan:
+def plan(fake: Any, *runs: str) -> PipelinePlan:
     return make_plan(fake.project(), runs, False, lambda workspace, run: True)
 
 

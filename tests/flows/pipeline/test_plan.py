@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 
 from components.core.strict import SettingsError
-from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.plan import PipelinePlan, make_plan
 from flows.pipeline.report import describe
 
 
-def plan(fake: Any, *runs: str, force: bool = False, study: str | None = None, published: bool = True) -> Plan:
+def plan(fake: Any, *runs: str, force: bool = False, study: str | None = None, published: bool = True) -> PipelinePlan:
     return make_plan(fake.project(study), runs, force, lambda workspace, run: published)
 
 
-def names(found: Plan) -> list[str]:
+def names(found: PipelinePlan) -> list[str]:
     return [stage.name for stage in found.stages]
 
 
-def reasons(found: Plan) -> dict[str, tuple[str, ...]]:
+def reasons(found: PipelinePlan) -> dict[str, tuple[str, ...]]:
     return {stage.name: stage.reasons for stage in found.stages}
 
 

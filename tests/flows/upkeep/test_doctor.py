@@ -1,4 +1,4 @@
-"""Every check of the doctor: a planted fault is found without a byte being changed, mended, and not found again."""
+"""Every check of the doctor: a planted fault is found without a byte being changed, repaired, and not found again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from components.core import settings
 from components.core.files import identity, this_process
 from flows.project import STARTED_BY
-from flows.upkeep.doctor import CHECKS, Finding, examine, mend
+from flows.upkeep.doctor import CHECKS, Finding, examine, repair
 
 Fake = Any
 GONE = 2**22 + 1  # no process has this number
@@ -43,13 +43,13 @@ def tree(folder: Path) -> dict[str, bytes | None]:
     return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def mended(fake: Fake, check: str, *words: str) -> None:
-    """As many findings as ``words``, each with its word; mended, they are gone."""
+def repaired(fake: Fake, check: str, *words: str) -> None:
+    """As many findings as ``words``, each with its word; repaired, they are gone."""
     found = find(fake, check)
     assert len(found) == len(words), found
     for finding, word in zip(found, words, strict=True):
         assert word in finding.what + finding.where
-        assert mend(finding) is None
+        assert repair(finding) is None
     assert find(fake, check) == []
 
 
@@ -74,7 +74,7 @@ def rwlock(fake: Fake, **holders: int) -> Path:
 
 def test_locks_of_dead_and_of_renumbered_processes(new: Fake, sleeper: subprocess.Popen[bytes]) -> None:
     rwlock(new, gone=GONE, renumbered=sleeper.pid)
-    mended(new, "locks", "gone", "renumbered")
+    repaired(new, "locks", "gone", "renumbered")
     # An entry of something that runs DVC in its own process, as the plan does, and lives.
     held = {"pid": os.getpid(), "cmd": "pytest"}
     write(new.folder / ".dvc/tmp/rwlock", json.dumps({"write": {"x": held}, "read": {"y": [held]}}))
@@ -85,12 +85,12 @@ def test_lock_older_than_the_process_of_its_number(new: Fake, sleeper: subproces
     path = write(new.folder / ".dvc/tmp/rwlock", json.dumps({"read": {"x": [{"pid": sleeper.pid, "cmd": "sleep"}]}}))
     assert find(new, "locks") == []
     os.utime(path, (1, 1))
-    mended(new, "locks", "has it for read")
+    repaired(new, "locks", "has it for read")
 
 
 def test_lock_file_that_a_kill_has_cut_off(new: Fake) -> None:
     write(new.folder / ".dvc/tmp/rwlock", '{"write": {"x"')
-    mended(new, "locks", "cannot be read")
+    repaired(new, "locks", "cannot be read")
     from dvc.rwlock import SCHEMA
 
     assert SCHEMA(json.loads((new.folder / ".dvc/tmp/rwlock").read_text())) == {"write": {}, "read": {}}
@@ -101,7 +101,7 @@ def test_half_written_files_and_folders(new: Fake) -> None:
     write(new.folder / "outputs/views/.v.part/data", "half")
     write(settings.WORK / f"published/.a.json.{GONE}.part", "half")
     write(settings.WORK / f"published/.b.json.{os.getpid()}.part", "being written")
-    mended(new, "outputs", "weights.pt", ".v.part", ".a.json")
+    repaired(new, "outputs", "weights.pt", ".v.part", ".a.json")
 
 
 def test_folder_that_a_living_dvc_writes_is_left_alone(new: Fake) -> None:
@@ -114,7 +114,7 @@ def test_folder_that_a_living_dvc_writes_is_left_alone(new: Fake) -> None:
 def test_broken_notes(new: Fake) -> None:
     write(settings.WORK / "published/a.json", '{"key": ')
     write(settings.WORK / "live/a.json", "{}")
-    mended(new, "state", "published/a.json")
+    repaired(new, "state", "published/a.json")
 
 
 def test_checkpoints_that_do_not_load(new: Fake) -> None:
@@ -125,7 +125,7 @@ def test_checkpoints_that_do_not_load(new: Fake) -> None:
             archive.writestr("data", bytes(1000))
     (folder / "2.pt").write_bytes((folder / "2.pt").read_bytes().replace(bytes(10), bytes([1] * 10), 1))
     (folder / "3.pt").write_bytes((folder / "3.pt").read_bytes()[:500])
-    mended(new, "checkpoints", "2.pt: data is damaged", "3.pt: File is not a zip file")
+    repaired(new, "checkpoints", "2.pt: data is damaged", "3.pt: File is not a zip file")
     assert (folder / "1.pt").is_file()
 
 
@@ -135,11 +135,11 @@ def test_note_of_servers_whose_supervisor_is_gone(new: Fake) -> None:
         write(settings.WORK / "up.json", json.dumps(servers | {"scoring": {}}))
 
     note(identity(GONE))
-    mended(new, "servers", "is gone")
+    repaired(new, "servers", "is gone")
     note(this_process())
     assert find(new, "servers") == []
     write(settings.WORK / "up.json", "{")
-    mended(new, "servers", "cannot be read")
+    repaired(new, "servers", "cannot be read")
 
 
 def test_versions_and_databases_are_left_to_a_person(new: Fake, home: Path) -> None:
@@ -153,7 +153,7 @@ def test_versions_and_databases_are_left_to_a_person(new: Fake, home: Path) -> N
     assert "no-such-package: 2 is wanted, none is installed" in missing.where
     (unknown,) = find(new, "databases")
     assert "prefect does not know its revision feedbeef" in unknown.where
-    assert mend(unknown) is not None
+    assert repair(unknown) is not None
     (home / "prefect.db").write_bytes(b"no database" * 100)
     assert "cannot be read" in find(new, "databases")[0].what
 
@@ -177,7 +177,7 @@ def test_orphans_end_and_the_living_stay(new: Fake, monkeypatch: pytest.MonkeyPa
     try:
         orphan = start(f"{identity(GONE)} {work}")
         living, foreign = start(f"{this_process()} {work}"), start(f"{identity(GONE)} /another/work")
-        mended(new, "processes", str(orphan.pid))
+        repaired(new, "processes", str(orphan.pid))
         assert (living.poll(), foreign.poll(), orphan.wait()) == (None, None, -9)
     finally:
         for process in started:
@@ -192,7 +192,7 @@ def test_results_come_back_from_the_cache_and_nothing_is_lost(done: Fake) -> Non
     write(outputs / "evaluate/a/notes.txt", "mine")
     (outputs / "export/b/metrics.json").unlink()
     (outputs / "export/b").rmdir()
-    mended(done, "results", "outputs/evaluate/a", "outputs/export/b")
+    repaired(done, "results", "outputs/evaluate/a", "outputs/export/b")
     assert tree(outputs) == wanted
     assert {path.read_text() for path in (settings.WORK / "aside").rglob("*") if path.is_file()} == {"half a res", "mine"}
     assert done.dvc("status") == "Data and pipelines are up to date.\n"
@@ -204,7 +204,7 @@ def test_a_lock_file_that_dvc_was_killed_in(done: Fake, kept: int | str) -> None
     text = path.read_text()
     cut = kept if isinstance(kept, int) else text.index("md5: ", text.index(f"  {kept}:")) + len("md5")
     path.write_text(text[:cut])
-    mended(done, "lock file", "dvc.lock")
+    repaired(done, "lock file", "dvc.lock")
     assert path.exists() == (kept == "train@b")
     done.dvc("repro", "-q")
     assert path.read_text() == text
@@ -218,12 +218,12 @@ def test_results_that_no_cache_has_are_named_and_kept(done: Fake) -> None:
     found = find(done, "results")
     (spoilt,) = (finding for finding in found if "differs" in finding.what)
     assert "outputs/evaluate/a;" in spoilt.where
-    assert "runs evaluate@a again" in str(mend(spoilt))
+    assert "runs evaluate@a again" in str(repair(spoilt))
     assert path.read_text() == "half a res"
     assert {finding.what for finding in found} == {spoilt.what, "result is not in DVC's cache"}
     done.dvc("repro", "-q", "evaluate@a")
     for finding in find(done, "results"):
-        assert mend(finding) is None
+        assert repair(finding) is None
     assert find(done, "results") == []
 
 

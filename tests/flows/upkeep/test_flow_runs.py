@@ -17,7 +17,7 @@ import pytest
 from components.core import settings
 from flows.services.flow_runs import notes_folder, read_note
 from flows.services.prefect_server import answers
-from flows.upkeep.doctor import CHECKS, examine, mend
+from flows.upkeep.doctor import CHECKS, examine, repair
 from flows.upkeep.flow_runs import limit_name
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("_quiet")]
@@ -46,7 +46,7 @@ def states(ids: list[str]) -> list[str]:
         return [database.execute("select state_type from flow_run where id = ?", (id,)).fetchone()[0] for id in ids]
 
 
-def test_killed_flow_is_mended_and_a_living_one_goes_on(new: Any) -> None:
+def test_killed_flow_is_repaired_and_a_living_one_goes_on(new: Any) -> None:
     new.change(lambda content: content["runs"]["a"]["train"].update(seconds=600))
     flow = new.flows("run", "--runs", "a")
     wait_for(lambda: training(new), flow)
@@ -61,7 +61,7 @@ def test_killed_flow_is_mended_and_a_living_one_goes_on(new: Any) -> None:
     assert (code, f"dead flow run: pipeline {dead.name}" in said) == (1, True), said
     assert note.exists()
     code, said = doctor(new, "--fix")
-    assert (code, "mended: calls it Crashed" in said, ", 0 remain" in said) == (0, True, True), said
+    assert (code, "repaired: sets it to Crashed" in said, ", 0 remain" in said) == (0, True, True), said
     assert states([dead.id]) == ["CRASHED"]
 
     new.change(lambda content: content["runs"]["a"]["train"].update(seconds=15))
@@ -103,6 +103,6 @@ def test_leaked_slots_come_back(new: Any, server: str) -> None:
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=limit_name(), limit=2, active_slots=2))
         (finding,) = examine(new.project(), check)
         assert "2 taken" in finding.where
-        assert mend(finding) is None
+        assert repair(finding) is None
         assert client.read_global_concurrency_limit_by_name(limit_name()).active_slots == 0
     assert examine(new.project(), check) == []

@@ -15,7 +15,7 @@ import pytest
 from components.core import settings
 from flows.project import AnotherRun
 from flows.upkeep.cache import unused_cache
-from flows.upkeep.garbage import DAY, Garbage, leftovers, nobody_at_work
+from flows.upkeep.garbage import DAY, Garbage, exclusive_access, leftovers
 
 Fake = Any
 
@@ -117,15 +117,15 @@ def test_checkpoints_and_notes(new: Fake) -> None:
 def test_nothing_goes_while_someone_is_at_work(new: Fake) -> None:
     held = {"x": {"pid": os.getpid(), "cmd": "pytest"}}
     path = write(new.folder / ".dvc/tmp/rwlock", json.dumps({"write": held}))
-    with pytest.raises(AnotherRun, match="is at work"), nobody_at_work(new.project()):
+    with pytest.raises(AnotherRun, match="is at work"), exclusive_access(new.project()):
         pass
     path.unlink()
     new.study("s")
     with write(settings.WORK / "locks" / "pipeline-s", "1").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(AnotherRun), nobody_at_work(new.project()):
+        with pytest.raises(AnotherRun), exclusive_access(new.project()):
             pass
-    with nobody_at_work(new.project()):
+    with exclusive_access(new.project()):
         pass
 
 

@@ -1,7 +1,7 @@
-"""What has been scored, by content: no image is scored twice by one champion, and none is judged twice at all.
+"""Database of scored images, by content: each is scored once per champion and belongs to at most one report.
 
-A row an image, which waits until it is part of a report. A report counts from the moment in which one transaction notes it and
-marks its images; a report folder without that is what a killed process has left, and is made anew.
+One row per image, which waits until it is part of a report. One transaction adds a report and marks its images; a report folder
+that is not in the database was left by a killed process and is written again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-FORM = 1  # of the tables; a later one is not read
+FORM = 1  # version of the tables; later ones are refused
 TABLES = f"""
 BEGIN;
 CREATE TABLE images (
@@ -33,9 +33,9 @@ OUTDATED = "report IS NULL AND fault IS NULL AND model != ?"
 
 @dataclass(frozen=True)
 class Image:
-    """``digest``: SHA-256 of the file's bytes; ``stamp``: see ``incoming``; ``model``: which champion, and how prepared.
+    """A scored image. ``digest``: SHA-256 of the file; ``stamp``: see ``incoming``; ``model``: ``Champion.model``.
 
-    Either ``fault`` says why it is none, or the others say what the champion said of it.
+    Either ``fault`` says why it is no image, or the other fields are the champion's outputs.
     """
 
     digest: bytes
@@ -49,10 +49,10 @@ class Image:
     probability: float | None = None
 
 
-class Memory:
-    """The file ``path``, made where there is none. One process at a time: hold a lock around it. ``model``: today's champion.
+class ScoreDatabase:
+    """Database in the file ``path``, created if missing. One process at a time: hold a lock. ``model``: today's champion.
 
-    What is added becomes durable with ``commit``.
+    Changes become durable with ``commit``.
     """
 
     def __init__(self, path: Path, model: str) -> None:
@@ -69,58 +69,58 @@ class Memory:
             raise ValueError(f"{path}: written by a later version of this program (form {form}, known is {FORM})")
 
     def close(self) -> None:
-        """Drop what is not committed."""
+        """Close the database; uncommitted changes are lost."""
         self._tables.close()
 
     def commit(self) -> None:
-        """Keep what was added."""
+        """Commit the changes."""
         self._tables.commit()
 
     def at(self, path: bytes, stamp: str) -> Image | None:
-        """What is known of the unchanged file, unless today's champion must look at it."""
+        """Look up the file by path and stamp; None if it must be scored by today's champion."""
         return self._image("path = ? AND stamp = ?", path, stamp)
 
     def of(self, digest: bytes) -> Image | None:
-        """What is known of the content, unless today's champion must look at it."""
+        """Look up the content; None if it must be scored by today's champion."""
         return self._image("digest = ?", digest)
 
     def add(self, images: Sequence[Image]) -> None:
-        """Note them; what a former champion said of one that still waits is replaced."""
+        """Upsert: rescoring overwrites images that are in no report yet."""
         marks = ", ".join("?" * len(COLUMNS.split(",")))
         changed = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS.split(", ")[1:])
         upsert = f"INSERT INTO images ({COLUMNS}) VALUES ({marks}) ON CONFLICT DO UPDATE SET {changed} WHERE report IS NULL"  # noqa: S608
         self._tables.executemany(upsert, [astuple(image) for image in images])
 
     def move(self, digest: bytes, path: bytes, stamp: str) -> None:
-        """The same content was found elsewhere."""
+        """Update path and stamp of a content that was found elsewhere."""
         self._tables.execute("UPDATE images SET path = ?, stamp = ? WHERE digest = ?", (path, stamp, digest))
 
     def outdated(self) -> list[bytes]:
-        """Paths of the waiting images that a former champion has scored."""
-        found = self._tables.execute(f"SELECT path FROM images WHERE {OUTDATED}", (self.model,))  # noqa: S608
-        return [path for (path,) in found]
+        """Return the paths of waiting images scored by a former champion."""
+        rows = self._tables.execute(f"SELECT path FROM images WHERE {OUTDATED}", (self.model,))  # noqa: S608
+        return [path for (path,) in rows]
 
     def forget_outdated(self) -> int:
-        """Those that are left of ``outdated``: their files are gone or changed, so that nobody can score them again."""
-        done = self._tables.execute(f"DELETE FROM images WHERE {OUTDATED}", (self.model,))  # noqa: S608
-        return done.rowcount
+        """Delete what is left of ``outdated``, whose files are gone or changed; return the number."""
+        cursor = self._tables.execute(f"DELETE FROM images WHERE {OUTDATED}", (self.model,))  # noqa: S608
+        return cursor.rowcount
 
     def scores(self) -> np.ndarray:
-        """float64 [n] of the images that wait."""
-        found = self._tables.execute(f"SELECT score FROM images WHERE {WAITING}", (self.model,))  # noqa: S608
-        return np.array([score for (score,) in found], dtype=np.float64)
+        """Return the scores of the waiting images, float64 [n]."""
+        rows = self._tables.execute(f"SELECT score FROM images WHERE {WAITING}", (self.model,))  # noqa: S608
+        return np.array([score for (score,) in rows], dtype=np.float64)
 
     def strangest(self, limit: int = -1) -> Iterator[Image]:
-        """The images that wait, the lowest score first."""
+        """Return the waiting images, lowest score first."""
         order = f"SELECT {COLUMNS} FROM images WHERE {WAITING} ORDER BY score, digest LIMIT ?"  # noqa: S608
         return (Image(*row) for row in self._tables.execute(order, (self.model, limit)))
 
     def last_report(self) -> int:
-        """The number of the last report that counts, 0 where there is none."""
+        """Return the number of the last report, 0 if there is none."""
         return int(self._one("SELECT coalesce(max(number), 0) FROM reports"))
 
     def judged(self, number: int, time: str) -> None:
-        """In one step: the report counts, and every image that waited is part of it."""
+        """Add a report with all waiting images, in one transaction."""
         with self._tables:
             self._tables.execute("INSERT INTO reports VALUES (?, ?, ?)", (number, self.model, time))
             self._tables.execute(f"UPDATE images SET report = ? WHERE {WAITING}", (number, self.model))  # noqa: S608

@@ -15,8 +15,8 @@ from monitor.conftest import put
 from components.registry.monitor import report, scan
 from components.registry.monitor.__main__ import monitor
 from components.registry.monitor.drift import Rule
-from components.registry.monitor.memory import Memory
 from components.registry.monitor.report import home
+from components.registry.monitor.score_database import ScoreDatabase
 
 RULE = Rule(least=20, alarm=0.01, psi=0.1)
 
@@ -135,15 +135,15 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_judged_twice(champion,
 def test_killed_just_before_or_after_a_report_counts(champion, tmp_path, counts):
     one = champion()
     put(tmp_path / "in", 25)
-    judged_at = Memory.judged
+    judged_at = ScoreDatabase.judged
 
-    def judge_and_die(memory, *rest) -> None:
+    def judge_and_die(database, *rest) -> None:
         if counts:
-            judged_at(memory, *rest)
+            judged_at(database, *rest)
         die()
 
     def run() -> None:
-        Memory.judged = judge_and_die  # in the child alone
+        ScoreDatabase.judged = judge_and_die  # in the child alone
         monitor(one, tmp_path / "in", RULE)
 
     killed(run)
@@ -214,7 +214,7 @@ def with_each_line(step, one, folder: Path) -> None:
 def test_a_spoilt_memory_is_named(tmp_path):
     (tmp_path / "memory.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(ValueError, match=r"memory.sqlite: not readable .*move it away"):
-        Memory(tmp_path / "memory.sqlite", "m")
+        ScoreDatabase(tmp_path / "memory.sqlite", "m")
 
 
 @pytest.mark.usefixtures("quick")
