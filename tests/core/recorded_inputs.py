@@ -267,11 +267,11 @@ def bare() -> None:
     from dvc.stage.cache import StageCache
     from dvc.stage.loader import StageLoader
 
-    from flows.dvc.inputs import _dvcs_own
+    from flows.dvc.inputs import _originals
 
-    if _dvcs_own:
-        PipelineStage.save_outs, StageCache._load_cache = _dvcs_own["save_outs"], _dvcs_own["load_cache"]
-        StageLoader.fill_from_lock = staticmethod(_dvcs_own["fill_from_lock"])
+    if _originals:
+        PipelineStage.save_outs, StageCache._load_cache = _originals["save_outs"], _originals["load_cache"]
+        StageLoader.fill_from_lock = staticmethod(_originals["fill_from_lock"])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from components.core.settings import Workspace
 from components.core.strict import SettingsError
 from components.families import RECIPES
 from components.stages.assemble import initialise, trained_recipe
-from components.stages.export.onnx_graph import CHECKED_BATCHES, answers, largest_differences, write_graph
+from components.stages.export.onnx_graph import CHECKED_BATCHES, largest_differences, paired_outputs, write_graph
 from components.stages.train.checkpoint import serialise
 from components.stages.train.loop import LoopSettings
 from components.stages.train.processes import digest
@@ -149,7 +149,9 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
     for name, graph in different.values():
         path = tmp_path / f"{name}.onnx"
         write_graph(graph, tiny.batch(2), path)
-        found = largest_differences(list(answers(graph, path, [tiny.batch(count) for count in CHECKED_BATCHES], threads=1)))
+        found = largest_differences(
+            list(paired_outputs(graph, path, [tiny.batch(count) for count in CHECKED_BATCHES], threads=1))
+        )
         assert set(found) == set(graph.outputs)
         for output, difference in found.items():
             assert difference <= graph.bounds.get(output, graph.bound), f"{name}: {output}"
