@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.core.artifact import content_md5
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
 from components.core.files import write_atomically, write_json
 from components.core.inputs.record import inputs_of, record_path, serialise
@@ -57,7 +57,7 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
     refresh_code(project)
     with worktree(project.root, old) as tree, tempfile.TemporaryDirectory(prefix="darkroom-carry-") as name:
         workspace = tree / project.folder.relative_to(project.root)
-        check_origin(project, tree, workspace, stage)
+        check_origin(project, tree, workspace, stage, entry)
         check_settings(project, workspace, run, entry)
         check_data(project, stage, entry)
         link_outputs(project.folder, workspace)
@@ -96,21 +96,17 @@ def recorded(folder: Path, stage: str) -> str:
     return entries[stage]
 
 
-def check_origin(project: Project, tree: Path, workspace: Path, stage: str) -> None:
-    """Raise Refused unless the recorded result was computed by the commit's code.
+def check_origin(project: Project, tree: Path, workspace: Path, stage: str, entry: dict[str, Any]) -> None:
+    """Raise Refused unless the recorded result was computed by the commit's code: its digest is the recorded one.
 
-    Either the commit's dvc.lock has the same entry, or the digest of its code is the recorded one.
+    That the commit's dvc.lock has the same entry proves nothing: newer code may be committed beside an older result.
     """
-    today = recorded(project.folder, stage)
-    path = workspace / LOCK
-    if path.is_file() and find_entries(path.read_text(encoding="utf-8")).get(stage) == today:
-        return
     file = f"{CODE}{stage.replace('@', '/')}.json"
     command = [sys.executable, "-m", "components", "code"]
     environment = for_children(project, PYTHONPATH=str(tree))
     subprocess.run(command, cwd=workspace, env=environment, capture_output=True, check=False)
-    digest = next((dep.get("md5") for dep in parse_entry(today).get("deps", []) if dep["path"] == file), None)
-    if digest is None or not (workspace / file).is_file() or _md5(workspace / file) != digest:
+    digest = next((dep.get("md5") for dep in entry.get("deps", []) if dep["path"] == file), None)
+    if digest is None or not (workspace / file).is_file() or content_md5(workspace / file) != digest:
         raise Refused(f"{LOCK}'s result of {stage} was not computed by the code of this commit")
 
 
@@ -247,10 +243,6 @@ def _torch() -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _at(content: Any, key: str) -> Any:

@@ -85,6 +85,18 @@ def test_a_change_of_arithmetic_is_refused_with_the_first_tensor_that_differs(pr
     assert stale(project)
 
 
+def test_newer_code_that_is_committed_beside_an_older_result_proves_nothing(project):
+    """Both codes would end in the same bits, but the result in dvc.lock is of neither."""
+    edit(project, "clip_norm=1.0", "clip_norm=1e-3")
+    commit = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--all", "--message", "edited"]
+    run(*commit, cwd=project)
+    try:
+        code, said = carry(project)
+    finally:
+        run("git", "reset", "--quiet", "--hard", "HEAD~1", cwd=project)
+    assert (code, "was not computed by the code of this commit" in said) == (1, True), said
+
+
 @pytest.mark.slow
 def test_other_settings_are_another_training(project):
     params = toy_params(steps=31)
