@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from components.core.batch import ViewFacts
+from components.serving.placement import corners_of
 from components.stages.views.draws import Augmenter, Draws
-from components.stages.views.frames import Arrays, centre_crop, corners_of
+from components.stages.views.frames import Arrays, centre_crop
 
 LINES, COLUMNS = 10, 8
 TILE, GAP, MARGIN = 96, 6, 20  # pixels

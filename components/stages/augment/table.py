@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from components.core.strict import SettingsError
+from components.serving.placement import Placement
 from components.stages.augment.decode import decode
 from components.stages.augment.layouts import RawSplit
 from components.stages.augment.policy.policies import BoxSettings, ViewSettings
-from components.stages.views.frames import Arrays, Placement, padded
+from components.stages.views.frames import Arrays, padded
 
 Classes = dict[str, tuple[str, ...]]
 NAMED = 5  # how many files an error names

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from components.core.runtime import mix
-from components.stages.views.frames import Arrays, centres_of, corners_of
+from components.serving.placement import centres_of, corners_of
+from components.stages.views.frames import Arrays
 
 NUM_UNIFORMS = 24  # a typical policy draws 10 to 20; the image's NumPy generator provides further ones
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from components.core.strict import Name, Strict
+from components.serving.preparation import Preparation
 
 
 def image_size(value: Any) -> int | tuple[int, int]:
@@ -82,6 +83,8 @@ class ViewSettings(Strict):
     ``copies``: write that many augmented copies of each training image instead, and draw nothing at training;
     ``corrupt``: transforms as in ``augment``, applied once, when the view is written, to every image of every split (p defaults
     to 1), and before ``augment``;
+    ``background``: colour under transparent pixels; ``levels``: [black, white] of grey pictures with 16 bits a pixel;
+    ``max_pixels``: of a picture that must be decoded whole;
     ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted.
     """
 
@@ -91,6 +94,23 @@ class ViewSettings(Strict):
     channels: Literal[1, 3]
     fit: Literal["crop", "pad", "stretch"] = "crop"
     pad_value: int = Field(default=0, ge=0, le=255)
+    background: str = Field(
+        default="#ffffff",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="Colour #rrggbb under transparent pixels of RGBA, grey with alpha, palettes and PNG tRNS.",
+    )
+    levels: tuple[int, int] | None = Field(
+        default=None,
+        description="[black, white] of grey pictures with 16 bits a pixel, each 0 to 65535: [0, 4095] for 12-bit cameras. "
+        "Without it the whole range of 16 bits is scaled to 0..255.",
+    )
+    max_pixels: int | None = Field(
+        default=None,
+        ge=10_000,
+        le=178_956_970,
+        description="Largest number of pixels (width x height) of a picture that is decoded whole, a guard against "
+        "decompression bombs; by default 89,478,485. A larger baseline JPEG, up to 268,435,456, is decoded at reduced scale.",
+    )
     label: str = "label"
     domain: str = "domain"
     split: Splits = Splits()
@@ -106,6 +126,8 @@ class ViewSettings(Strict):
     def _agrees(self) -> ViewSettings:
         if self.copies and not self.augment:
             raise ValueError("copies needs a policy: augment is empty")
+        if self.levels is not None and not 0 <= self.levels[0] < self.levels[1] <= 65535:
+            raise ValueError(f"levels {list(self.levels)}: two ascending numbers from 0 to 65535 are expected")
         if min(stored - shown for stored, shown in zip(self.stored, self.shown, strict=True)) < 0:
             raise ValueError(f"stored_size {self.stored_size} is smaller than image_size {self.image_size}")
         if self.stored != self.shown and (self.copies or not self.augment):
@@ -122,6 +144,20 @@ class ViewSettings(Strict):
     def stored(self) -> tuple[int, int]:
         """(height, width) of an image on disk."""
         return pair(self.image_size if self.stored_size is None else self.stored_size)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How a single picture is prepared: shipped with every export."""
+        return Preparation(
+            image_size=self.shown,
+            stored_size=self.stored,
+            channels=self.channels,
+            fit=self.fit,
+            pad_value=self.pad_value,
+            background=self.background,
+            levels=self.levels,
+            max_pixels=self.max_pixels,
+        )
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
