@@ -5,6 +5,7 @@ import re
 from ruamel.yaml import YAML
 
 from components.core.inputs.record import record_path
+from components.core.params import Params
 from components.core.settings import ROOT
 from components.stages.code.stage import MODULES
 
@@ -21,7 +22,9 @@ def test_one_command_and_one_digest_of_code_each():
         block = stage.get("do", stage)
         argument = "" if name == "code" else ' "$DVC_STAGE"'
         assert block["cmd"] == f"exec env PYTHONPATH='${{root}}' python -m components {name}{argument}"
-        code = [dep for dep in block["deps"] if ("components" in dep or "code" in dep) and "/links/" not in dep]
+        code = [
+            dep for dep in block["deps"] if ("components" in dep or "code" in dep) and not re.search("/links/|/scored/", dep)
+        ]
         assert code == (["${root}/components"] if name == "code" else [f"outputs/code/{name}/${{key}}.json"])
 
 
@@ -53,6 +56,14 @@ def test_runs_without_a_block_of_detect_have_no_stage_of_detection():
     found = {kind for kind, blocks in stages.items() if blocks in ("${detect}", "${ood}")}
     assert found == {"detect", "ood", "ood_table"}
     assert not [dep for kind in set(stages) - found for dep in STAGES[kind]["do"]["deps"] if "detect" in dep or "ood" in dep]
+
+
+def test_what_params_yaml_may_leave_out_is_merged_and_not_replaced():
+    """Any other value of a variable than {} would contradict that of params.yaml: DVC refuses to redefine it."""
+    optional = {name for name, field in Params.model_fields.items() if not field.is_required()}
+    blocks = {name: value for entry in YAML(typ="safe").load(TEXT)["vars"] for name, value in entry.items()}
+    assert all(value == {} for value in blocks.values())
+    assert set(blocks) == optional & {stage["foreach"].strip("${}") for stage in STAGES.values() if "foreach" in stage}
 
 
 def test_it_can_be_read_on_one_page():

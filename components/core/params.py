@@ -66,9 +66,9 @@ class Params(Strict):
     datasets: dict[Name, dict[str, Any]]
     views: dict[Name, dict[str, Any]]
     runs: dict[Name, Run]
-    links: dict[Name, Link]
-    detect: dict[Name, dict[str, Any]]
-    ood: dict[Name, Ood]
+    links: dict[Name, Link] = Field(default_factory=dict)
+    detect: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    ood: dict[Name, Ood] = Field(default_factory=dict)
     schedules: dict[str, Any] = Field(default_factory=dict)
     servers: dict[str, Any] = Field(default_factory=dict)
     notify: dict[str, Any] = Field(default_factory=dict)

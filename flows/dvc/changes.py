@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 CODE, CODE_FOLDER = "code", "outputs/code"
+OTHERS = {"links": "links changed", "scored": "entries of ood changed"}  # folders of outputs/code without digests
 
 
 def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[str] = frozenset()) -> dict[str, list[str]]:
@@ -73,8 +74,8 @@ def _without_code(entry: Any) -> Any:
 
 def _edited(path: Path, text: str) -> str:
     """Name the files of code that differ from the digests at ``path``, if these can be read."""
-    if path.parent.name == "links":
-        return "links changed"
+    if path.parent.name in OTHERS:
+        return OTHERS[path.parent.name]
     new = json.loads(text)
     try:
         old = json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 """Read the declared inputs of one stage from dvc.yaml without loading DVC.
 
 DVC's own loader needs over half a second per stage (its imports, its repository, two YAML files). The templates of this
-dvc.yaml are simple: ``foreach`` over a mapping of params.yaml, ``${key}``, ``${item.x}`` and ``${root}`` in deps and params.
-Anything else raises ``Unusual``, and the caller falls back to DVC.
+dvc.yaml are simple: ``foreach`` over a mapping of params.yaml, ``${key}``, ``${item.x}`` and ``${root}`` in deps and params,
+and empty mappings in ``vars``. Anything else raises ``Unusual``, and the caller falls back to DVC.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def declared(folder: Path, stage: str, params: Any) -> Declared:
     content = parse_yaml((folder / "dvc.yaml").read_text(encoding="utf-8"))
     kind, _, key = stage.partition("@")
     block = content["stages"].get(kind)
-    if "vars" in content or not isinstance(block, dict):
+    if not isinstance(block, dict):
         raise Unusual(stage)
-    values = dict(params)
+    values = _with_defaults(content.get("vars", []), params)
     if key:
         if set(block) != {"foreach", "do"}:
             raise Unusual(stage)
@@ -98,6 +98,15 @@ def _dep(folder: Path, path: str) -> tuple[str, Path]:
     place = Path(os.path.normpath(folder / path))
     shortened = os.path.isabs(path) and place.is_relative_to(repository(folder))
     return (os.path.relpath(place, folder) if shortened else path), place
+
+
+def _with_defaults(entries: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the empty blocks of ``vars`` to params.yaml, as DVC merges them. Files and other values: Unusual."""
+    defaults = [entry.items() if isinstance(entry, dict) else [(entry, None)] for entry in entries]
+    blocks = dict(item for items in defaults for item in items)
+    if any(value != {} for value in blocks.values()):
+        raise Unusual("vars")
+    return blocks | dict(params)
 
 
 def _only_name(text: Any) -> str:

@@ -3,7 +3,8 @@
 Each other stage depends on its own digest file and on no code file: an edit invalidates only the stages that use the code, and
 an edit of comments or layout none.
 
-``outputs/code/links/<run>.json`` has the roles of a run's links by stage, which dvc.yaml cannot express.
+``outputs/code/links/<run>.json`` has the roles of a run's links by stage, and ``outputs/code/scored/<detect>.json`` the entries
+of ``ood`` for a block ``detect.<detect>``, which dvc.yaml cannot express.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, s
         for name in names
     }
     documents |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
+    documents |= {f"scored/{name}.json": scored(workspace, name) for name in workspace.params.detect}
     return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in documents.items()}
 
 
@@ -115,6 +117,11 @@ def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:
 def roles(workspace: Workspace, run: str) -> dict[str, list[str]]:
     """Return stage -> the roles of the run's links."""
     return {stage: list(workspace.links(run, stage)) for stage in LINKED}
+
+
+def scored(workspace: Workspace, detection: str) -> dict[str, dict[str, str]]:
+    """Return the entries of ``ood`` for a block of ``detect``: view -> its settings."""
+    return {view: entry.model_dump(by_alias=True) for view, entry in workspace.ood(detection).items()}
 
 
 def _evaluation(workspace: Workspace, run: str) -> str:
