@@ -90,6 +90,19 @@ def find_run(client: MlflowClient, run_id: str | None) -> Run | None:
         return None
 
 
+def runs_of(client: MlflowClient, version: ModelVersion) -> list[str]:
+    """Return the ids of the version's run, and of all other runs, deleted ones too, that recorded the same export."""
+    from mlflow.entities import ViewType
+
+    own = [version.run_id] if version.run_id else []
+    run, key = find_run(client, version.run_id), version.tags.get(KEY)
+    if key is None:
+        return own
+    experiments = [run.info.experiment_id] if run else [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`{KEY}` = '{key}'", ViewType.ALL) if experiments else []
+    return list(dict.fromkeys([*own, *(found.info.run_id for found in runs)]))
+
+
 def has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
     """Whether the run exists and has the artifact."""
     exists = find_run(client, run_id) is not None

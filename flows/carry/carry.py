@@ -18,6 +18,7 @@ from typing import Any
 from components.core.artifact import content_md5
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
 from components.core.files import write_atomically, write_json
+from components.core.git import GitFailed, git
 from components.core.inputs.record import inputs_of, record_path, serialise
 from components.core.settings import PARAMS
 from components.core.strict import SettingsError, read_yaml
@@ -76,15 +77,15 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
 def resolve(root: Path, commit: str) -> str:
     """Return the full hash of the commit."""
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
-    except subprocess.CalledProcessError:
+        return git(root, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").strip()
+    except GitFailed:
         raise SettingsError(f"--from: {commit!r} is no commit of this repository") from None
 
 
 def describe(root: Path) -> str:
     """Return today's commit, with "+" if files of code differ from it."""
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "components")
-    return _git(root, "rev-parse", "HEAD") + ("+" if changes else "")
+    changes = git(root, "status", "--porcelain", "--untracked-files=no", "--", "components")
+    return git(root, "rev-parse", "HEAD").strip() + ("+" if changes else "")
 
 
 def recorded(folder: Path, stage: str) -> str:
@@ -220,11 +221,11 @@ def worktree(root: Path, commit: str) -> Iterator[Path]:
     """Check out a commit in a temporary worktree of the repository."""
     with tempfile.TemporaryDirectory(prefix="darkroom-code-") as name:
         tree = Path(name) / "code"
-        _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+        git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
         try:
             yield tree
         finally:
-            _git(root, "worktree", "remove", "--force", str(tree))
+            git(root, "worktree", "remove", "--force", str(tree))
 
 
 def machine() -> str:
@@ -249,7 +250,3 @@ def _at(content: Any, key: str) -> Any:
     for part in key.split("."):
         content = content.get(part) if isinstance(content, dict) else None
     return content
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()

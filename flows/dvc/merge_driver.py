@@ -8,9 +8,9 @@ program does not start (a commit without it, no Python) or a side is not in DVC'
 from __future__ import annotations
 
 import shlex
-import subprocess
 from pathlib import Path
 
+from components.core.git import git_or_none
 from flows.dvc.lock_merge import CONFLICT
 
 NAME = "dvclock"
@@ -33,17 +33,17 @@ def command(prefix: str) -> str:
 
 def installed(root: Path) -> bool:
     """Whether the merge driver is configured; True if there is no Git repository."""
-    prefix = _git(root, "rev-parse", "--show-prefix")
-    return prefix is None or (_git(root, "config", KEY) == command(prefix) and _attribute(root) != "unspecified")
+    prefix = git_or_none(root, "rev-parse", "--show-prefix")
+    return prefix is None or (git_or_none(root, "config", KEY) == command(prefix) and _attribute(root) != "unspecified")
 
 
 def install(root: Path) -> None:
     """Configure the merge driver, unless the user's attributes name another one."""
-    prefix = _git(root, "rev-parse", "--show-prefix")
+    prefix = git_or_none(root, "rev-parse", "--show-prefix")
     if prefix is None:
         return
-    if _git(root, "config", KEY) != command(prefix):
-        _git(root, "config", "--local", KEY, command(prefix))
+    if git_or_none(root, "config", KEY) != command(prefix):
+        git_or_none(root, "config", "--local", KEY, command(prefix))
     if _attribute(root) == "unspecified":
         path = root / ".gitattributes"
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -52,13 +52,4 @@ def install(root: Path) -> None:
 
 def _attribute(root: Path) -> str:
     """Return the driver that Git's attributes name for dvc.lock, or "unspecified"."""
-    return (_git(root, "check-attr", "merge", "dvc.lock") or "").rpartition(": ")[2]
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """Return the command's output, without the line end; None if it fails or Git is missing."""
-    try:
-        result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return result.stdout.removesuffix("\n") if result.returncode == 0 else None
+    return (git_or_none(root, "check-attr", "merge", "dvc.lock") or "").rpartition(": ")[2]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from components.core.git import git, git_or_none
 from flows.project import Project
 from flows.upkeep.garbage import DAY, Garbage
 
@@ -63,18 +63,13 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _committed(root: Path) -> str:
     """Return their text in all commits reachable from branches, tags, stash and reflog, and in the index."""
-    if not (root / ".git").exists():
+    if git_or_none(root, "rev-parse", "--git-dir") is None:
         return ""
     anywhere = [f":(glob)**/{name}" for name in NAMES]
-    listed = _git(root, "rev-list", "--all", "--reflog", "--full-history", "--objects", "--", *anywhere).splitlines()
+    listed = git(root, "rev-list", "--all", "--reflog", "--full-history", "--objects", "--", *anywhere).splitlines()
     objects = {line.split()[0] for line in listed if line.endswith((".dvc", "dvc.lock"))}
-    objects |= {line.split()[1] for line in _git(root, "ls-files", "--stage", "--", *anywhere).splitlines()}
-    return _git(root, "cat-file", "--batch", text="".join(f"{name}\n" for name in sorted(objects)))
-
-
-def _git(root: Path, *words: str, text: str = "") -> str:
-    ended = subprocess.run(["git", *words], cwd=root, input=text.encode(), capture_output=True, check=True)
-    return ended.stdout.decode(errors="replace")
+    objects |= {line.split()[1] for line in git(root, "ls-files", "--stage", "--", *anywhere).splitlines()}
+    return git(root, "cat-file", "--batch", text="".join(f"{name}\n" for name in sorted(objects)))
 
 
 def _children(objects: Path, name: str) -> set[str]:

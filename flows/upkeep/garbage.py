@@ -63,17 +63,23 @@ def collect(project: Project, days: float) -> Iterator[Garbage]:
     from flows.upkeep.tracking import has_server, lineage_hashes, unreferenced
 
     yield from leftovers(project, days)
-    lineages: set[str] = set()
+    lineages, unknown = set[str](), list[str]()
     if has_server():
         from components.registry.tracking import connect, reachable
 
         with reachable():
             client = connect()
-            records, lineages = list(unreferenced(client, days)), lineage_hashes(client)
+            records = list(unreferenced(client, days))
+            lineages, unknown = lineage_hashes(client)
         yield from records
     if (place := is_shared(project)) is not None:
         text = f"(DVC's cache {place} is shared with other clones, and is left as it is)"
         yield Garbage(text, 0, "not examined", lambda: None)
+        return
+    if unknown:
+        versions = ", ".join(unknown[:3])
+        text = f"(DVC's cache is left as it is: what {versions} came from is not known, since the MLflow run is gone)"
+        yield Garbage(text, 0, "delete the version in the registry, if it is not needed", lambda: None)
         return
     yield from unused_cache(project, days, lineages)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def dead_records(project: Project) -> list[Finding]:
-    """Find MLflow runs of dead processes, interrupted decisions, and notes of publications that the server lacks."""
+    """Find runs of dead processes, interrupted decisions, deleted aliases and runs, and notes that the server lacks."""
     local_database = database()
     if local_database is not None and not local_database.is_file():
         return []  # nothing was recorded, and a client would create the database
@@ -32,7 +32,8 @@ def dead_records(project: Project) -> list[Finding]:
 
     with reachable():
         client = connect()
-        return [*_dead_runs(client), *_interrupted_decisions(client), *_wrong_notes(client)]
+        deleted = [*_foreign_moves(client), *_deleted_runs(client)]
+        return [*_dead_runs(client), *_interrupted_decisions(client), *deleted, *_wrong_notes(client)]
 
 
 def _dead_runs(client: MlflowClient) -> Iterator[Finding]:
@@ -51,6 +52,27 @@ def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
     for model in registered_models(client):
         if MOVING in model.tags:
             yield Finding("interrupted decision", model.name, "completes it", partial(complete_all, client))
+
+
+def _foreign_moves(client: MlflowClient) -> Iterator[Finding]:
+    """Find aliases that somebody deleted or moved past our decisions; only deleted ones are put back."""
+    from components.registry.promotion.foreign import all_foreign_moves, put_back
+
+    for move in all_foreign_moves(client):
+        if move.actual is None:
+            yield Finding("deleted alias", str(move), "puts it back", partial(put_back, client, move))
+        else:
+            by_hand = "a promotion or rollback by `python -m flows` decides anew and records it"
+            yield Finding("alias moved by hand", str(move), by_hand)
+
+
+def _deleted_runs(client: MlflowClient) -> Iterator[Finding]:
+    """Find deleted runs of versions that an alias names: their lineage would go with them."""
+    from components.registry.promotion.foreign import deleted_runs
+
+    for version, aliases, run_id in deleted_runs(client):
+        where = f"{version.name} version {version.version} ({aliases}): its MLflow run {run_id} was deleted"
+        yield Finding("deleted MLflow run", where, "restores it", partial(client.restore_run, run_id))
 
 
 def _wrong_notes(client: MlflowClient) -> Iterator[Finding]:
@@ -115,11 +137,16 @@ def _milliseconds(days: float) -> float:
     return (time.time() - days * DAY) * 1000
 
 
-def lineage_hashes(client: MlflowClient) -> set[str]:
-    """Return all hashes in the lineages of registered versions."""
+def lineage_hashes(client: MlflowClient) -> tuple[set[str], list[str]]:
+    """Return all hashes in the lineages of registered versions, and the versions that have none, "name version N"."""
     from components.registry.record.lineage import registered_lineages
 
-    return {digest for _, _, entries in registered_lineages(client) for digest in HASH.findall(str(entries))}
+    hashes, unknown = set(), []
+    for name, number, entries in registered_lineages(client):
+        hashes |= set(HASH.findall(str(entries)))
+        if entries is None:
+            unknown.append(f"{name} version {number}")
+    return hashes, unknown
 
 
 def has_server() -> bool:

@@ -6,10 +6,13 @@ from components.core.settings import ROOT, Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import decide
+from components.registry.record.clearing import purge_run
 from components.registry.record.lineage import chain, lineage, registered_lineages
+from components.registry.record.published import marker
 from components.registry.tracking import connect, publish
 from flows.cli.status import describe, standings
 from flows.project import Project
+from flows.upkeep.tracking import lineage_hashes
 
 LOCK = """\
 schema: '2.0'
@@ -118,6 +121,23 @@ def test_it_is_kept_with_the_run_and_read_back(home):
     assert list(registered_lineages(client)) == [("study.small", 1, kept)]
     client.delete_run(version.run_id)
     assert lineage(client, version) == kept, "a deleted run can be restored, and gc must keep its data"
+
+
+def test_another_run_of_the_same_export_has_it_and_without_one_gc_is_told(home):
+    publish(home.workspace, "small")
+    client = connect()
+    (version,) = registry.versions(client, "study.small")
+    kept = lineage(client, version)
+    client.delete_run(version.run_id)
+    purge_run(client, client.get_run(version.run_id))
+    assert lineage(client, version) is None
+    assert lineage_hashes(client) == (set(), ["study.small version 1"])
+    marker(home.workspace, "small").unlink()
+    publish(home.workspace, "small")  # a second run, the same version
+    (again,) = registry.versions(client, "study.small")
+    assert again.run_id == version.run_id
+    assert lineage(client, again) == kept
+    assert lineage_hashes(client)[1] == []
 
 
 def test_the_commands_tell_where_the_champion_comes_from(home, monkeypatch):

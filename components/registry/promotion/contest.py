@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry, expiry
+from components.registry.promotion.foreign import require_champion
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.journal import CHAMPION_SINCE, NotDone, decisions
 from components.registry.promotion.verdict import Verdict, finite
@@ -39,8 +40,12 @@ class Contest:
 
 
 def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str) -> Contest:
-    """Return the comparison for the run's outputs; raise NotDone if they are not the version with the alias ``candidate``."""
+    """Return the comparison for the run's outputs.
+
+    Raise NotDone if they are not the version with the alias ``candidate``, or the champion's alias was deleted.
+    """
     name, key = workspace.registered_name(run), export_key(workspace, run)
+    require_champion(client, name)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
     exported = next((number for number, version in known.items() if version.tags.get(registry.KEY) == key), None)
@@ -90,6 +95,7 @@ def roll_back(client: MlflowClient, name: str, version: int | None, by: str, com
 
     Raise NotDone unless that version was champion before: no other has passed the gates.
     """
+    require_champion(client, name)
     aliases = registry.aliases(client, name)
     champion, target = aliases.get("champion"), version if version is not None else aliases.get("previous")
     if champion is None:

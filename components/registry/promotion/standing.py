@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.approval import waiting
-from components.registry.promotion.journal import CHAMPION_SINCE, PROMOTION, NotDone, decisions, pending
+from components.registry.promotion.foreign import deleted_run, foreign_moves
+from components.registry.promotion.journal import CHAMPION_SINCE, MOVING, PROMOTION, NotDone, decisions, pending
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,7 +41,7 @@ def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
     name = workspace.registered_name(run)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
-    notes = [*_interrupted(client, name), *_notes(known, aliases)]
+    notes = [*_interrupted(client, name), *_notes(known, aliases), *_foreign(client, known, aliases, name)]
     result = Standing(name, aliases.get("candidate"), aliases.get("champion"), aliases.get("previous"), notes=notes)
     champion = known.get(result.champion or 0)
     if champion is None:
@@ -75,6 +76,17 @@ def _interrupted(client: MlflowClient, name: str) -> list[str]:
     return [
         f"{name}: a decision about version {entry.version} ({entry.action}) is half done; the next command about it ends it"
     ]
+
+
+def _foreign(client: MlflowClient, known: dict[int, ModelVersion], aliases: dict[str, int], name: str) -> list[str]:
+    """Describe what others did: aliases moved or deleted, the champion's run deleted."""
+    notes = (
+        [] if MOVING in registry.model_tags(client, name) else [str(m) for m in foreign_moves(name, known.values(), aliases)]
+    )
+    champion = known.get(aliases.get("champion", 0))
+    if champion is not None and deleted_run(client, champion):
+        notes.append(f"{name}: the MLflow run of the champion, version {champion.version}, was deleted")
+    return [f"{note}; `python -m flows doctor --fix` restores what was deleted" for note in notes]
 
 
 def _notes(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]:

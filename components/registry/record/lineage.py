@@ -37,11 +37,15 @@ def chain(workspace: Workspace, run: str) -> str:
 
 
 def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | None:
-    """Return stage -> entry of the version's lineage; None if it has none, or its run is gone."""
-    if not version.run_id or not registry.has_artifact(client, version.run_id, ARTIFACT):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        return parse_stages(Path(client.download_artifacts(version.run_id, ARTIFACT, folder)).read_text(encoding="utf-8"))
+    """Return stage -> entry of the version's lineage; None if no run of the same export has it.
+
+    When a run was deleted, the export was perhaps published once more: then another run with its key has the lineage.
+    """
+    for run_id in registry.runs_of(client, version):
+        if registry.has_artifact(client, run_id, ARTIFACT):
+            with tempfile.TemporaryDirectory() as folder:
+                return parse_stages(Path(client.download_artifacts(run_id, ARTIFACT, folder)).read_text(encoding="utf-8"))
+    return None
 
 
 def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:

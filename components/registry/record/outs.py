@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.git import GitFailed, git, tracks
 from components.core.params import Run
 from components.core.references import DETECTOR
-from components.core.settings import ROOT, Workspace
+from components.core.settings import PARAMS, ROOT, Workspace
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import export_key, lock_digest
 from components.registry.record.published import evaluation_key
@@ -104,21 +105,23 @@ def tags(outs: RunOutputs) -> dict[str, str]:
     block, study = outs.block, outs.workspace.study
     facts = {"recipe": block.recipe, "view": block.view, "dvc_lock": lock_digest(outs.workspace)}
     facts |= {"study": study} if study else {}
-    return {f"darkroom.{name}": value for name, value in facts.items()} | _commit()
+    return {f"darkroom.{name}": value for name, value in facts.items()} | commit_tags(ROOT)
 
 
-def _commit() -> dict[str, str]:
-    """Return the commit, and whether files other than dvc.lock differ from it; empty without Git."""
+def commit_tags(root: Path) -> dict[str, str]:
+    """Return the commit, and whether files other than dvc.lock differ from it.
+
+    Empty without Git, and in a repository that does not track the project's params.yaml: its commits say nothing here.
+    """
     try:
-        commit = _git("rev-parse", "HEAD")
-        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock")
-    except (OSError, subprocess.SubprocessError):
+        if not tracks(root, PARAMS):
+            return {}
+        commit = git(root, "rev-parse", "HEAD")
+        changes = git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude,glob)**/dvc.lock")
+    except GitFailed as error:
+        print(f"warning: no commit is recorded: {error}", file=sys.stderr)
         return {}
     return {"mlflow.source.git.commit": commit.strip(), "darkroom.git_dirty": str(bool(changes.strip())).lower()}
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=20).stdout
 
 
 def curve_points(train: Path) -> dict[Point, float]:

@@ -14,8 +14,8 @@ import pytest
 
 from components.core import settings
 from flows.project import AnotherRun
-from flows.upkeep.cache import unused_cache
-from flows.upkeep.garbage import DAY, Garbage, exclusive_access, leftovers
+from flows.upkeep.cache import unused_cache, used_hashes
+from flows.upkeep.garbage import DAY, Garbage, collect, exclusive_access, leftovers
 
 Fake = Any
 
@@ -82,6 +82,32 @@ def test_objects_that_no_lock_file_of_anyone_names(new: Fake) -> None:
     assert (kept.is_file(), gone.is_file()) == (True, False)
     assert list(unused_cache(new.project(), 1, {by_version})) == []
     assert names(list(unused_cache(new.project(), 1, set()))) == [by_version]
+
+
+def test_what_commits_of_a_larger_repository_name_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "team" / "project"
+    lock(folder, "a" * 32)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "repository")], check=True)
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", *who, "add", "-f", "."], cwd=folder, check=True)
+    subprocess.run(["git", *who, "commit", "--quiet", "-m", "first"], cwd=folder, check=True)
+    lock(folder, "b" * 32)
+    assert used_hashes(folder) >= {"a" * 32, "b" * 32}
+
+
+def test_without_the_lineage_of_a_version_the_cache_is_left(new: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from components.registry import tracking
+    from flows.upkeep import tracking as upkeep
+
+    put(new, "f")
+    monkeypatch.setattr(upkeep, "has_server", lambda: True)
+    monkeypatch.setattr(tracking, "connect", lambda: None)
+    monkeypatch.setattr(upkeep, "unreferenced", lambda client, days: [])
+    monkeypatch.setattr(upkeep, "lineage_hashes", lambda client: (set(), ["a version 3"]))
+    (note,) = collect(new.project(), 1)
+    assert "what a version 3 came from is not known" in note.what
+    monkeypatch.setattr(upkeep, "lineage_hashes", lambda client: (set(), []))
+    assert [garbage.what[:21] for garbage in collect(new.project(), 1)] == [".dvc/cache/files/md5/"]
 
 
 def test_checkpoints_and_notes(new: Fake) -> None:
