@@ -19,9 +19,8 @@ COLOURS = ((220, 50, 47), (38, 139, 210), (133, 153, 0), (211, 54, 130), (203, 7
 PAPER, INK, FAINT = (250, 250, 248), (30, 30, 30), (120, 120, 120)
 
 
-def pick(labels: np.ndarray, augmented: bool) -> np.ndarray:
-    """Select rows for the sheet in ascending order of class: the classes in turn, or evenly spaced ones if there are more."""
-    count = LINES if augmented else LINES * COLUMNS
+def pick(labels: np.ndarray, count: int) -> np.ndarray:
+    """Select ``count`` rows in ascending order of class: the classes in turn, or evenly spaced ones if there are more."""
     nth = np.zeros(len(labels), dtype=np.int64)  # which image of its class a row is
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ Pictures = Callable[[], Iterator[np.ndarray | bytes]]
 class RawSplit:
     """A split of a raw dataset. ``columns``: int64 [N]; ``name(i)``: the name of picture i in error messages.
 
-    ``pictures()`` yields the N pictures in order: uint8 [H, W] or [H, W, C], or the bytes of an image file.
+    ``pictures()`` yields the N pictures in order: uint8 [H, W] or [H, W, C], or the bytes of an image file; ``at(i)``: picture
+    i alone, if the layout can read it without those before.
     """
 
     count: int
@@ -41,9 +43,14 @@ class RawSplit:
     annotations: Annotations
     name: Callable[[int], str]
     pictures: Pictures
+    at: Callable[[int], np.ndarray | bytes] | None = None
 
     def __len__(self) -> int:
         return self.count
+
+    def picture(self, index: int) -> np.ndarray | bytes:
+        """Read one picture."""
+        return self.at(index) if self.at else next(islice(self.pictures(), index, None))
 
 
 def read_dataset(folder: Path) -> tuple[dict[str, RawSplit], Classes]:
@@ -100,7 +107,15 @@ def _read_arrays(folder: Path, entry: dict[str, str], classes: Classes) -> RawSp
     for column, indices in columns.items():
         _same_length(images, indices, folder / entry["image"], folder / entry[column])
     annotations = read_annotations(folder, entry, len(images))
-    return RawSplit(len(images), columns, annotations, lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
+    return _of_array(images, columns, annotations, entry["image"])
+
+
+def _of_array(images: np.ndarray, columns: dict[str, np.ndarray], annotations: Annotations, name: str) -> RawSplit:
+    def at(index: int) -> np.ndarray:
+        picture: np.ndarray = images[index]
+        return picture
+
+    return RawSplit(len(images), columns, annotations, lambda i: f"{name}[{i}]", lambda: iter(images), at)
 
 
 def _same_length(images: Any, labels: Any, images_path: Path, labels_path: Path) -> None:
@@ -111,8 +126,7 @@ def _same_length(images: Any, labels: Any, images_path: Path, labels_path: Path)
 def _read_idx(folder: Path, entry: dict[str, str], classes: Classes) -> RawSplit:
     images, labels = read_idx(folder / entry["image"], 3), read_idx(folder / entry["label"], 1)
     _same_length(images, labels, folder / entry["image"], folder / entry["label"])
-    columns = {"label": labels.astype(np.int64)}
-    return RawSplit(len(images), columns, Annotations(), lambda i: f"{entry['image']}[{i}]", lambda: iter(images))
+    return _of_array(images, {"label": labels.astype(np.int64)}, Annotations(), entry["image"])
 
 
 def _read_cifar10(folder: Path, entry: dict[str, list[str]], classes: Classes) -> RawSplit:
@@ -141,7 +155,14 @@ def _read_files(folder: Path, entry: dict[str, str], classes: Classes) -> RawSpl
     if "column" in entry:
         columns[entry["column"]] = _labels_of_folders(members, path, classes[entry["column"]])
     annotations = read_annotations(folder, entry, len(members))
-    return RawSplit(len(members), columns, annotations, lambda i: members[i].name, lambda: _contents(path, members))
+    return RawSplit(
+        len(members),
+        columns,
+        annotations,
+        lambda i: members[i].name,
+        lambda: _contents(path, members),
+        lambda i: next(_contents(path, members[i : i + 1])),
+    )
 
 
 def _labels_of_folders(members: list[tarfile.TarInfo], path: Path, classes: tuple[str, ...]) -> np.ndarray:

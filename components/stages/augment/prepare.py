@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 
 from components.core.batch import ViewFacts
 from components.core.files import fresh_folder, write_atomically, write_json
-from components.stages.augment.contact import contact_sheet, pick
+from components.stages.augment.contact import COLUMNS, LINES, contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
 from components.stages.augment.layouts import read_dataset
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_corruption, validate_policy
+from components.stages.augment.report.rows import write_rows
+from components.stages.augment.report.samples import write_samples
 from components.stages.augment.table import choose_columns, decode_all
 from components.stages.augment.tokens import captions_of, tokenise
 from components.stages.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
@@ -27,15 +30,20 @@ from components.stages.views.frames import Arrays
 ORDER = ("train", "validation", "test")
 
 
-def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed: int) -> ViewFacts:
-    """Write the view's folder ``out``. ValueError for an invalid policy, file or split, and for leakage."""
+def make_view(
+    name: str, settings: ViewSettings, dataset: Path, out: Path, seed: int, *, report: Path | None = None
+) -> ViewFacts:
+    """Write the view's folder ``out``, and its report if there is a folder for it.
+
+    ValueError for an invalid policy, file or split, and for leakage.
+    """
     key = f"views.{name}"
     raw, classes = read_dataset(dataset)
     boxes = next(iter(raw.values())).annotations.boxes is not None
     form = validate_policy(name, settings, boxes)
     augmenter = load_augmenter(form, settings.shown) if form else None
     corruption = validate_corruption(name, settings, boxes)
-    with fresh_folder(out) as folder:
+    with fresh_folder(out) as folder, fresh_folder(report) if report else nullcontext() as report_folder:
         scratch = folder / "scratch"
         table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, key)
         data = divide(table, classes, settings, seed, key)
@@ -46,6 +54,9 @@ def make_view(name: str, settings: ViewSettings, dataset: Path, out: Path, seed:
         write_json(folder / "view.json", {**_facts_as_json(facts), "dropped": dropped}, ensure_ascii=False)
         write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
+        if report_folder:
+            write_rows(report_folder, raw, data, settings.copies if augmenter else 0)
+            write_samples(report_folder / "samples", raw, data, corrupted=corruption is not None)
         shutil.rmtree(scratch)
     return facts
 
@@ -122,7 +133,7 @@ def _write_contact(
     labels = table.columns[data.primary] if data.primary else np.zeros(len(table.images), dtype=np.int64)
     words = _words(data, facts.context_length > 0)
     lines = augmenter is not None or set(words) > {data.primary}
-    shown = rows[pick(labels[rows], lines)]
+    shown = rows[pick(labels[rows], LINES if lines else LINES * COLUMNS)]
     arrays = {name: array[shown] for name, array in table.arrays.items()}
     beside = [", ".join(filter(None, (word(row) for word in words.values()))) for row in shown] if lines else None
     write_atomically(folder / "contact.png", contact_sheet(facts, arrays, beside, augmenter, seed, corrupted=corrupted))

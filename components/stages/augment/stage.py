@@ -1,4 +1,4 @@
-"""Stage ``augment``: prepare the view's dataset for training in ``outputs/views/<view>``."""
+"""Stage ``augment``: prepare the dataset for training in ``outputs/views/<view>``; report on it in ``outputs/view_report``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ def run(workspace: Workspace, name: str) -> None:
     dataset = outputs / "datasets" / settings.dataset
     if not (dataset / "dataset.json").is_file():
         raise ValueError(f"{dataset}: no dataset there; `dvc repro fetch@{settings.dataset}` makes it")
-    facts = make_view(name, settings, dataset, outputs / "views" / name, workspace.params.seed)
+    report = outputs / "view_report" / name
+    facts = make_view(name, settings, dataset, outputs / "views" / name, workspace.params.seed, report=report)
     counts = " + ".join(f"{split} {count}" for split, count in facts.counts.items())
     classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts.classes.items())
     print(f"{name}: {facts.height} x {facts.width} x {facts.channels}, {counts} images, {classes}")

@@ -27,7 +27,9 @@ class Table:
     ``arrays``: inputs of a policy: ``image`` uint8 [N, H, W, C], memory mapped; ``image_mask`` bool [N, H, W] with fit: pad;
     ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M] if there are boxes; ``columns`` int64 [N];
     ``labels`` float32 [N, K] or None; ``texts``: one caption or a list of them per image, or None; ``digests`` of the decoded
-    pixels; ``names`` for errors; ``published``: the dataset's split -> its readable rows; ``unreadable``: names of the others.
+    pixels; ``contents``: SHA-256 of each picture as it is in the dataset, the file's bytes or the array's; ``sizes`` int32
+    [N, 2]: its (height, width) there; ``names``: relative file names, or places in an array; ``published``: the dataset's
+    split -> its readable rows; ``unreadable``: names of the others.
     """
 
     arrays: Arrays
@@ -36,6 +38,8 @@ class Table:
     texts: list[Any] | None
     names: list[str]
     digests: list[bytes]
+    contents: list[bytes]
+    sizes: np.ndarray
     published: dict[str, np.ndarray]
     unreadable: list[str]
 
@@ -55,6 +59,8 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
         masks = np.lib.format.open_memmap(scratch / "image_mask.npy", mode="w+", dtype=np.bool_, shape=shape[:3])
         arrays["image_mask"] = np.asarray(masks)
     digests: list[bytes] = []
+    contents: list[bytes] = []
+    sizes = np.zeros((shape[0], 2), dtype=np.int32)
     names: list[str] = []
     unreadable: list[str] = []
     boxes: list[tuple[np.ndarray, np.ndarray]] = []
@@ -64,6 +70,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
         names += [part.name(index) for index in range(len(part))]
         for index, picture in enumerate(part.pictures()):
             row = start + index
+            contents.append(content_digest(picture))
             try:
                 images[row], placement = decode(picture, settings)
             except ValueError as error:
@@ -72,6 +79,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
                 boxes.append((np.zeros((0, 4), np.float32), np.zeros(0, np.int64)))
                 continue
             digests.append(hashlib.sha256(images[row].tobytes()).digest())
+            sizes[row] = placement.picture
             if "image_mask" in arrays:
                 arrays["image_mask"][row] = placement.mask()
             if part.annotations.boxes is not None:
@@ -86,8 +94,24 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
     labels = [part.annotations.labels for part in parts if part.annotations.labels is not None]
     texts = [text for part in parts for text in part.annotations.texts or ()]
     return Table(
-        arrays, columns, np.concatenate(labels) if labels else None, texts or None, names, digests, published, unreadable
+        arrays,
+        columns,
+        np.concatenate(labels) if labels else None,
+        texts or None,
+        names,
+        digests,
+        contents,
+        sizes,
+        published,
+        unreadable,
     )
+
+
+def content_digest(picture: np.ndarray | bytes) -> bytes:
+    """Compute SHA-256 of a file's bytes, or of an array's shape and bytes."""
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).digest()
+    return hashlib.sha256(f"{picture.shape}\n".encode() + picture.tobytes()).digest()
 
 
 def _fitting(
