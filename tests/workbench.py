@@ -131,7 +131,7 @@ def run_settings(model: str, options: dict, **train: object):
     from components.core.settings import ModelSettings, RunSettings
     from components.families.classification.evaluation import Settings as EvaluateSettings
     from components.families.classification.recipe import ExportSettings, TrainSettings
-    from components.stages.train.loop import LoopSettings
+    from components.stages.train.settings import LoopSettings
 
     class Train(TrainSettings, LoopSettings):
         pass

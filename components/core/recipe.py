@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from components.core.artifact import Artifact
     from components.detectors.shared.protocol import Head
 
+Direction = Literal["max", "min"]  # of improvement
 Schedule = Literal["constant", "linear", "cosine", "constant_linear", "step"]  # of learning rates: stages/train/schedule.py
 
 
@@ -173,3 +174,19 @@ class Detecting(Recipe, Protocol):
 
     def detection(self) -> Detection:
         """Return the network and its last layer, with the final weights; called in eval mode."""
+
+
+class Validated(Recipe, Protocol):
+    """A recipe with a validation curve. It has one stream.
+
+    ``validation``: the figures and their directions; ``select: best`` follows the first one unless told otherwise.
+    """
+
+    validation: ClassVar[Mapping[str, Direction]]
+
+    def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """Return each figure of a batch of the validation split, one value per image [N]; the curve has their mean.
+
+        Called in eval mode, without gradients, with the averaged weights, on one process. Random numbers come from torch's
+        global generator, which is seeded by the batch.
+        """

@@ -38,7 +38,7 @@ STARTED = "DARKROOM_INPUTS"  # environment variable: the file in which ``core.in
 BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
 # Classes that are defined with the code that reads their blocks.
 VIEW = "components.stages.augment.policy.policies:ViewSettings"
-LOOP = "components.stages.train.loop:LoopSettings"
+LOOP = "components.stages.train.settings:LoopSettings"
 DETECT = "components.stages.detect.settings:DetectSettings"
 GATES = "components.registry.promotion.gates:Gates"
 

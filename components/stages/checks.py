@@ -41,6 +41,7 @@ def check_run(workspace: Workspace, name: str) -> None:
         check_average(run)
     check_judges(workspace, run)
     check_rectangles(workspace, run, recipe)
+    check_curve(run, recipe)
     check_recipe(workspace, run, recipe)
 
 
@@ -84,6 +85,16 @@ def check_average(run: RunSettings) -> None:
         fault = f"runs.{run.name}.train.ema_decay: {decay} is not allowed: after {steps} steps {left:.0%}"
         most = int(MAX_INITIAL_SHARE ** (1 / steps) * 1e4) / 1e4
         raise SettingsError(f"{fault} of the average would be the weights as they were drawn; at most {most}")
+
+
+def check_curve(run: RunSettings, recipe: Any) -> None:
+    """Check that the recipe has the validation figures that the run's selection follows."""
+    from components.stages.train.validation import check_validation
+
+    try:
+        check_validation(recipe, run.train, f"runs.{run.name}.train")
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def check_judges(workspace: Workspace, run: RunSettings) -> None:

@@ -8,9 +8,10 @@ from components.core.settings import ModelSettings, RunSettings
 from components.families import RECIPES
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
+from components.stages.train.settings import LoopSettings
 
 
-class Train(loop.LoopSettings, TrainSettings):
+class Train(LoopSettings, TrainSettings):
     pass
 
 

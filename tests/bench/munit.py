@@ -22,7 +22,7 @@ def make_recipe(size, channels, batch_size, model, discriminator, **train):
     from components.core.settings import RunSettings, parse_model
     from components.core.strict import parse
     from components.families.munit.recipe import MUNITRecipe, TrainSettings
-    from components.stages.train.loop import LoopSettings
+    from components.stages.train.settings import LoopSettings
 
     class Train(LoopSettings, TrainSettings):
         pass

@@ -12,7 +12,7 @@ from components.serving.loading import load_served
 from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 from components.translation.judges import Settings
 
 SIZE, DOMAINS = 16, ("dark", "light")

@@ -10,7 +10,7 @@ from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan_v2.recipe import StarGANv2Recipe
 from components.families.unit.recipe import UNITRecipe
 from components.networks import translator_blocks
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 from components.translation.pairs import adam
 
 MUNIT_PAPER = "arXiv 1804.04732, training details"

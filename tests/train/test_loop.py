@@ -19,6 +19,7 @@ from components.core.strict import SettingsError, Strict, parse
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints, serialise
+from components.stages.train.settings import LoopSettings
 from components.stages.views.view import open_view
 
 MODELS = {
@@ -203,7 +204,7 @@ def test_a_family_s_default_beats_the_loop_s_and_the_run_beats_both():
         ema_decay: float | None = 0.999
         ema_ramp_up: bool = True
 
-    cls = create_model("Train", __base__=(Paper, loop.LoopSettings))
+    cls = create_model("Train", __base__=(Paper, LoopSettings))
     block = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 12}
     papers = parse(cls, block, "train")
     assert (papers.schedule, papers.schedule_steps, papers.ema_decay, papers.warmup) == ("step", 4, 0.999, 0)

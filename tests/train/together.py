@@ -30,6 +30,7 @@ from components.stages.train.processes import (
     require_same,
     translate_backend_errors,
 )
+from components.stages.train.settings import LoopSettings
 from components.stages.views.view import open_view
 
 STEPS, BATCH = 20, 16
@@ -37,7 +38,7 @@ TOY_CODER = "toy.model:Coder"  # its entry in MODELS, as "toy_coder"
 CPU = torch.device("cpu")
 
 
-class ToySettings(ToyTrain, loop.LoopSettings):
+class ToySettings(ToyTrain, LoopSettings):
     pass
 
 
@@ -87,10 +88,15 @@ def trained(made, view, checkpoints=None):
 def in_float64(made, view):
     """The final weights, all of the training in float64."""
     settings, recipe = made
-    in_float32 = recipe.training_step
-    recipe.training_step = lambda batches, step: in_float32(
-        {role: batch | {"image": batch["image"].double()} for role, batch in batches.items()}, step
-    )
+
+    def doubled(method):
+        return lambda batches, *step: method(
+            {role: batch | {"image": batch["image"].double()} for role, batch in batches.items()}, *step
+        )
+
+    recipe.training_step = doubled(recipe.training_step)
+    if hasattr(recipe, "validate"):
+        recipe.validate = doubled(recipe.validate)
     return trained((settings, recipe.double()), view)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
-from components.core.recipe import Detection, Exportable, Graph, Published
+from components.core.recipe import Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
 from components.core.strict import Strict, resolve
@@ -72,6 +72,7 @@ class Classification(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = True
+    validation: ClassVar[Mapping[str, Direction]] = {"negative_log_likelihood": "min", "accuracy": "max"}
     takes_rectangles: ClassVar[bool] = True
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
@@ -109,6 +110,13 @@ class Classification(nn.Module):
         loss = F.cross_entropy(logits.float(), batch["label"], label_smoothing=self.settings.label_smoothing)
         optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
+
+    def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """Negative log-likelihood in nats and accuracy, [N] each."""
+        image, label = batches["train"]["image"], batches["train"]["label"]
+        logits, _ = self.classifier(image)
+        surprise = F.cross_entropy(logits.float(), label, reduction="none")
+        return {"negative_log_likelihood": surprise, "accuracy": (logits.argmax(1) == label).float()}
 
     def exportable(self) -> Exportable:
         view = self.view

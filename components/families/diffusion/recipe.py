@@ -7,15 +7,16 @@ unconditional model of classifier-free guidance (Ho & Salimans 2022, arXiv 2207.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts
-from components.core.recipe import Exportable, Published
+from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -43,6 +44,7 @@ class Diffusion(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
+    validation: ClassVar[Mapping[str, Direction]] = {"loss": "min"}
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
@@ -87,24 +89,42 @@ class Diffusion(nn.Module):
         return {"train": Stream(view="main", batch_size=self.settings.batch_size)}
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        x0, schedule, num_steps = batches["train"]["image"], self.model.schedule, self.settings.noise.num_steps
+        x0, num_steps = batches["train"]["image"], self.settings.noise.num_steps
         condition = self.drop(self.add_noise(self.condition(batches["train"]), step), step)
-        uniform = self.draw((x0.shape[0],), step, "time", "even")
-        t, eps = times_of(uniform, num_steps, schedule.start), self.draw(x0.shape, step, "eps")
+        t = times_of(self.draw((x0.shape[0],), step, "time", "even"), num_steps, self.model.schedule.start)
+        loss = self.losses(x0, t, condition, lambda use: self.draw(x0.shape, step, use)).mean() / self.scale(x0)
+        optimize(loss, self.optimizers["model"], clip_norm=self.settings.clip_norm)
+        return {"loss": loss}
+
+    def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """The training loss [N] with all conditions, at times spread over the batch, as in training."""
+        x0, num_steps = batches["train"]["image"], self.settings.noise.num_steps
+        uniform = (torch.arange(len(x0), device=x0.device) + 0.5) / len(x0)
+        t = times_of(uniform, num_steps, self.model.schedule.start)
+        losses = self.losses(x0, t, self.condition(batches["train"]), lambda use: torch.randn_like(x0))
+        return {"loss": losses / self.scale(x0)}
+
+    def losses(self, x0: Tensor, t: Tensor, condition: dict[str, Tensor], noise: Callable[[str], Tensor]) -> Tensor:
+        """The loss of each image [N] at the times t [N]; for "vdm_learned" the bound in nats. ``noise``: use -> eps like x0."""
+        schedule = self.model.schedule
+        options: dict[str, Any] = {"target": self.settings.target, "num_steps": self.settings.noise.num_steps}
 
         def network(x: Tensor, time: Tensor) -> Tensor:
             return self.model(x, time, condition)
 
-        options: dict[str, Any] = {"target": self.settings.target, "num_steps": num_steps}
-        if self.settings.noise.schedule == "vdm_learned":  # its two parameters are learnt from all three terms of the bound
-            eps_start = self.draw(x0.shape, step, "eps_start")
-            bound = variational_bound(network, x0, eps, t, schedule, eps_start=eps_start, **options)
-            loss = bound.total().mean() / bound.num_dims
-        else:
-            options |= {"weighting": self.settings.weighting, "min_snr_gamma": self.settings.min_snr_gamma}
-            loss = training_loss(network, x0, eps, t, schedule, **options).mean()
-        optimize(loss, self.optimizers["model"], clip_norm=self.settings.clip_norm)
-        return {"loss": loss}
+        if self.learns_noise:  # the schedule's two parameters are learnt from all three terms of the bound
+            bound = variational_bound(network, x0, noise("eps"), t, schedule, eps_start=noise("eps_start"), **options)
+            return bound.total()
+        options |= {"weighting": self.settings.weighting, "min_snr_gamma": self.settings.min_snr_gamma}
+        return training_loss(network, x0, noise("eps"), t, schedule, **options)
+
+    @property
+    def learns_noise(self) -> bool:
+        return self.settings.noise.schedule == "vdm_learned"
+
+    def scale(self, x0: Tensor) -> int:
+        """Divisor of ``losses``: numbers of an image if they are nats of an image."""
+        return x0[0].numel() if self.learns_noise else 1
 
     def draw(self, shape: tuple[int, ...], step: int, use: str, kind: Any = "normal") -> Tensor:
         device = next(self.model.parameters()).device

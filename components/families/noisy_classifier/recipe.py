@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph, Published, Schedule
+from components.core.recipe import Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -69,6 +69,7 @@ class NoisyClassifier(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
+    validation: ClassVar[Mapping[str, Direction]] = {"negative_log_likelihood": "min", "accuracy": "max"}
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
@@ -107,12 +108,24 @@ class NoisyClassifier(nn.Module):
         x0, label = batches["train"]["image"], batches["train"]["label"]
         numbers: dict[str, Any] = {"seed": self.seed, "step": step, "device": x0.device}
         uniform = draw((x0.shape[0],), use="time", kind="even", **numbers)
-        t = times_of(uniform, self.settings.noise.num_steps, self.schedule.start)
-        x = diffuse(x0, draw(tuple(x0.shape), use="eps", **numbers), self.schedule.log_snr(t))
-        logits, _ = self.classifier(x, self.schedule.time_input(t).to(x))
+        logits = self.noisy_logits(x0, uniform, draw(tuple(x0.shape), use="eps", **numbers))
         loss = F.cross_entropy(logits, label)
         optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == label).float().mean()}
+
+    def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """Negative log-likelihood in nats and accuracy, [N] each, at times spread over the batch, as in training."""
+        x0, label = batches["train"]["image"], batches["train"]["label"]
+        logits = self.noisy_logits(x0, (torch.arange(len(x0), device=x0.device) + 0.5) / len(x0), torch.randn_like(x0))
+        surprise = F.cross_entropy(logits.float(), label, reduction="none")
+        return {"negative_log_likelihood": surprise, "accuracy": (logits.argmax(1) == label).float()}
+
+    def noisy_logits(self, x0: Tensor, uniform: Tensor, eps: Tensor) -> Tensor:
+        """Return the logits of x_t with the noise ``eps``, at the times of the numbers ``uniform`` [N] in [0, 1)."""
+        t = times_of(uniform, self.settings.noise.num_steps, self.schedule.start)
+        x = diffuse(x0, eps, self.schedule.log_snr(t))
+        logits: Tensor = self.classifier(x, self.schedule.time_input(t).to(x))[0]
+        return logits
 
     def exportable(self) -> Exportable:
         size, channels = self.view.image_size, self.view.channels

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Exportable, Graph, Published, Schedule
+from components.core.recipe import Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -110,6 +110,7 @@ class PixelCNNRecipe(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
+    validation: ClassVar[Mapping[str, Direction]] = {"bits_per_dim": "min"}
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
@@ -155,6 +156,12 @@ class PixelCNNRecipe(nn.Module):
         nats = -log_likelihood(self.density.logits(levels, label), levels).mean()
         optimize(nats / self.dimensions, self.optimizers["network"], clip_norm=self.settings.clip_norm)
         return {"nats_per_image": nats, "bits_per_dim": nats / self.dimensions / math.log(2)}
+
+    def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
+        """Bits per dimension [N], of the static draw if images are binarised."""
+        levels = self.density.levels(batches["train"]["image"])
+        nats = -log_likelihood(self.density.logits(levels, batches["train"].get("label")), levels)
+        return {"bits_per_dim": nats / self.dimensions / math.log(2)}
 
     def exportable(self) -> Exportable:
         network, size, channels = self.density.network, self.view.image_size, self.view.channels

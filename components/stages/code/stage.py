@@ -33,7 +33,7 @@ MODULES = {
     "ood_table": "components.stages.detect.table",
 }
 LINKED = ("train", "export", "evaluate")  # stages that take links
-LOOP = "components.stages.train.loop"  # its settings are a part of every run's block ``train``
+LOOP = "components.stages.train.settings"  # a part of every run's block ``train``
 
 
 def run(workspace: Workspace, name: str = "") -> None:

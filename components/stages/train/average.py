@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,21 @@ class Averages:
             for average, buffer in zip(self.averages[name].buffers(), network.buffers(), strict=True):
                 average.copy_(buffer)
 
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Exchange the live weights and buffers with the averages inside the block; no number is copied."""
+        pairs = [
+            pair
+            for name, network in self.live.items()
+            for kind in (torch.nn.Module.parameters, torch.nn.Module.buffers)
+            for pair in zip(kind(network), kind(self.averages[name]), strict=True)
+        ]
+        exchange(pairs)
+        try:
+            yield
+        finally:
+            exchange(reversed(pairs))  # in this order also for a tensor that two networks share
+
     @torch.no_grad()
     def swap_in(self) -> None:
         """Replace the live weights by their averages, which are then saved and exported."""
@@ -55,3 +71,9 @@ class Averages:
         """Restore the averages from ``state_dict``."""
         for name, network in self.averages.items():
             network.load_state_dict(state[name])
+
+
+def exchange(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Exchange the storage of the two tensors of each pair, one after the other."""
+    for live, average in pairs:
+        live.data, average.data = average.data, live.data

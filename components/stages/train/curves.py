@@ -18,6 +18,7 @@ class Curves:
 
     def __init__(self) -> None:
         self.points: list[dict[str, float]] = []
+        self.selected: int | None = None  # the update after which the saved weights were measured, if they were selected
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -35,6 +36,16 @@ class Curves:
         point = {**means, **extra}
         self.points.append({"step": step, **point})
         return point
+
+    def add_point(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add figures measured after ``step`` updates as a point of their own; the open point stays open."""
+        self.points.append({"step": step, **figures})
+
+    def outcome(self, steps: int) -> dict[str, int]:
+        """Return what the training resolved: the update whose weights are saved, and the one at which it stopped early."""
+        done = int(self.points[-1]["step"]) if self.points else steps
+        selected = {} if self.selected is None else {"selected_step": self.selected}
+        return selected | ({"stopped_at": done} if done < steps else {})
 
     def to_csv(self) -> bytes:
         """Format the points as CSV: step, then every scalar by name; a cell is empty if the scalar was not logged."""

@@ -31,10 +31,12 @@ from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
 from components.stages.train.processes import LAUNCHER, Place, place_in, process_group, require_same
+from components.stages.train.validation import SPLIT, check_validation
 from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
 WATCHING = ("workers", "checkpoint_every", "log_every")
+LATER = ("validate_every", "select", "select_metric", "patience")  # settings that weights.pt names if the run sets them
 
 
 def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
@@ -81,6 +83,7 @@ def train_process(
     split = workspace.params.runs[settings.name].evaluate.get("split", "test")
     check_split(settings.name, split, views["main"].facts)
     recipe = build_recipe(settings, views, links)
+    check_curve(settings, recipe, views["main"].facts)
     notes = initialise(recipe, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
     require_same_inputs(settings, views, device, precision)
@@ -100,6 +103,7 @@ def train_process(
     if place.rank == 0:
         resolved: dict[str, Any] = {"precision": precision, "device": device.type}
         resolved |= {"init": notes} if notes else {}
+        resolved |= curves.outcome(settings.train.steps)
         write_outs(workspace, settings, views["main"].facts, recipe=recipe, curves=curves, resolved=resolved)
 
 
@@ -122,8 +126,9 @@ def write_outs(
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump() | resolved,
     }
-    # Settings of workers and logging do not affect the weights, and must not change their file.
-    deciding = {key: value for key, value in metadata["train"].items() if key not in WATCHING}
+    # Settings of workers, logging and an unused curve do not affect the weights, and must not change their file.
+    unused = {key for key in LATER if not settings.train.follows_validation or getattr(settings.train, key) is None}
+    deciding = {key: value for key, value in metadata["train"].items() if key not in {*WATCHING, *unused}}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
     write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
     write_json(out / "settings.json", metadata)
@@ -135,3 +140,12 @@ def check_split(run: str, split: str, view: ViewFacts) -> None:
     if split not in view.counts:
         choices = ", ".join(sorted(view.counts))
         raise ValueError(f"runs.{run}.evaluate.split: {split!r} is not in view {view.name!r}; it has: {choices}")
+
+
+def check_curve(settings: RunSettings, recipe: Recipe, view: ViewFacts) -> None:
+    """Raise ValueError before the training if the run asks for a validation curve that its recipe or view does not have."""
+    key = f"runs.{settings.name}.train"
+    check_validation(type(recipe), settings.train, key)
+    if (settings.train.follows_validation or settings.train.validate_every) and not view.counts.get(SPLIT):
+        choices = ", ".join(sorted(view.counts))
+        raise ValueError(f"{key}: the validation curve needs a validation split; view {view.name!r} has: {choices}")

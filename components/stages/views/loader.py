@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from components.core.batch import KEYS, Batch, Stream
+from components.core.batch import KEYS, Batch, Stream, to_unit_range
 from components.core.runtime import pick_device, require_code_at_start
 from components.stages.views.draws import Augmenter, Draws, generator, load_augmenter
 from components.stages.views.order import Balanced, Shuffle
@@ -98,6 +98,13 @@ def _follow_trainer(_: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Copy the batch to ``device`` as uint8, and convert its image there to float32 [N, C, H, W] in [-1, 1]."""
+    result = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+    result["image"] = to_unit_range(result["image"])
+    return result
 
 
 class StepBatches(Dataset[Batch]):

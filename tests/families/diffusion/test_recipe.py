@@ -29,7 +29,7 @@ from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 
 SIZE = 8
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("dark", "grey", "light")}, (0.0,), (1.0,), {"train": 9}, "")

@@ -13,7 +13,7 @@ from components.families.noisy_classifier.recipe import NoisyClassifier, TrainSe
 from components.serving.loading import load_served
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 
 SIZE = 8
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("dark", "grey", "light")}, (0.0,), (1.0,), {"train": 9}, "")

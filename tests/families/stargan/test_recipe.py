@@ -18,7 +18,7 @@ from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 from components.translation.judges import Settings
 
 SIZE, BATCH = 16, 6
