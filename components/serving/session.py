@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import onnxruntime
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import; by default it reports to its maker
+
+import onnxruntime  # noqa: E402
 
 
 def threads() -> int:
