@@ -7,7 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import; by default it reports to its maker
 
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 
 def threads() -> int:
