@@ -4,10 +4,10 @@
 restores them without running the stage. ``push`` sends the recorded results. Both transfer only the stage's own entry of DVC's
 run cache, whereas ``dvc push --run-cache`` and ``dvc repro --pull`` copy all entries each time.
 
-What comes is checked by its hash. A wrong object is deleted on the remote, and so is the list of a folder that lacks a file: the
-stage then runs here, and its push sends what the remote lacks, which DVC would otherwise take for sent.
+What comes is checked by its hash. A wrong object is deleted on the remote, and so is the list of a folder that lacks a file:
+the stage then runs here, and its push sends what the remote lacks, which DVC would otherwise take for sent.
 
-Exit codes: 0 done, even if the remote has nothing; 2 the remote is misconfigured; 3 the remote lacks a part of these results;
+Exit codes: 0 done, even if the remote has nothing; 2 the remote is misconfigured; 3 the remote lacks a part of the results;
 75 a transient failure. A separate program,
 since DVC's state is global to a process, and so that a hanging transfer can be killed. Only this package uses private names of
 DVC 3.67.1.
