@@ -12,6 +12,7 @@ from flows.pipeline.preflight import CheckSettings, check_settings
 from flows.pipeline.report import describe, metrics_rows, ood_tables, table, where_to_look
 from flows.project import Project
 from flows.services.notify import check_addresses
+from flows.upkeep.processes import repair_locks
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace, is_published: IsPublished = published, check: 
         return 0
     merge_driver.install(project.root)
     with project.alone():
+        for line in repair_locks(project):
+            print(line, flush=True)
         todo = make_plan(project, runs, args.force, is_published)
         if todo.empty:
             tables = (describe(todo), table(metrics_rows(project, runs)), ood_tables(project, runs), where_to_look(project))

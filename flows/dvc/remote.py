@@ -4,7 +4,11 @@
 restores them without running the stage. ``push`` sends the recorded results. Both transfer only the stage's own entry of DVC's
 run cache, whereas ``dvc push --run-cache`` and ``dvc repro --pull`` copy all entries each time.
 
-Exit codes: 0 done, even if the remote has nothing; 2 the remote is misconfigured; 75 a transient failure. A separate program,
+What comes is checked by its hash. A wrong object is deleted on the remote, and so is the list of a folder that lacks a file:
+the stage then runs here, and its push sends what the remote lacks, which DVC would otherwise take for sent.
+
+Exit codes: 0 done, even if the remote has nothing; 2 the remote is misconfigured; 3 the remote lacks a part of the results;
+75 a transient failure. A separate program,
 since DVC's state is global to a process, and so that a hanging transfer can be killed. Only this package uses private names of
 DVC 3.67.1.
 """
@@ -21,12 +25,16 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
-CONFIGURATION, TEMPORARY = 2, 75  # 75: EX_TEMPFAIL of sysexits.h
+CONFIGURATION, INCOMPLETE, TEMPORARY = 2, 3, 75  # 75: EX_TEMPFAIL of sysexits.h
 ENTRY = re.compile(r"[0-9a-f]{64}")  # name of an entry's file; killed transfers leave others
 
 
 class RemoteMissing(Exception):
     """The remote's folder does not exist, or there is nothing to push."""
+
+
+class RemoteIncomplete(Exception):
+    """The remote lacks objects of a result, or has wrong ones."""
 
 
 def main() -> int:
@@ -47,6 +55,8 @@ def main() -> int:
         return _fail(f"remote {remote!r}: {error}", CONFIGURATION)
     except RemoteMissing as error:
         return _fail(f"remote {remote!r}: {error}", TEMPORARY)
+    except RemoteIncomplete as error:
+        return _fail(f"remote {remote!r}: {error}", INCOMPLETE)
     except Exception as error:  # whatever a storage's client raises
         code = CONFIGURATION if type(error).__name__ == "RemoteMissingDepsError" else TEMPORARY
         return _fail(f"remote {remote!r}: {type(error).__name__}: {' '.join(str(error).split())[:500]}", code)
@@ -76,8 +86,36 @@ def pull(repo: Repo, file: str, name: str) -> None:
         objects = _objects(result) if result else set()
     except CollectCacheError:  # recorded, but neither in the cache nor on the remote
         return
-    if repo.cloud.pull(objects).failed:
-        raise OSError(f"not all of {name} came")
+    _fetch(repo, objects)
+
+
+def _fetch(repo: Repo, objects: set[Any]) -> None:
+    """Fetch the objects and check their hashes. Raise RemoteIncomplete, with the remote prepared for a repair, if some lack."""
+    remote, cache = repo.cloud.get_remote_odb(None, "pull"), repo.cache.local
+    remote.verify = True  # a wrong object is removed from the cache again
+    repo.cloud.pull(objects, odb=remote)
+    absent = {folder: oids for folder in objects if (oids := _absent(cache, folder))}
+    if not absent:
+        return
+    wrong = sorted({oid for oids in absent.values() for oid in oids if remote.exists(oid)})
+    missing = sorted({oid for oids in absent.values() for oid in oids} - set(wrong))
+    for oid in [*wrong, *(folder.value for folder in absent if folder.isdir)]:
+        if remote.exists(oid):
+            remote.fs.remove(remote.oid_to_path(oid))
+    parts = [
+        f"{len(oids)} {what} ({oids[0]})" for what, oids in (("wrong objects", wrong), ("missing objects", missing)) if oids
+    ]
+    raise RemoteIncomplete(f"{' and '.join(parts)}; the wrong ones are deleted there")
+
+
+def _absent(cache: Any, item: Any) -> list[str]:
+    """Return the hashes of the object, and of a folder's files, that the cache lacks."""
+    from dvc_data.hashfile.tree import Tree
+
+    if not cache.exists(item.value):
+        return [item.value]
+    files = [entry.value for _, _, entry in Tree.load(cache, item)] if item.isdir else []
+    return [oid for oid in dict.fromkeys(files) if not cache.exists(oid)]
 
 
 def push(repo: Repo, file: str, name: str) -> None:

@@ -19,7 +19,7 @@ from components.core.dvc_lock import LOCK, find_entries
 from components.core.errors import redacted
 from components.core.files import write_text
 from components.core.strict import SettingsError
-from flows.dvc.remote import TEMPORARY
+from flows.dvc.remote import INCOMPLETE, TEMPORARY
 from flows.processes import Ended, Log, Processes, StageFailed, TransientFailure
 from flows.project import Project, for_children
 
@@ -47,7 +47,9 @@ class Share:
         if self.unavailable:
             return
         ended = self._run("pull", stage)
-        if ended.code:
+        if ended.code == INCOMPLETE:
+            log(f"warning: {_reason(ended)}; {stage} is computed again here, and sent")
+        elif ended.code:
             self.unavailable = True
             log(f"warning: {_reason(ended)}; results of other clones are computed again here")
 

@@ -141,6 +141,16 @@ def stale_locks(project: Project) -> Iterator[Finding]:
             yield Finding("stale DVC lock", words, "removes the entry", partial(_rewrite, file))
 
 
+def repair_locks(project: Project) -> list[str]:
+    """Remove what dead processes left in DVC's lock file, without which DVC does not start; return a line per repair."""
+    lines = []
+    for finding in stale_locks(project):
+        assert finding.repair is not None
+        finding.repair()
+        lines.append(f"{finding.what}, repaired: {finding.where}")
+    return lines
+
+
 def held_for_writing(project: Project) -> list[Path]:
     """Return the outs that a living DVC process is writing."""
     file = project.root / ".dvc" / "tmp" / "rwlock"

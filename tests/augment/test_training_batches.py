@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from components.core.batch import Stream
 from components.core.settings import ROOT
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
+from components.stages.views import loader
 from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
 from components.stages.views.loader import training_batches
 from components.stages.views.order import Balanced, Shuffle
@@ -182,3 +184,13 @@ def test_workers_die_with_a_killed_trainer(plain, tmp_path):
     while os.path.exists(f"/proc/{worker}"):
         assert time.monotonic() < deadline, "an orphan worker"
         time.sleep(0.02)
+
+
+def test_batches_that_shared_memory_cannot_hold_are_refused_before_a_worker_starts(view, monkeypatch):
+    free = SimpleNamespace(f_bavail=16, f_frsize=4096)
+    monkeypatch.setattr(loader.os, "statvfs", lambda path: free)
+    with pytest.raises(ValueError, match=r"train\.workers: 9 is not possible: .* 0\.1 MB are free in /dev/shm; use workers: 0"):
+        batches(view, workers=9)
+    (batch,) = batches(view, steps=1)
+    actual = sum(tensor.numel() * tensor.element_size() for tensor in batch.values())
+    assert actual <= loader.StepBatches(view, STREAM, (0, "t"), slice(0, 16)).nbytes <= 2 * actual

@@ -106,7 +106,7 @@ def _strip_nodes(nodes: Any) -> None:
 
 def open_session(path: Path, threads: int) -> Any:
     """Open an ONNX Runtime session on the CPU with a fixed number of threads, for a fixed order of sums."""
-    import onnxruntime
+    from components.serving.session import onnxruntime  # without its telemetry
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from components.stages.views.view import SplitArrays, View
 
 
+SHM = "/dev/shm"  # noqa: S108  where workers put their batches
+SMALLER = "use workers: 0, or give it more (of a container: --shm-size=2g)"
+PREFETCH = 2  # batches that a worker prepares ahead
+PATIENCE = 900  # seconds for a batch
+
+
 def training_batches(
     view: View,
     stream: Stream,
@@ -63,6 +69,7 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
     Workers use the fork server, since this process has threads (OpenMP, CUDA, progress bar) whose locks a fork would copy. The
     loader has its own generator, so that it does not advance torch's global one, on which recipes may depend.
     """
+    check_shared_memory(batches.nbytes, workers)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "components.stages.views.loader"])
     loader = DataLoader(
@@ -74,12 +81,32 @@ def _in_workers(batches: StepBatches, steps: range, pin: bool, workers: int) -> 
         worker_init_fn=_follow_trainer,
         generator=torch.Generator(),
         pin_memory=pin,
+        prefetch_factor=PREFETCH,
+        timeout=PATIENCE,
     )
     iterator = iter(loader)
     try:
         yield from iterator
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        raise OSError(f"no batch arrived from {workers} workers within {PATIENCE} s; {SHM} may be full: {SMALLER}") from error
     finally:
         del iterator  # ends the workers
+
+
+def check_shared_memory(nbytes: int, workers: int) -> None:
+    """Raise ValueError if the batches in flight, of ``nbytes`` each, do not fit into the free shared memory.
+
+    A worker that finds it full drops the batch, and the training would wait for it without end.
+    """
+    if not os.path.isdir(SHM):
+        return
+    state = os.statvfs(SHM)
+    free, needed = state.f_bavail * state.f_frsize, nbytes * (workers * PREFETCH + 1)
+    if free < needed:
+        sizes = f"{needed / 1e6:.1f} MB for the batches in flight, {free / 1e6:.1f} MB are free in {SHM}"
+        raise ValueError(f"train.workers: {workers} is not possible: they need {sizes}; {SMALLER}")
 
 
 def _follow_trainer(_: int) -> None:
@@ -121,6 +148,14 @@ class StepBatches(Dataset[Batch]):
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_arrays", "_order", "_augmenter")}
+
+    @property
+    def nbytes(self) -> int:
+        """Upper bound of the bytes of one of this process's batches."""
+        facts = self._view.facts
+        pixels = facts.height * facts.width * (facts.channels + facts.masked)
+        others = 8 * (facts.context_length + 6 * facts.max_boxes + sum(map(len, facts.classes.values())) + 8)
+        return (self._mine.stop - self._mine.start) * (pixels + others)
 
     @cached_property
     def _arrays(self) -> SplitArrays:

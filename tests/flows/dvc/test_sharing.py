@@ -66,6 +66,35 @@ def test_what_one_clone_pushes_another_restores(done: Any, tmp_path: Path, monke
     assert lines == ["shared with 'storage'"]
 
 
+@pytest.mark.parametrize("fault", ["cut", "lost"])
+def test_an_object_that_is_wrong_or_lost_on_the_remote_is_named_made_again_and_repaired(
+    done: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    name_remote(done, tmp_path / "storage")
+    here, lines = sharing(done), []
+    for stage in ("fetch@d", "augment@v"):
+        here.push(stage, lines.append)
+    stored = next(path for path in (tmp_path / "storage").rglob("*") if path.is_file() and path.read_bytes() == b"data\n")
+    stored.chmod(0o644)
+    stored.unlink() if fault == "lost" else stored.write_bytes(b"da")
+
+    other = type(done)(tmp_path / "other")
+    ignore = shutil.ignore_patterns("outputs", ".work", "cache", "tmp", "dvc.lock")
+    shutil.copytree(done.folder, other.folder, ignore=ignore, symlinks=True)
+    monkeypatch.setattr(settings, "WORK", other.folder / ".work")
+    there, lines = sharing(other), []
+    there.pull("fetch@d", lines.append)
+    (line,) = lines
+    assert f"1 {'missing' if fault == 'lost' else 'wrong'} objects ({stored.parent.name}{stored.name})" in line
+    assert "fetch@d is computed again here" in line
+    assert not there.unavailable  # the other stages are still asked for
+    assert "Running stage" in other.dvc("repro", "-s", "fetch@d")
+    there.push("fetch@d", lines.append)
+    assert stored.read_bytes() == b"data\n"
+    there.pull("augment@v", lines.append)
+    assert "is cached - skipping run" in other.dvc("repro", "-s", "augment@v")
+
+
 def test_away_is_a_warning_before_and_an_error_after(done: Any, tmp_path: Path) -> None:
     name_remote(done, tmp_path / "storage")
     (tmp_path / "storage").rmdir()

@@ -17,6 +17,7 @@ import pytest
 
 from components.core import settings
 from components.core.files import identity, this_process
+from flows.__main__ import main
 from flows.project import STARTED_BY
 from flows.upkeep.doctor import CHECKS, Finding, examine, repair
 
@@ -94,6 +95,24 @@ def test_lock_file_that_a_kill_has_cut_off(new: Fake) -> None:
     from dvc.rwlock import SCHEMA
 
     assert SCHEMA(json.loads((new.folder / ".dvc/tmp/rwlock").read_text())) == {"write": {}, "read": {}}
+
+
+@pytest.mark.parametrize("text", ["", '{"write": {"x"'])
+def test_a_run_repairs_the_lock_file_itself_and_says_so(new: Fake, monkeypatch: pytest.MonkeyPatch, capsys, text: str) -> None:
+    from flows.cli import run as command
+
+    class Planned(Exception):
+        pass
+
+    def make_plan(*_: Any) -> None:
+        assert json.loads((new.folder / ".dvc/tmp/rwlock").read_text()) == {"write": {}, "read": {}}
+        raise Planned
+
+    write(new.folder / ".dvc/tmp/rwlock", text)
+    monkeypatch.setattr(command, "make_plan", make_plan)
+    with pytest.raises(Planned):
+        main(["run", "--project", str(new.folder)])
+    assert "DVC's lock file cannot be read, repaired:" in capsys.readouterr().out
 
 
 def test_half_written_files_and_folders(new: Fake) -> None:
