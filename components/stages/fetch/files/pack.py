@@ -1,0 +1,51 @@
+"""Write uncompressed tars whose bytes depend on names and contents only: no times, owners or modes."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+
+@dataclass(frozen=True)
+class Part:
+    """``size`` bytes of a file from ``offset`` on: a member of an uncompressed tar."""
+
+    file: Path
+    offset: int
+    size: int
+
+    def read(self, most: int | None = None) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size if most is None else min(most, self.size))
+
+
+Content = Path | Part | bytes
+
+
+def pack_files(members: Iterable[tuple[str, Content]], archive: Path) -> None:
+    """Write the members, (name, content), in the given order."""
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)  # time 0, owner 0, mode 644
+            with _opened(content) as (file, size):
+                entry.size = size
+                tar.addfile(entry, file)
+
+
+@contextmanager
+def _opened(content: Content) -> Iterator[tuple[IO[bytes], int]]:
+    """Open a content as (file at its first byte, size)."""
+    if isinstance(content, bytes):
+        yield io.BytesIO(content), len(content)
+        return
+    with (content.file if isinstance(content, Part) else content).open("rb") as file:
+        if isinstance(content, Part):
+            file.seek(content.offset)
+        yield file, content.size if isinstance(content, Part) else os.fstat(file.fileno()).st_size
