@@ -12,6 +12,8 @@ SOURCES: dict[str, str] = {
     "dtd": "components.stages.fetch.dtd:Dtd",
     "noise": "components.stages.fetch.noise:Noise",
     "folder": "components.stages.fetch.folder:Folder",
+    "table": "components.stages.fetch.formats.table:Table",
+    "coco": "components.stages.fetch.formats.coco:CocoFiles",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,10 @@ class Folder(Own):
         other_files: Literal["error", "skip"] = Field(
             default="error", description="Files in a class folder that are no images are an error, or skipped and counted."
         )
+
+    @classmethod
+    def guess(cls, walk: Walk, file: str | None) -> dict[str, Any] | None:
+        return {} if file is None and walk.folders(walk.root) else None
 
     @classmethod
     def read(cls, settings: OwnSettings, walk: Walk) -> Listing:

@@ -9,9 +9,9 @@ from pathlib import Path
 JOINERS = "\u200c\u200d"  # invisible, but spelling in some scripts
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {
-    **{name: "train" for name in ("train", "training")},
-    **{name: "validation" for name in ("validation", "val", "valid", "dev")},
-    **{name: "test" for name in ("test", "testing")},
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 JUNK = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir")  # left by operating systems and network drives
 

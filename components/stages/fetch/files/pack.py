@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,19 @@ class Part:
     offset: int
     size: int
 
-    def read(self, most: int | None = None) -> bytes:
+    def read(self) -> bytes:
         with self.file.open("rb") as file:
             file.seek(self.offset)
-            return file.read(self.size if most is None else min(most, self.size))
+            return file.read(self.size)
 
 
-Content = Path | Part | bytes
+class Stored(Protocol):
+    """Bytes that are read on demand."""
+
+    def read(self) -> bytes: ...
+
+
+Content = Path | Part | Stored
 
 
 def pack_files(members: Iterable[tuple[str, Content]], archive: Path) -> None:
@@ -42,10 +48,13 @@ def pack_files(members: Iterable[tuple[str, Content]], archive: Path) -> None:
 @contextmanager
 def _opened(content: Content) -> Iterator[tuple[IO[bytes], int]]:
     """Open a content as (file at its first byte, size)."""
-    if isinstance(content, bytes):
-        yield io.BytesIO(content), len(content)
-        return
-    with (content.file if isinstance(content, Part) else content).open("rb") as file:
-        if isinstance(content, Part):
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            yield file, os.fstat(file.fileno()).st_size
+    elif isinstance(content, Part):
+        with content.file.open("rb") as file:
             file.seek(content.offset)
-        yield file, content.size if isinstance(content, Part) else os.fstat(file.fileno()).st_size
+            yield file, content.size
+    else:
+        data = content.read()
+        yield io.BytesIO(data), len(data)

@@ -1,4 +1,4 @@
-"""The listing that every source of the user's own files makes: pictures with their annotations, and how it becomes a dataset."""
+"""The listing that each source of the user's own files makes: pictures with annotations; and how it becomes a dataset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -68,7 +68,16 @@ class OwnSettings(DatasetSettings):
 class Own:
     """Base of the sources of the user's own files: ``read`` lists the pictures, ``fetch`` packs them."""
 
+    Settings: type[OwnSettings]
     reads_path: ClassVar[bool] = True  # data come in through the user's own folder
+
+    @classmethod
+    def guess(cls, walk: Walk, file: str | None) -> dict[str, Any] | None:
+        """Return the settings (without ``path``) by which this source reads the folder ``walk.root``; None if it does not.
+
+        ``file``: the name of a file in the folder that the user pointed at.
+        """
+        raise NotImplementedError
 
     @classmethod
     def read(cls, settings: OwnSettings, walk: Walk) -> Listing:
@@ -115,10 +124,8 @@ def check_listing(listing: Listing, faults: Faults, *, similar: bool) -> None:
 def write_listing(listing: Listing, out: Path) -> None:
     """Write the dataset: a tar per split, in byte order of the names, and its annotations."""
     entries = {}
-    for split, pictures in listing.splits.items():
-        if not pictures:
-            continue
-        pictures = sorted(pictures, key=lambda picture: picture.name.encode())
+    for split in filter(listing.splits.get, listing.splits):
+        pictures = sorted(listing.splits[split], key=lambda picture: picture.name.encode())
         pack_files(((picture.name, picture.content) for picture in pictures), out / f"{split}.tar")
         entries[split] = {"archive": f"{split}.tar"} | annotate(listing, split, pictures, out)
     write_index(out, "files", entries, listing.classes)

@@ -79,10 +79,15 @@ class Walk:
             return False
         return True
 
-    def read(self, path: Path, most: int) -> bytes:
-        """Return the content of a file that describes pictures. ValueError if it has more than ``most`` bytes."""
+    def note(self, path: Path) -> Path:
+        """Record the state of a file that is about to be read. ValueError for a link that leads out."""
         self.check_inside(path)
         self.visited[path] = file_state(path)
+        return path
+
+    def read(self, path: Path, most: int) -> bytes:
+        """Return the content of a file that describes pictures. ValueError if it has more than ``most`` bytes."""
+        self.note(path)
         with path.open("rb") as file:
             data = file.read(most + 1)
         if len(data) > most:
@@ -99,9 +104,7 @@ class Walk:
         try:
             if not path.is_file():
                 raise ValueError(f"{name}: no such file in {self.root}")
-            self.check_inside(path)
-            self.visited[path] = file_state(path)
-            check_picture(path)
+            check_picture(self.note(path))
         except (OSError, ValueError) as error:
             self.faults.add(f"{where}: {error}")
             return None
