@@ -9,6 +9,7 @@ import pytest
 
 from components.core.errors import is_transient
 from components.core.strict import SettingsError, parse
+from components.serving import decoding
 from components.stages.fetch.files import pictures, suffixes
 from components.stages.fetch.files.pack import pack_files
 from components.stages.fetch.folder import Folder
@@ -122,10 +123,10 @@ def test_classes_that_differ_only_by_case_or_spaces(images, tmp_path, twin):
 
 def test_suffixes_are_images_or_an_error_but_never_passed_over(images, tmp_path, monkeypatch):
     fill(images, "a/1.jfif", "a/2.JPE", "a/3.avif", "a/4.jp2", "a/5.heic")
-    monkeypatch.setattr(suffixes, "_decoders", lambda: frozenset(["PNG", "JPEG", "WEBP", "JPEG2000"]))
-    with pytest.raises(ValueError, match=r"2 faults\n.*3\.avif: this Pillow cannot decode AVIF.*\n.*5\.heic: .*HEIF"):
+    monkeypatch.setattr(decoding, "formats", lambda: ("PNG", "JPEG", "WEBP", "JPEG2000"))
+    with pytest.raises(ValueError, match=r"2 faults\n.*3\.avif: this Pillow does not decode AVIF.*\n.*5\.heic: .*HEIF"):
         fetch(images, tmp_path / "out")
-    monkeypatch.setattr(suffixes, "_decoders", lambda: frozenset(suffixes.FORMATS.values()))
+    monkeypatch.setattr(decoding, "formats", lambda: tuple(suffixes.FORMATS.values()))
     fetch(images, tmp_path / "all")
     with tarfile.open(tmp_path / "all/all.tar") as tar:
         assert [name for name in tar.getnames() if name.startswith("a/")] == [

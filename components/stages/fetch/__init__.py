@@ -14,6 +14,8 @@ SOURCES: dict[str, str] = {
     "folder": "components.stages.fetch.folder:Folder",
     "table": "components.stages.fetch.formats.table:Table",
     "coco": "components.stages.fetch.formats.coco:CocoFiles",
+    "voc": "components.stages.fetch.formats.voc:Voc",
+    "yolo": "components.stages.fetch.formats.yolo:Yolo",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
 }

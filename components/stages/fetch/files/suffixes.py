@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 # suffix -> Pillow's name of the format
 FORMATS = {
     ".png": "PNG",
@@ -30,14 +28,9 @@ MAX_BYTES = 2**29  # of an image file: more than the uncompressed pixels that st
 
 def unsupported(suffix: str) -> str | None:
     """Say why files with this suffix of ``IMAGES`` cannot be decoded here; None if they can."""
+    from components.serving.decoding import formats
+
     kind = FORMATS[suffix.lower()]
-    return None if kind in _decoders() else f"this Pillow cannot decode {kind}; convert it to JPEG or PNG"
-
-
-@lru_cache(maxsize=1)
-def _decoders() -> frozenset[str]:
-    from PIL import Image, features
-
-    Image.init()
-    missing = {"AVIF": "avif", "JPEG2000": "jpg_2000", "WEBP": "webp"}  # modules that a build of Pillow may lack
-    return frozenset(kind for kind in Image.OPEN if kind not in missing or features.check(missing[kind]))
+    if kind in formats():
+        return None
+    return f"this Pillow does not decode {kind}; {'`pip install pillow-heif`, or ' if kind == 'HEIF' else ''}convert it to JPEG"

@@ -7,14 +7,13 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.pack import Content
 from components.stages.fetch.files.pictures import Box, OwnSettings
-from components.stages.fetch.files.suffixes import FORMATS
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -129,25 +128,38 @@ def turned(corners: Corners, orientation: int) -> Corners:
 
 def read_header(content: Content) -> tuple[tuple[int, int], int]:
     """Return ((width, height) as stored, EXIF orientation 1 to 8) without decoding pixels. ValueError for a broken file."""
+    with content.open("rb") if isinstance(content, Path) else io.BytesIO(content.read()) as file:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a size that stage 2 judges
+                image = _open(file)
+                return image.size, 1 if _is_plain_png(image, file) else _orientation(image)
+        except Exception as error:  # on broken files PIL raises nearly everything
+            message = " ".join(str(error).replace(f"{file!r}", "the file").split())
+            raise ValueError(f"no readable picture: {message or type(error).__name__}") from None
+
+
+def _open(file: IO[bytes]) -> ImageFile:
+    """Read the header; that of a JPEG of any size, which stage 2 can decode at reduced scale."""
     from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
 
-    data = content if isinstance(content, Path) else content.read()
-    Image.init()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a size that stage 2 judges
-            source = io.BytesIO(data) if isinstance(data, bytes) else data
-            with Image.open(source, formats=sorted(set(FORMATS.values()) & set(Image.OPEN))) as image:
-                return image.size, 1 if _is_plain_png(image, data) else _orientation(image)
-    except Exception as error:  # on broken files PIL raises nearly everything
-        raise ValueError(f"no readable picture: {' '.join(str(error).split()) or type(error).__name__}") from None
+    from components.serving.decoding import formats
+
+    start = file.read(3)
+    file.seek(0)
+    return JpegImageFile(file) if start == b"\xff\xd8\xff" else Image.open(file, formats=formats())
 
 
-def _is_plain_png(image: ImageFile, data: bytes | Path) -> bool:
+def _is_plain_png(image: ImageFile, file: IO[bytes]) -> bool:
     """Return whether a PNG has no EXIF, which may stand behind its pixels: Pillow would decode them to look there."""
     if image.format != "PNG" or "exif" in image.info:
         return False
-    return b"eXIf" not in (data if isinstance(data, bytes) else data.read_bytes())
+    place = file.tell()
+    file.seek(0)
+    found = b"eXIf" in file.read()
+    file.seek(place)
+    return not found
 
 
 def _orientation(image: ImageFile) -> int:

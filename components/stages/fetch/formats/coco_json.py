@@ -42,7 +42,8 @@ def read_coco(path: Path, walk: Walk) -> Coco:
         categories = {category["id"]: str(category["name"]) for category in given.get("categories", [])}
         annotations = [annotation for annotation in given["annotations"] if not annotation.get("iscrowd")]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not readable as COCO's annotations: {type(error).__name__}: {error}") from None
+        fault = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: not in COCO's format: {fault}") from None
     named = {image.file: image for image in images.values()}
     if len(named) < len(images) or len(set(categories.values())) < len(categories):
         raise ValueError(f"{path}: two images or two categories have the same name")
