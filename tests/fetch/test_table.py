@@ -12,7 +12,7 @@ from components.core.strict import parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
 from components.stages.fetch.files import pictures
-from components.stages.fetch.formats.table import Table
+from components.stages.fetch.formats.tables.table import Table
 from components.stages.views.view import open_view
 
 HEADER = "file,label,group,maker,labels,caption"

@@ -10,7 +10,7 @@ from components.stages.fetch.files.suffixes import FORMATS
 from components.stages.fetch.files.walk import Walk
 from components.stages.fetch.formats.boxes import Placer
 from components.stages.fetch.formats.coco_json import read_coco
-from components.stages.fetch.formats.rows import Cell
+from components.stages.fetch.formats.tables.rows import Cell
 
 
 def pictures_of(rows: list[tuple[str, dict[str, Cell]]], base: str, suffix: str, walk: Walk) -> dict[str, Picture]:

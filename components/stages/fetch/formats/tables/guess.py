@@ -9,8 +9,8 @@ from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.names import split_of
 from components.stages.fetch.files.suffixes import IMAGES
 from components.stages.fetch.files.walk import Walk
-from components.stages.fetch.formats.rows import TABLES, Rows, read_rows
-from components.stages.fetch.formats.table_rows import file_name
+from components.stages.fetch.formats.tables.pictures import file_name
+from components.stages.fetch.formats.tables.rows import TABLES, Rows, read_rows
 
 ENCODINGS = ("utf-8", "utf-16", "cp1252")
 # role -> usual names of its column, in the order of preference

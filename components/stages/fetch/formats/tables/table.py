@@ -19,8 +19,8 @@ from components.stages.fetch.files.names import SPLITS, relative_name, split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, in_order
 from components.stages.fetch.files.walk import Walk
 from components.stages.fetch.formats.boxes import BoxedSettings, Placer
-from components.stages.fetch.formats.rows import DELIMITERS, TABLES, Cell, Rows, read_rows
-from components.stages.fetch.formats.table_rows import add_boxes, file_name, listing_of, pictures_of, unlisted
+from components.stages.fetch.formats.tables.pictures import add_boxes, file_name, listing_of, pictures_of, unlisted
+from components.stages.fetch.formats.tables.rows import DELIMITERS, TABLES, Cell, Rows, read_rows
 
 OWN = ("file", "split", "caption", "labels")  # columns of the table that are not classes
 ROLES = (*OWN, "label", "group")
@@ -65,7 +65,7 @@ class Table(Own):
 
     @classmethod
     def guess(cls, walk: Walk, file: str | None) -> dict[str, Any] | None:
-        from components.stages.fetch.formats.table_guess import guess_table
+        from components.stages.fetch.formats.tables.guess import guess_table
 
         return guess_table(walk, file)
 
