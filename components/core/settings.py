@@ -140,6 +140,9 @@ class Workspace:
         source = catalogue.load("source", str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
         path = (self.folder / settings.path).resolve()
+        if settings.path.startswith("~"):
+            whole = str(Path(settings.path).expanduser())
+            raise SettingsError(f"datasets.{name}.path: {settings.path!r} is not allowed: DVC knows no ~; write {whole!r}")
         if not path.exists():
             raise SettingsError(f"datasets.{name}.path: {settings.path!r} does not exist in {self.folder}")
         if not getattr(source, "reads_path", False) and path != BUILT_IN:

@@ -1,8 +1,21 @@
 """No test of this folder leaves a trace in the repository's own .work, waits long, or asks a mirror that it did not set."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from components.stages.fetch.downloads import published, transfer
+
+MIRROR = os.environ.get("DATA_MIRROR")
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real data, which tests of sources read as a user's own."""
+    if not MIRROR:
+        pytest.skip("DATA_MIRROR is not set: no real data here")
+    return Path(MIRROR).absolute()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """``python -m components.stages.fetch`` as DVC runs it, and the folder that it leaves."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -103,4 +104,4 @@ def test_fresh_folder_clears_what_a_killed_run_left(tmp_path):
 def test_every_source_keeps_the_promise(name):
     source = resolve(SOURCES, name, "source")
     assert issubclass(source.Settings, DatasetSettings)
-    assert source.fetch.__code__.co_varnames[:4] == ("settings", "out", "seed", "workspace")
+    assert list(inspect.signature(source.fetch).parameters) == ["settings", "out", "seed", "workspace"]

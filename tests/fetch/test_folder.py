@@ -7,7 +7,11 @@ import tarfile
 
 import pytest
 
+from components.core.errors import is_transient
 from components.core.strict import SettingsError, parse
+from components.serving import decoding
+from components.stages.fetch.files import pictures, suffixes
+from components.stages.fetch.files.pack import pack_files
 from components.stages.fetch.folder import Folder
 
 
@@ -78,22 +82,100 @@ def test_class_may_be_called_train(tmp_path):
     assert fetch(images, tmp_path / "out")["classes"] == {"label": ["car", "train"]}
 
 
-def test_other_files_are_skipped_and_counted(images, tmp_path, caplog):
+def test_other_files_are_an_error_that_lists_them_or_skipped_and_counted(images, tmp_path, caplog):
     fetch(images, tmp_path / "clean")
-    fill(
-        images,
-        ".DS_Store",
-        "README.md",
-        "a/.hidden.png",
-        "a/notes.txt",
-        "b/Thumbs.db",
-        "b/more.txt",
-        ".git/x/y.png",
-        "b/LICENSE",
-    )
-    fetch(images, tmp_path / "out")
-    assert "skipped 1 .db, 1 .md, 2 .txt, 3 hidden, 1 without suffix" in caplog.text
+    fill(images, ".DS_Store", "README.md", "__MACOSX/a/._2.png", "@eaDir/x", "a/.hidden.png", "b/Thumbs.db", ".git/x/y.png")
+    fetch(images, tmp_path / "junk")
+    assert (tmp_path / "clean/all.tar").read_bytes() == (tmp_path / "junk/all.tar").read_bytes()
+    assert "skipped 1 .md, 6 hidden" in caplog.text
+    fill(images, "a/notes.txt", "b/more.txt", "b/LICENSE")
+    with pytest.raises(ValueError, match=r"3 faults\n.*a/notes\.txt: no image.*\n.*b/LICENSE: no.*\n.*b/more\.txt: no"):
+        fetch(images, tmp_path / "refused")
+    fetch(images, tmp_path / "out", other_files="skip")
+    assert "skipped 1 .md, 2 .txt, 6 hidden, 1 without suffix" in caplog.text
     assert (tmp_path / "clean/all.tar").read_bytes() == (tmp_path / "out/all.tar").read_bytes()
+
+
+def test_many_faults_are_cut_after_twenty_lines(images, tmp_path):
+    fill(images, *(f"a/{i:03}.txt" for i in range(50)))
+    with pytest.raises(ValueError, match="50 faults") as caught:
+        fetch(images, tmp_path / "out")
+    assert len(str(caught.value).splitlines()) == 22
+    assert str(caught.value).endswith("... and 30 more")
+
+
+def test_other_names_of_splits(tmp_path):
+    images = fill(tmp_path / "i", "Train/x/1.png", "valid/x/2.png", "testing/x/3.png", "__MACOSX/x/1.png")
+    assert set(fetch(images, tmp_path / "out")["splits"]) == {"train", "validation", "test"}
+    fill(images, "val/x/1.png", "more/x/1.png")
+    with pytest.raises(
+        ValueError, match=r"more: no split with class folders(.|\n)*valid: a second folder for the validation split"
+    ):
+        fetch(images, tmp_path / "refused")
+
+
+@pytest.mark.parametrize("twin", ["Circle", "circle ", "cir cle"])
+def test_classes_that_differ_only_by_case_or_spaces(images, tmp_path, twin):
+    fill(images, "circle/1.png", f"{twin}/1.png")
+    refused(images, tmp_path, f"'{twin}'.* differ only by case or spaces; .* similar_names: accept")
+    assert {"circle", twin} < set(fetch(images, tmp_path / "accepted", similar_names="accept")["classes"]["label"])
+
+
+def test_suffixes_are_images_or_an_error_but_never_passed_over(images, tmp_path, monkeypatch):
+    fill(images, "a/1.jfif", "a/2.JPE", "a/3.avif", "a/4.jp2", "a/5.heic")
+    monkeypatch.setattr(decoding, "formats", lambda: ("PNG", "JPEG", "WEBP", "JPEG2000"))
+    with pytest.raises(ValueError, match=r"2 faults\n.*3\.avif: this Pillow does not decode AVIF.*\n.*5\.heic: .*HEIF"):
+        fetch(images, tmp_path / "out")
+    monkeypatch.setattr(decoding, "formats", lambda: tuple(suffixes.FORMATS.values()))
+    fetch(images, tmp_path / "all")
+    with tarfile.open(tmp_path / "all/all.tar") as tar:
+        assert [name for name in tar.getnames() if name.startswith("a/")] == [
+            "a/1.jfif",
+            "a/2.JPE",
+            "a/3.avif",
+            "a/4.jp2",
+            "a/5.heic",
+            "a/é.png",
+        ]
+
+
+def when_first_packed(monkeypatch, change, times=1):
+    """Call ``change(i)`` before each of the first ``times`` archives is written, as another process would."""
+    calls = iter(range(times))
+
+    def packing(members, archive):
+        members = list(members)
+        if (call := next(calls, None)) is not None:
+            change(call)
+        pack_files(members, archive)
+
+    monkeypatch.setattr(pictures, "pack_files", packing)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: fill(images, "a/late.png"),
+        lambda images: fill(images, "c/late.png"),
+        lambda images: (images / "b/2.png").write_bytes(b"longer than before"),
+        lambda images: (images / "b/2.png").unlink(),
+        lambda images: (images / "b/2.png").rename(images / "b/3.png"),
+    ],
+)
+def test_a_file_that_comes_or_changes_while_it_packs_is_packed(images, tmp_path, monkeypatch, change):
+    when_first_packed(monkeypatch, lambda call: change(images))
+    fetch(images, tmp_path / "out")
+    monkeypatch.undo()
+    fetch(images, tmp_path / "at rest")
+    assert (tmp_path / "out/all.tar").read_bytes() == (tmp_path / "at rest/all.tar").read_bytes()
+    assert (tmp_path / "out/dataset.json").read_bytes() == (tmp_path / "at rest/dataset.json").read_bytes()
+
+
+def test_a_folder_that_never_rests_is_an_error_worth_a_retry(images, tmp_path, monkeypatch):
+    when_first_packed(monkeypatch, lambda call: fill(images, f"a/{call}.png"), times=9)
+    with pytest.raises(ValueError, match=r"changed while they were packed, 3 times in a row \(a\)") as caught:
+        fetch(images, tmp_path / "out")
+    assert is_transient(caught.value)
 
 
 def test_missing_folder(tmp_path):
@@ -113,7 +195,9 @@ def test_empty_class_or_inner_folder(images, tmp_path, extra):
 
 def test_class_of_other_files_only(images, tmp_path):
     fill(images, "raw/1.cr2")
-    refused(images, tmp_path, "raw: a class folder without images")
+    refused(images, tmp_path, r"raw/1\.cr2: no image")
+    with pytest.raises(ValueError, match="raw: a class folder without images"):
+        fetch(images, tmp_path / "skipped", other_files="skip")
 
 
 def test_images_beside_the_classes(images, tmp_path):
@@ -126,7 +210,7 @@ def test_images_beside_the_classes_of_a_split(tmp_path):
 
 
 def test_splits_beside_classes(tmp_path):
-    refused(fill(tmp_path / "i", "train/x/1.png", "val/x/1.png"), tmp_path, "train/x: a folder inside a class folder")
+    refused(fill(tmp_path / "i", "train/x/1.png", "cat/1.png"), tmp_path, "cat: no split with class folders, beside train")
 
 
 def test_splits_with_different_classes(tmp_path):
@@ -139,6 +223,21 @@ def test_link_that_leads_out(images, tmp_path, name):
     outside = fill(tmp_path / "outside", "1.png")
     (images / name).symlink_to(outside / "1.png" if name.endswith("png") else outside)
     refused(images, tmp_path, f"{name}: a link that leads out")
+
+
+def test_links_out_are_followed_on_request_and_loops_are_not(images, tmp_path, caplog):
+    outside = fill(tmp_path / "outside", "1.png")
+    (images / "linked").symlink_to(outside)
+    (images / "a/out.png").symlink_to(outside / "1.png")
+    index = fetch(images, tmp_path / "out", follow_links=True)
+    assert "linked" in index["classes"]["label"]
+    with tarfile.open(tmp_path / "out/all.tar") as tar:
+        assert {"linked/1.png", "a/out.png"} < set(tar.getnames())
+        assert all(member.isreg() for member in tar)
+    assert "DVC does not look behind links to folders (linked)" in caplog.text
+    (images / "a/loop").symlink_to(images)
+    with pytest.raises(ValueError, match="loop: a folder inside a class folder"):
+        fetch(images, tmp_path / "loop", follow_links=True)
 
 
 def test_link_inside_is_followed_and_a_dead_one_refused(images, tmp_path):
@@ -175,3 +274,8 @@ def test_names_that_are_no_plain_text(images, tmp_path, name, as_class):
 def test_column_must_be_known():
     with pytest.raises(SettingsError, match="column"):
         parse(Folder.Settings, {"source": "folder", "path": "x", "column": "font"}, "datasets.x")
+
+
+def test_settings_of_tables_have_moved():
+    with pytest.raises(SettingsError, match=r"datasets\.x\.table: moved; .*source: table, path"):
+        parse(Folder.Settings, {"source": "folder", "path": "x", "table": "list.csv"}, "datasets.x")

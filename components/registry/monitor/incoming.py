@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from components.stages.fetch.folder import IMAGES, MAX_BYTES
+from components.stages.fetch.files.suffixes import IMAGES, MAX_BYTES
 
 SUFFIXES = tuple(os.fsencode(suffix) for suffix in IMAGES)
 

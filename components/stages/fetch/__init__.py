@@ -12,6 +12,12 @@ SOURCES: dict[str, str] = {
     "dtd": "components.stages.fetch.dtd:Dtd",
     "noise": "components.stages.fetch.noise:Noise",
     "folder": "components.stages.fetch.folder:Folder",
+    "table": "components.stages.fetch.formats.tables.table:Table",
+    "coco": "components.stages.fetch.formats.coco:CocoFiles",
+    "voc": "components.stages.fetch.formats.voc:Voc",
+    "yolo": "components.stages.fetch.formats.yolo:Yolo",
+    "webdataset": "components.stages.fetch.formats.tars.webdataset:WebDataset",
+    "huggingface": "components.stages.fetch.formats.arrow.huggingface:HuggingFace",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
 }

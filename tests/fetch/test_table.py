@@ -3,13 +3,16 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.core.strict import SettingsError, parse
+from components.core.strict import parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
-from components.stages.fetch.folder import Folder
+from components.stages.fetch.files import pictures
+from components.stages.fetch.formats.tables.table import Table
 from components.stages.views.view import open_view
 
 HEADER = "file,label,group,maker,labels,caption"
@@ -42,8 +45,8 @@ def write(root, lines):
 
 def fetch(root, out, **changes):
     out.mkdir()
-    block = {"source": "folder", "path": root.name, "table": "list.csv", "boxes": "boxes.json"} | changes
-    Folder.fetch(parse(Folder.Settings, block, "datasets.x"), out, 0, root.parent)
+    block = {"source": "table", "path": root.name, "table": "list.csv", "boxes": "boxes.json"} | changes
+    Table.fetch(parse(Table.Settings, block, "datasets.x"), out, 0, root.parent)
     return json.loads((out / "dataset.json").read_text())
 
 
@@ -119,7 +122,7 @@ def test_published_splits_come_from_a_column(folder, tmp_path):
         (["file,label", "a/00.png,x", "a/00.png,x"], r"line 3: a/00\.png stands in line 2 already"),
         (["file,label", "a/77.png,x"], r"line 2: a/77\.png: no such file"),
         (["file,label", "../list.csv,x"], r"line 2: '\.\./list\.csv' is no path inside the folder"),
-        (["file,split", "a/00.png,dev"], r"line 2: the split 'dev' is not allowed: train, validation, test"),
+        (["file,split", "a/00.png,extra"], r"line 2: the split 'extra' is not allowed: train, validation, test"),
         (["file,tokens", "a/00.png,x"], r"'tokens' cannot be a column"),
     ],
 )
@@ -132,8 +135,8 @@ def test_a_wrong_table_is_named_with_its_line(folder, tmp_path, lines, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [3, 2, 0, 10]}, r"annotation 0 of a/00\.png: the box \[3, 2, 0, 10\] has no area"),
-        ({"bbox": [25, 2, 10, 10]}, r"annotation 0 of a/00\.png: .* is not inside the image, 30 x 20 pixels"),
+        ({"bbox": [3, 2, 0, 10]}, r"annotation 0 of a/00\.png: the box \[3, 2, 0, 10\] of 'head' has no area"),
+        ({"bbox": [25, 2, 10, 10]}, r"annotation 0 of a/00\.png: .* is not inside the picture, 30 x 20 pixels"),
         ({"bbox": [25, 2, 10]}, r"is not \[x, y, w, h\]"),
         ({"category_id": 3}, r"category_id 3 is not listed"),
     ],
@@ -146,8 +149,76 @@ def test_a_wrong_box_is_named(folder, tmp_path, change, message):
         fetch(folder, tmp_path / "out")
 
 
-def test_settings_that_do_not_go_together_are_errors(folder, tmp_path):
-    with pytest.raises(SettingsError, match=r"datasets\.x: .*boxes needs a table"):
-        fetch(folder, tmp_path / "one", table=None)
-    with pytest.raises(SettingsError, match=r"datasets\.x: .*column is for folders of classes"):
-        fetch(folder, tmp_path / "two", column="domain")
+def test_all_faults_come_at_once(folder, tmp_path):
+    write(folder, ["file,label", "a/00.png,", "a/77.png,x", "../b,x", "b/01.png,cat", "a/02.png,Cat", "a/04.png"])
+    with pytest.raises(ValueError, match="pictures: 5 faults") as caught:
+        fetch(folder, tmp_path / "out", boxes=None)
+    lines = "\n".join(str(caught.value).splitlines()[1:])
+    for fault in ("line 7: 1 cells", "line 2: no label", "line 3: a/77", "line 4: '../b'", "'Cat', 'cat' differ only by case"):
+        assert fault in lines
+
+
+def test_other_names_of_columns_and_names_without_suffix(folder, tmp_path):
+    write(folder, ["Image ID,species,label,Weight (g),set", "00,cat,x,3,train", "02,dog,y,4,val"])
+    other = {"file": "Image ID", "label": "species", "split": "set", "columns": [], "images": "a", "suffix": ".png"}
+    index = fetch(folder, tmp_path / "out", boxes=None, **other)
+    assert index["classes"] == {"label": ["cat", "dog"]}
+    assert set(index["splits"]) == {"train", "validation"}
+    with pytest.raises(ValueError, match=r"no column 'kind'; the header is Image ID, species"):
+        fetch(folder, tmp_path / "wrong", boxes=None, **other | {"label": "kind"})
+    with pytest.raises(ValueError, match=r"'Weight \(g\)' cannot be a column's name: .*; columns: names those to take"):
+        fetch(folder, tmp_path / "many", boxes=None, **{key: other[key] for key in other if key != "columns"})
+
+
+@pytest.mark.parametrize(("delimiter", "words"), [(",", "commas"), (";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_delimiters_are_recognised_and_said(folder, tmp_path, caplog, delimiter, words):
+    lines = [["file", "label"], ["a/00.png", '"a, b"'], ["a/02.png", '"c; d"']]
+    write(folder, [delimiter.join(line) for line in lines])
+    index = fetch(folder, tmp_path / "out", boxes=None)
+    assert index["classes"]["label"] == ["a, b", "c; d"]
+    assert f"list.csv: cells are divided by {words}" in caplog.text
+
+
+def test_encodings(folder, tmp_path):
+    for encoding, settings in {
+        "utf-8": {},
+        "utf-8-sig": {},
+        "utf-16": {"encoding": "utf-16"},
+        "cp1252": {"encoding": "cp1252"},
+    }.items():
+        (folder / "list.csv").write_text("file,label\na/00.png,Käfer\n", encoding=encoding)
+        assert fetch(folder, tmp_path / encoding, boxes=None, **settings)["classes"] == {"label": ["Käfer"]}
+    with pytest.raises(ValueError, match=r"list\.csv, line 2: not readable as utf-8; .*cp1252"):
+        fetch(folder, tmp_path / "wrong", boxes=None)
+
+
+def test_parquet_gives_what_csv_gives(folder, tmp_path):
+    fetch(folder, tmp_path / "csv", boxes=None)
+    rows = [dict(zip(HEADER.split(","), line.split(","), strict=True)) for line in LINES]
+    for row in rows:
+        row |= {"labels": [name for name in row["labels"].split("|") if name], "caption": [row["caption"]]}
+    rows[0]["caption"].append("another, öß")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "list.parquet")
+    fetch(folder, tmp_path / "parquet", boxes=None, table="list.parquet")
+    for path in (tmp_path / "csv").iterdir():
+        assert path.read_bytes() == (tmp_path / "parquet" / path.name).read_bytes(), path.name
+
+
+def test_a_table_that_changes_while_it_packs_is_read_again(folder, tmp_path, monkeypatch):
+    packing = pictures.pack_files
+
+    def change(members, archive):
+        monkeypatch.undo()
+        packing(members, archive)
+        write(folder, ["file,label", "a/00.png,new"])
+
+    monkeypatch.setattr(pictures, "pack_files", change)
+    assert fetch(folder, tmp_path / "out", boxes=None)["classes"] == {"label": ["new"]}
+
+
+def test_captions_of_flickr(real_data, tmp_path):
+    settings = {"source": "table", "path": str(real_data / "flickr8k_1000_128"), "table": "captions.txt", "file": "image"}
+    (tmp_path / "out").mkdir()
+    Table.fetch(parse(Table.Settings, settings | {"images": "images"}, "datasets.x"), tmp_path / "out", 0, tmp_path)
+    texts = json.loads((tmp_path / "out/all.text.json").read_text())
+    assert (len(texts), {len(text) for text in texts}) == (1000, {5})

@@ -1,0 +1,1 @@
+"""What all sources of the user's own files share. Read first: ``pictures``, the listing that every such source makes."""

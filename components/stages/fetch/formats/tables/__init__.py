@@ -1,0 +1,1 @@
+"""Tables that list pictures: CSV, TSV, Parquet. Read first: ``table``, the source."""

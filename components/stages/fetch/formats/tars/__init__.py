@@ -1,0 +1,1 @@
+"""WebDataset: pictures in tars. Read first: ``webdataset``, the source."""
