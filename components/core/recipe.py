@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,6 +18,11 @@ from components.core.strict import Strict
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
     from components.detectors.shared.protocol import Head
+
+if TYPE_CHECKING:
+    BatchSize = int  # a recipe is trained with the number that "auto" stands for
+else:
+    BatchSize = Annotated[int, Field(ge=1)] | Literal["auto"]  # auto: as many images as fit in most of a GPU's memory
 
 Direction = Literal["max", "min"]  # of improvement
 Schedule = Literal["constant", "linear", "cosine", "constant_linear", "step"]  # of learning rates: stages/train/schedule.py

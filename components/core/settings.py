@@ -238,6 +238,10 @@ def read_started() -> dict[str, Any] | None:
 def _check_shares(train: Any, key: str) -> None:
     """Check that the batch splits into equal shares; streams of other sizes are checked before the first step."""
     size = getattr(train, "batch_size", 0)
+    if size == "auto":
+        if train.processes > 1:
+            raise SettingsError(f"{key}.batch_size: auto is not allowed with processes: {train.processes}; set a number")
+        return
     if size % train.processes:
         fault = f"{key}.batch_size: {size} is not allowed: not a multiple of {key}.processes, {train.processes}"
         raise SettingsError(f"{fault}; the next is {size + -size % train.processes}")

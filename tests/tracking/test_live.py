@@ -12,6 +12,7 @@ import pytest
 from components.core.files import this_process
 from components.registry.record import live
 from components.registry.tracking import Server, live_curves, publish
+from components.stages.train.loop import IMAGES_PER_SECOND
 
 POINTS = {10: {"loss": 1.5}, 20: {"loss": 1 / 3, "accuracy": 0.75}}  # what curves.csv of the workspace holds, rounded
 
@@ -41,13 +42,15 @@ def runs(home) -> list:
 def history(home, run_id: str) -> set[tuple[str, int, float]]:
     client = Server.of(home.workspace).client
     points = [
-        (name, m.step, round(m.value, 6)) for name in ("loss", "accuracy") for m in client.get_metric_history(run_id, name)
+        (name, m.step, round(m.value, 6))
+        for name in ("train.loss", "train.accuracy")
+        for m in client.get_metric_history(run_id, name)
     ]
     assert len(points) == len(set(points)), "a point was logged twice"
     return set(points)
 
 
-ALL = {("loss", 10, 1.5), ("loss", 20, 0.333333), ("accuracy", 20, 0.75)}
+ALL = {("train.loss", 10, 1.5), ("train.loss", 20, 0.333333), ("train.accuracy", 20, 0.75)}
 
 
 def test_publish_adopts_the_live_run_and_logs_nothing_twice(home):
@@ -117,10 +120,34 @@ def test_the_live_run_of_another_training_is_left_alone(home):
     assert (other.data.tags["darkroom.fingerprint"], "darkroom.fingerprint" in own.data.tags) == ("other", False)
 
 
+def test_the_speed_is_logged_and_does_not_hinder_the_adoption(home):
+    with live_curves(home.workspace, "small", "f") as log:
+        for step, point in POINTS.items():
+            log(step, {**point, IMAGES_PER_SECOND: 100.0 + step})
+    found = publish(home.workspace, "small")
+    (run,) = runs(home)
+    assert (run.info.run_id, run.data.metrics[IMAGES_PER_SECOND]) == (found.run_id, 120.0)
+    assert run.data.tags["darkroom.fingerprint"] == "f"
+
+
+def test_a_live_run_of_an_earlier_version_is_adopted(home):
+    server = Server.of(home.workspace)
+    run = server.create("small", {"darkroom.name": "study.small", "darkroom.live": "true", "darkroom.fingerprint": "g"})
+    server.add_points(run.info.run_id, {("loss", 10): 1.5}, 1000)
+    server.client.set_terminated(run.info.run_id, "KILLED")
+    assert publish(home.workspace, "small").run_id == run.info.run_id
+
+
+def test_validation_figures_keep_their_names(home):
+    with live_curves(home.workspace, "small", "f") as log:
+        log(5, {"validation.accuracy": 0.5})
+    assert runs(home)[0].data.metrics == {"validation.accuracy": 0.5}
+
+
 def test_a_training_that_goes_on_elsewhere_is_left_alone(home):
     server = Server.of(home.workspace)
     run = server.create("small", {"darkroom.name": "study.small", "darkroom.live": "true", "darkroom.fingerprint": "g"})
-    server.add_points(run.info.run_id, {("loss", 10): 1.5}, 1000)  # the beginning of our curve
+    server.add_points(run.info.run_id, {("train.loss", 10): 1.5}, 1000)  # the beginning of our curve
     assert publish(home.workspace, "small").run_id != run.info.run_id
 
 
@@ -139,7 +166,7 @@ def test_sigterm_ends_the_run_as_killed(home, environment):
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 143
     (run,) = runs(home)
-    assert (run.info.status, history(home, run.info.run_id)) == ("KILLED", {("loss", 10, 1.5)})
+    assert (run.info.status, history(home, run.info.run_id)) == ("KILLED", {("train.loss", 10, 1.5)})
 
 
 def test_an_unreachable_server_is_one_warning(home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):

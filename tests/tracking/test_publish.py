@@ -10,6 +10,7 @@ import time
 import pytest
 
 from components.core import settings
+from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.record.dvc_lock import export_key
 from components.registry.record.published import published, store
@@ -68,8 +69,10 @@ def test_everything_is_recorded(home):
     assert (run.info.run_id, run.info.status, run.info.run_name) == (found.run_id, "FINISHED", "small")
     expected = {"recipe": "classification", "view": "digits", "model.name": "resnet18", "model.width": "8", "train.steps": "20"}
     assert run.data.params == {**expected, "train.learning_rate": "0.001", "train.augment.flip": "[0.5, 1]"}
-    points = {(n, m.step, m.value) for n in ("accuracy", "loss") for m in client.get_metric_history(found.run_id, n)}
-    assert points == {("loss", 10, 1.5), ("loss", 20, 0.33333333), ("accuracy", 20, 0.75)}
+    points = {
+        (n, m.step, m.value) for n in ("train.accuracy", "train.loss") for m in client.get_metric_history(found.run_id, n)
+    }
+    assert points == {("train.loss", 10, 1.5), ("train.loss", 20, 0.33333333), ("train.accuracy", 20, 0.75)}
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("digits", "d" * 36)
     tags = {"key": found.key, "study": "study", "recipe": "classification", "view": "digits", "view_digest": "d" * 64}
@@ -80,12 +83,53 @@ def test_everything_is_recorded(home):
         "export/parity.json",
     }
     (child,) = children
+    evaluation = {"evaluate.split": "test", "evaluate.calibration_bins": "15"}
     assert (child.data.metrics, child.info.status) == ({"accuracy": 0.875, "calibration_error": 0.01}, "FINISHED")
-    assert (child.data.tags["better.calibration_error"], child.data.params) == ("min", {"evaluate.split": "test"})
+    assert (child.data.tags["better.calibration_error"], child.data.params) == ("min", evaluation)
     assert {file.path for file in client.list_artifacts(child.info.run_id, "report")} == {
         "report/per_class.csv",
         "report/report.json",
     }
+
+
+def test_the_run_itself_has_the_test_figures_and_training_figures_have_other_names(home):
+    """Tables of runs sort by them: the accuracy of the last training batches is no accuracy."""
+    found = publish(home.workspace, "small")
+    metrics = server(home).client.get_run(found.run_id).data.metrics
+    assert {name: metrics[name] for name in ("accuracy", "train.accuracy")} == {"accuracy": 0.875, "train.accuracy": 0.75}
+    assert "loss" not in metrics
+    for accuracy in (0.5, 0.875, 0.875):
+        home.evaluation(accuracy)
+        publish(home.workspace, "small")
+        assert server(home).client.get_run(found.run_id).data.metrics["accuracy"] == accuracy
+    assert len(server(home).client.get_metric_history(found.run_id, "accuracy")) == 3, "the same value is logged once"
+
+
+def test_a_run_of_an_earlier_version_shows_the_test_figure(home):
+    """Its training curve has the figure's bare name and ends at step 20."""
+    found = publish(home.workspace, "small")
+    server(home).add_points(found.run_id, {("accuracy", 10): 0.9, ("accuracy", 20): 0.995}, 1000)
+    assert server(home).client.get_run(found.run_id).data.metrics["accuracy"] == 0.995
+    publish(home.workspace, "small")
+    assert server(home).client.get_run(found.run_id).data.metrics["accuracy"] == 0.875
+
+
+def test_parameters_have_defaults_and_what_auto_became(home):
+    train = {"steps": 20, "learning_rate": 0.001, "precision": "bf16", "warmup": 0, "device": "cuda", "stopped_at": 12}
+    settings_file = {"model": {"name": "resnet18", "width": 8, "dropout": 0.0}, "train": train | {"betas": [0.9, 0.99]}}
+    home.write("outputs/train/small/settings.json", json.dumps(settings_file))
+    text = (home.folder / "params.yaml").read_text()
+    home.write("params.yaml", text.replace("{steps: 20,", "{steps: 20, precision: auto,"))
+    params = server(home).client.get_run(publish(Workspace(home.folder), "small").run_id).data.params
+    expected = {"model.dropout": "0.0", "train.warmup": "0", "train.betas": "[0.9, 0.99]", "train.steps": "20"}
+    expected |= {
+        "train.precision": "auto",
+        "resolved.precision": "bf16",
+        "resolved.device": "cuda",
+        "resolved.stopped_at": "12",
+    }
+    assert expected.items() <= params.items()
+    assert {"train.device", "resolved.steps"}.isdisjoint(params)
 
 
 def test_the_version_knows_its_run_its_key_and_its_metrics(home):
@@ -103,7 +147,7 @@ def test_again_changes_nothing(home):
     first = publish(home.workspace, "small")
     assert publish(home.workspace, "small") == first == published(home.workspace, "small")
     assert census(home) == (1, 1, 1, 1)
-    assert len(server(home).client.get_metric_history(first.run_id, "loss")) == 2
+    assert len(server(home).client.get_metric_history(first.run_id, "train.loss")) == 2
 
 
 def test_processes_at_once_on_a_fresh_home_make_every_run_once(bare_home, environment):
@@ -166,7 +210,7 @@ def test_killed_after_any_step_the_next_call_completes_the_same_run(home, monkey
     assert census(home) == (1, 1, 1, 1)
     found = publish(home.workspace, "small")
     client = server(home).client
-    assert len(client.get_metric_history(found.run_id, "loss")) == 2
+    assert len(client.get_metric_history(found.run_id, "train.loss")) == 2
     (child,) = parents_and_children(home)[1]
     assert [len(client.get_metric_history(child.info.run_id, n)) for n in ("accuracy", "calibration_error")] == [1, 1]
     assert len(client.get_run(found.run_id).outputs.model_outputs) == 1

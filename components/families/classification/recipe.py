@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
-from components.core.recipe import Detection, Direction, Exportable, Graph, Published
+from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
 from components.core.strict import Strict, resolve
@@ -27,7 +27,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block."""
 
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize = Field(description="images per update; auto: as many as fit in most of a GPU's memory")
     optimizer: Literal["adamw", "sgd"]
     learning_rate: float = Field(gt=0, description="at the top of the schedule, for the whole batch")
     weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")

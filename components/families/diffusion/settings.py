@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from components.core.recipe import Schedule
+from components.core.recipe import BatchSize, Schedule
 from components.core.strict import Strict
 from components.diffusion.conditions import NUM_TOKENS
 from components.diffusion.parametrisation import Target, Weighting
@@ -99,7 +99,7 @@ class TrainSettings(Strict):
 
     renamed: ClassVar[dict[str, str]] = {"min_snr_clip": "min_snr_gamma"}
 
-    batch_size: int = Field(default=128, ge=1, description="DDPM, appendix B")
+    batch_size: BatchSize = Field(default=128, description="DDPM, appendix B")
     learning_rate: float = Field(default=2e-4, gt=0, description="of Adam, at the top of the schedule (DDPM, appendix B)")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of Adam (DDPM, appendix B: standard values)")
     clip_norm: float | None = Field(default=1.0, gt=0, description="bound on the global gradient norm (DDPM's code)")

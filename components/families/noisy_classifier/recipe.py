@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Direction, Exportable, Graph, Published, Schedule
+from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -34,7 +34,7 @@ class NoiseSettings(Strict):
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block; defaults are those of the published classifiers (guided-diffusion's README)."""
 
-    batch_size: int = Field(default=256, ge=1, description="guided-diffusion: --batch_size 256")
+    batch_size: BatchSize = Field(default=256, description="guided-diffusion: --batch_size 256")
     learning_rate: float = Field(default=3e-4, gt=0, description="of AdamW, at the top of the schedule (--lr 3e-4)")
     weight_decay: float = Field(default=0.05, ge=0, description="of AdamW (--weight_decay 0.05)")
     clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm (none)")

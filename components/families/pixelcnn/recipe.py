@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
-from components.core.recipe import Direction, Exportable, Graph, Published, Schedule
+from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
 from components.core.strict import NoSettings, Strict, resolve
@@ -39,7 +39,7 @@ class TrainSettings(Strict):
 
     renamed: ClassVar[dict[str, str]] = {"momentum": "betas"}
 
-    batch_size: int = Field(default=16, ge=1, description="arXiv 1601.06759, section 5.1")
+    batch_size: BatchSize = Field(default=16, description="arXiv 1601.06759, section 5.1")
     learning_rate: float = Field(default=1e-3, gt=0, description="of Adam, at the top of the schedule (pytorch-generative)")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of Adam (pytorch-generative: standard values)")
     clip_norm: float | None = Field(

@@ -18,7 +18,7 @@ from components.core.files import locked, this_process, write_json
 from components.core.settings import Workspace
 from components.registry.model_registry import KEY
 from components.registry.record.dead import PROCESS
-from components.registry.record.outs import Point, ended_file
+from components.registry.record.outs import Point, ended_file, metric_name
 from components.registry.record.recording import FINGERPRINT, LIVE, NAME
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Writer:
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Queue the scalars at ``step``."""
-        point = {name: float(value) for name, value in scalars.items()}
+        point = {metric_name(name): float(value) for name, value in scalars.items()}
         self.last = {"step": step, "point": point}
         if self.thread.is_alive():
             self.queue.put({(name, step): value for name, value in point.items()})

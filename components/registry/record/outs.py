@@ -1,4 +1,4 @@
-"""Results of a run as plain values for the tracking server: parameters, curves, tags, files. Does not import MLflow."""
+"""Results of a run as plain values for the tracking server: curves, tags, files. Does not import MLflow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from components.core import settings
 from components.core.git import GitFailed, git, tracks
 from components.core.params import Run
-from components.core.references import DETECTOR
 from components.core.settings import PARAMS, ROOT, Workspace
 from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import export_key, lock_digest
 from components.registry.record.published import evaluation_key
 
 Point = tuple[str, int]  # name, step
+LIVE_ONLY = ("images_per_second",)  # metrics of live logging that curves.csv does not hold: a machine decides them
 
 
 @dataclass(frozen=True)
@@ -78,28 +78,6 @@ class RunOutputs:
         return self.workspace.folder / "outputs" / "ood_table" / str(self.workspace.detection_of(self.run))
 
 
-def parameters(outs: RunOutputs) -> dict[str, str]:
-    """Return the settings of the model, flattened: ``train.learning_rate``; without those of evaluation and promotion."""
-    block = outs.block
-    resolved_settings = read_json(outs.train / "settings.json", default={}).get("train", {})  # "auto" is resolved in it
-    resolved = {name: resolved_settings[name] for name in ("precision", "device") if name in resolved_settings}
-    content = {"model": block.model, "train": block.train, "export": block.export, "resolved": resolved}
-    if DETECTOR in outs.workspace.links(outs.run, "export"):
-        content["detect"] = outs.detection
-    return {"recipe": block.recipe, "view": block.view, **flatten(content)}
-
-
-def flatten(content: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten nested mappings to ``a.b.c`` -> text; lists become JSON."""
-    flat: dict[str, str] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
 def tags(outs: RunOutputs) -> dict[str, str]:
     """Return the origin of the run: study, recipe, view, dvc.lock, commit."""
     block, study = outs.block, outs.workspace.study
@@ -129,18 +107,32 @@ def curve_points(train: Path) -> dict[Point, float]:
     with (train / "curves.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {
-        (name, int(row["step"])): float(cell) for row in rows for name, cell in row.items() if name != "step" and cell.strip()
+        (metric_name(name), int(row["step"])): float(cell)
+        for row in rows
+        for name, cell in row.items()
+        if name != "step" and cell.strip()
     }
+
+
+def metric_name(name: str) -> str:
+    """Return the metric of a curve: ``train.loss`` for ``loss``; validation figures and live metrics keep their names.
+
+    Test figures have bare names: tables of runs compare and sort by them.
+    """
+    return name if name.startswith(("train.", "validation.")) or name in LIVE_ONLY else f"train.{name}"
 
 
 def belongs(points: dict[Point, float], curves: dict[Point, float]) -> bool:
     """Whether ``points`` is a non-empty subset of ``curves``: they come from a live run of the same training."""
+    # Live runs of an earlier version have bare names.
+    logged = {(metric_name(name), step): value for (name, step), value in points.items() if name not in LIVE_ONLY}
     # The file has eight digits.
-    close = all(point in curves and _same(value, curves[point]) for point, value in points.items())
-    return close and (bool(points) or not curves)
+    close = all(point in curves and same(value, curves[point]) for point, value in logged.items())
+    return close and (bool(logged) or not curves)
 
 
-def _same(value: float, other: float) -> bool:
+def same(value: float, other: float) -> bool:
+    """Return whether two values are equal, up to the digits of the curves' file and MLflow's storage."""
     both_nan = math.isnan(value) and math.isnan(other)
     # MLflow stores an infinity as the largest float.
     return both_nan or math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-12) or (math.isinf(other) and abs(value) > 1e308)

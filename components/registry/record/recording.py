@@ -18,12 +18,12 @@ from components.registry.record.outs import (
     belongs,
     curve_points,
     ended_fingerprint,
-    flatten,
     latency,
-    parameters,
     read_json,
+    same,
     tags,
 )
+from components.registry.record.parameters import evaluation_parameters, flatten, parameters
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -140,13 +140,24 @@ def record_evaluation(server: Server, outs: RunOutputs, parent: str, version: Mo
         _complete_evaluation(server, child, outs, metrics, model_id(version))
     figures = {(name, 0): value for name, value in latency(outs).items() if child.data.metrics.get(name) != value}
     server.add_points(child.info.run_id, figures, int(time.time() * 1000))
+    _summarise(server, parent, metrics)
     set_version_tags(server.client, version, {f"metric.{name}": f"{value:.6g}" for (name, _), value in metrics.items()})
+
+
+def _summarise(server: Server, parent: str, metrics: dict[Point, float]) -> None:
+    """Log the test figures on the run itself too, where tables of runs show them and sort by them."""
+    shown = server.client.get_run(parent).data.metrics
+    new = {name: value for (name, _), value in metrics.items() if name not in shown or not same(value, shown[name])}
+    # A run of an earlier version has a training curve of this name: MLflow shows the value of the last step.
+    steps = {name: max(m.step for m in server.client.get_metric_history(parent, name)) for name in new if name in shown}
+    points = {(name, steps.get(name, 0)): value for name, value in new.items()}
+    server.add_points(parent, points, int(time.time() * 1000))
 
 
 def _complete_evaluation(server: Server, child: Run, outs: RunOutputs, metrics: dict[Point, float], model: str) -> None:
     run_id = child.info.run_id
     server.add_tags(run_id, {PROCESS: this_process()})
-    server.add_params(child, flatten({"evaluate": outs.block.evaluate}))
+    server.add_params(child, evaluation_parameters(outs))
     server.add_points(run_id, metrics, child.info.start_time, model)
     for folder in ("report", "plots"):
         if (outs.evaluate / folder).is_dir():

@@ -16,6 +16,7 @@ from components.core.batch import Batch
 from components.core.recipe import Recipe
 from components.core.runtime import Precision
 from components.core.step import finite_check, processes
+from components.stages.train.batch_norm import reestimate
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.curves import Curves
 from components.stages.train.processes import anyone, digest, require_same
@@ -85,6 +86,8 @@ def train(
             if last:
                 break
     state.finish()
+    if settings.batch_norm == "reestimated":
+        reestimate(recipe, views, settings, device=device, precision=precision)
     return state.curves
 
 

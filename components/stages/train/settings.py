@@ -38,6 +38,9 @@ class LoopSettings(Strict):
     patience: int | None = Field(
         default=None, ge=1, description="validations without a better figure, after which the training stops; null: never"
     )
+    batch_norm: Literal["copied", "reestimated"] = Field(
+        default="copied", description="running statistics that are saved: of the last updates, or re-estimated on 50 batches"
+    )
     workers: int = Field(default=0, ge=0, le=64, description="processes that prepare batches; the result does not depend on it")
     compile: bool = Field(default=False, description="torch.compile the networks")
     checkpoint_every: int = Field(default=500, ge=1, description="updates")

@@ -26,6 +26,8 @@ from components.core.runtime import (
 )
 from components.core.settings import RunSettings, Workspace
 from components.stages.assemble import build_recipe, initialise, open_views
+from components.stages.train.batch_norm import batch_norms
+from components.stages.train.batch_size import resolve_batch_size
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
 from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
@@ -36,7 +38,6 @@ from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
 WATCHING = ("workers", "checkpoint_every", "log_every")
-LATER = ("validate_every", "select", "select_metric", "patience")  # settings that weights.pt names if the run sets them
 
 
 def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
@@ -80,6 +81,8 @@ def train_process(
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
+    automatic = settings
+    settings = resolve_batch_size(settings, views, links, device)
     split = workspace.params.runs[settings.name].evaluate.get("split", "test")
     check_split(settings.name, split, views["main"].facts)
     recipe = build_recipe(settings, views, links)
@@ -91,13 +94,15 @@ def train_process(
     observed: AbstractContextManager[Log] = nullcontext(lambda step, point: None)
     if place.rank == 0:
         conditions = {"device": device.type, "precision": precision, "processes": place.world}
+        conditions |= {} if settings is automatic else {"batch_size": settings.train.batch_size}
         key = fingerprint(inputs, **conditions)
         checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key) if inputs else None
         observed = observe(workspace, settings.name, key, killed=(Stopped,))
         among = f", {place.world} processes" if place.world > 1 else ""
         for note in notes:
             print(note, file=sys.stderr)
-        print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}", file=sys.stderr)
+        size = "" if settings is automatic else f", batches of {settings.train.batch_size}"
+        print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}{size}", file=sys.stderr)
     with observed as log:
         curves = train(recipe, views, settings.train, device=device, precision=precision, checkpoints=checkpoints, log=log)
     if place.rank == 0:
@@ -126,13 +131,19 @@ def write_outs(
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump() | resolved,
     }
-    # Settings of workers, logging and an unused curve do not affect the weights, and must not change their file.
-    unused = {key for key in LATER if not settings.train.follows_validation or getattr(settings.train, key) is None}
-    deciding = {key: value for key, value in metadata["train"].items() if key not in {*WATCHING, *unused}}
+    idle = {*WATCHING, *idle_settings(settings.train)}  # must not change the file of the weights
+    deciding = {key: value for key, value in metadata["train"].items() if key not in idle}
     state = {name: tensor.cpu().contiguous() for name, tensor in recipe.state_dict().items()}
     write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
     write_json(out / "settings.json", metadata)
     write_atomically(out / "curves.csv", curves.to_csv())
+
+
+def idle_settings(train: Any) -> list[str]:
+    """Return the settings of selection and batch norm that decide nothing in this run: weights.pt does not name them."""
+    following = ["validate_every", "select", "select_metric", "patience"]
+    idle = [key for key in following if not train.follows_validation or getattr(train, key) is None]
+    return idle + (["batch_norm"] if train.batch_norm == "copied" else [])
 
 
 def check_split(run: str, split: str, view: ViewFacts) -> None:
@@ -146,6 +157,8 @@ def check_curve(settings: RunSettings, recipe: Recipe, view: ViewFacts) -> None:
     """Raise ValueError before the training if the run asks for a validation curve that its recipe or view does not have."""
     key = f"runs.{settings.name}.train"
     check_validation(type(recipe), settings.train, key)
+    if settings.train.batch_norm == "reestimated" and not batch_norms(recipe):
+        raise ValueError(f"{key}.batch_norm: reestimated is not allowed: {settings.model.name} has no batch norm")
     if (settings.train.follows_validation or settings.train.validate_every) and not view.counts.get(SPLIT):
         choices = ", ".join(sorted(view.counts))
         raise ValueError(f"{key}: the validation curve needs a validation split; view {view.name!r} has: {choices}")

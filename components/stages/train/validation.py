@@ -158,6 +158,8 @@ def check_validation(recipe: Any, settings: LoopSettings, key: str) -> None:
     figures = getattr(recipe, "validation", {})
     if wanted and not figures:
         raise ValueError(f"{wanted} is not allowed: {recipe.__name__} has no validation figures")
+    if settings.batch_norm == "reestimated" and not figures:
+        raise ValueError(f"{key}.batch_norm: reestimated is not allowed: {recipe.__name__} has no forward pass for it")
     if settings.select_metric is not None and settings.select_metric not in figures:
         choices = ", ".join(figures)
         raise ValueError(f"{key}.select_metric: {settings.select_metric!r} is not allowed; allowed: {choices}")
