@@ -58,6 +58,14 @@ class Folder:
             return self
 
     @staticmethod
+    def contents(settings: Folder.Settings, workspace: Path) -> dict[str, tuple[str, ...]] | None:
+        """Return split -> class names, or None for images that a table lists. ValueError as in ``fetch``."""
+        if settings.table is not None:
+            return None
+        splits = read_splits(workspace / settings.path, Counter())
+        return {split: tuple(classes) for split, classes in splits.items()}
+
+    @staticmethod
     def fetch(settings: Folder.Settings, out: Path, seed: int, workspace: Path) -> None:
         folder = workspace / settings.path
         if settings.table is not None:
