@@ -1,7 +1,8 @@
 """``python -m components STAGE NAME``: run one stage of the graph for one block of params.yaml, in the working folder.
 
 ``python -m components publish RUN`` publishes the results of a run to MLflow; ``python -m components check`` validates
-params.yaml and prints the settings of all stages. Exit codes: 2 user error, 75 transient error.
+params.yaml and prints the settings of all stages, ``check RUN`` validates what one run needs. Exit codes: 2 user error, 75
+transient error.
 
 This is the only entry of the stages. It only adds observation: no result depends on it, and it is part of no code digest.
 """
@@ -11,24 +12,29 @@ from __future__ import annotations
 import importlib
 import sys
 
-from components.command import block_name, run_command
-from components.core.inputs.code import Code
-from components.core.inputs.recording import recorded_inputs
-from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError
-from components.stages.code.closure import COMPONENTS
-from components.stages.code.current import edited_files
-from components.stages.code.stage import MODULES
+from components.interpreter import use_project_interpreter
+
+use_project_interpreter()
+
+from components.command import block_name, run_command  # noqa: E402
+from components.core.inputs.code import Code  # noqa: E402
+from components.core.inputs.recording import recorded_inputs  # noqa: E402
+from components.core.settings import PARAMS, Workspace  # noqa: E402
+from components.core.strict import SettingsError, refuse  # noqa: E402
+from components.stages.checked import faults, require_sound  # noqa: E402
+from components.stages.code.closure import COMPONENTS  # noqa: E402
+from components.stages.code.current import edited_files  # noqa: E402
+from components.stages.code.stage import MODULES  # noqa: E402
 
 CODE = "components.stages.code.stage"
-USAGE = f"python -m components STAGE NAME; stages: code, {', '.join(MODULES)}; or: publish RUN, check"
+USAGE = f"python -m components STAGE NAME; stages: code, {', '.join(MODULES)}; or: publish RUN, check [RUN ...]"
 
 
 def main() -> None:
     """Parse the command line and run."""
     arguments = sys.argv[1:]
-    if arguments == ["check"]:
-        check()
+    if arguments[:1] == ["check"]:
+        check(arguments[1:])
         return
     stage, name = (*arguments, "")[:2]
     alone = stage == "code"  # the one stage without a block
@@ -53,6 +59,7 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
         clear(workspace, name)  # part of its inputs, so before they are recorded
     code = Code(COMPONENTS, lambda texts: edited_files(workspace, stage, name, texts)) if name else None
     with recorded_inputs(workspace, f"{stage}@{name}" if name else stage, code) as inputs:
+        require_sound(workspace, stage, name)
         module = importlib.import_module(MODULES.get(stage, CODE))
         if stage == "train":
             from components.registry.tracking import live_curves
@@ -68,14 +75,18 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
             publish_run(workspace, run, strict=False, detection=stage == "ood_table")
 
 
-def check() -> None:
-    """Print every block as the stages will read it; exit with code 2 if params.yaml is invalid."""
-    from components.stages.checks import describe
-
+def check(runs: list[str]) -> None:
+    """Check the runs, or print every block as the stages will read it; exit with code 2 and all faults if there are any."""
     try:
+        if runs:
+            refuse(faults(Workspace(), runs))
+            return
+        from components.stages.describe import describe
+
         print(describe(Workspace()))
     except SettingsError as error:
-        print(f"{PARAMS}: {error}", file=sys.stderr)
+        lines = str(error).splitlines()
+        print(*(f"{PARAMS}: {line}" if line[:1].strip() else line for line in lines), sep="\n", file=sys.stderr)
         sys.exit(2)
 
 

@@ -72,13 +72,14 @@ class Project:
         return self.workspace.folder
 
     def choose(self, runs: tuple[str, ...], every: bool = False) -> tuple[str, ...]:
-        """Select runs in the order of params.yaml: ``runs``, all if ``every``, else ``pipeline.runs``."""
+        """Select runs in the order of params.yaml: ``runs``, all if ``every``, else ``pipeline.runs``. They may have faults."""
         params = self.params
-        unknown = [name for name in runs if name not in params.runs]
+        known = params.every_run()
+        unknown = [name for name in runs if name not in known]
         if unknown:
-            raise SettingsError(f"--runs: unknown run {', '.join(map(repr, unknown))}; there are: {', '.join(params.runs)}")
-        names = set(params.runs if every else runs or params.pipeline.runs)
-        return tuple(name for name in params.runs if name in names)
+            raise SettingsError(f"--runs: unknown run {', '.join(map(repr, unknown))}; there are: {', '.join(known)}")
+        names = set(known if every else runs or params.default_runs())
+        return tuple(name for name in known if name in names)
 
     def lock_file(self) -> Path:
         """Return the lock file of ``alone``, which contains the pid of the last holder."""

@@ -25,6 +25,8 @@ ERRNO = {
     errno.ESTALE,  # a network drive that was mounted again
     errno.ETIMEDOUT,
 }
+# Errors of name resolution. A machine without a network is told, as for a wrong name, that the name is unknown.
+UNRESOLVED = {getattr(socket, name) for name in ("EAI_AGAIN", "EAI_FAIL", "EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 LOST_WORKER = "DataLoader worker (pid"  # torch's message for a killed worker, mostly out of memory
 SQLITE_HELD = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED (https://www.sqlite.org/rescode.html)
 
@@ -61,7 +63,7 @@ def _is_transient(error: BaseException) -> bool | None:
     if isinstance(error, urllib.error.URLError):
         return isinstance(error.reason, BaseException) and is_transient(error.reason)
     if isinstance(error, socket.gaierror):
-        return error.errno == socket.EAI_AGAIN
+        return error.errno in UNRESOLVED
     if isinstance(error, TimeoutError | ConnectionError) or (isinstance(error, OSError) and error.errno in ERRNO):
         return True
     lost = isinstance(error, RuntimeError) and str(error).startswith(LOST_WORKER)

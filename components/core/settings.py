@@ -9,83 +9,47 @@ Every error names the key's full path, the value and what is allowed.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import create_model
-
 from components.core import catalogue
-from components.core.params import DatasetSettings, Params, refuse_unhashed
-from components.core.references import Ood, check_references
-from components.core.strict import SettingsError, Strict, must_exist, named, parse, read_yaml
+from components.core.params import DatasetSettings, Params, read_params
+from components.core.references import Ood
+from components.core.run import ModelSettings as ModelSettings  # noqa: PLC0414
+from components.core.run import RunSettings as RunSettings  # noqa: PLC0414
+from components.core.run import parse_by, run_settings
+from components.core.run import parse_model as parse_model  # noqa: PLC0414
+from components.core.strict import SettingsError, collected, named, parse, read_yaml, refuse
 
 if TYPE_CHECKING:
     from components.registry.promotion.gates import Gates
     from components.stages.detect.settings import DetectSettings
 
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
-WORK = Path(os.environ.get("DARKROOM_WORK") or ROOT / ".work").resolve()  # outside DVC: tracking database, checkpoints, locks
+
+
+def work_folder(root: Path) -> Path:
+    """Return the folder of all state outside DVC: tracking database, checkpoints, locks.
+
+    ``dvc queue`` runs an experiment in a temporary copy, ``.dvc/tmp/exps/<copy>``, and removes it; its state is its clone's.
+    """
+    folders = (folder for folder in root.parents if folder.parts[-3:] == (".dvc", "tmp", "exps"))
+    clone = next((folder.parents[2] for folder in folders), root)
+    return clone / ".work"
+
+
+WORK = Path(os.environ.get("DARKROOM_WORK") or work_folder(ROOT)).resolve()
 PARAMS = "params.yaml"
 STARTED = "DARKROOM_INPUTS"  # environment variable: the file in which ``core.inputs`` stored a stage's inputs at its start
 BUILT_IN = ROOT / "components" / "stages" / "fetch" / "built_in.txt"  # the path of data that a source brings itself
 # Classes that are defined with the code that reads their blocks.
 VIEW = "components.stages.augment.policy.policies:ViewSettings"
-LOOP = "components.stages.train.settings:LoopSettings"
 DETECT = "components.stages.detect.settings:DetectSettings"
 GATES = "components.registry.promotion.gates:Gates"
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """The ``model`` block: the network's name in ``MODELS`` and its constructor's options."""
-
-    name: str
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings of a run. ``train`` has the keys of the loop and of the recipe, the other blocks those of the recipe.
-
-    ``Workspace.run`` returns settings whose blocks are parsed on first access: a stage imports no code for the blocks of other
-    stages.
-    """
-
-    name: str
-    recipe: str
-    view: str
-    model: ModelSettings
-    train: Any
-    export: Any
-    evaluate: Any
-
-    @classmethod
-    def unparsed(cls, name: str, recipe: str, view: str, blocks: Mapping[str, Callable[[], Any]]) -> RunSettings:
-        """Build settings with lazy blocks. ``blocks``: block -> function that parses it."""
-        settings = object.__new__(cls)
-        vars(settings).update(name=name, recipe=recipe, view=view, _blocks=blocks)
-        return settings
-
-    def parsed(self) -> RunSettings:
-        """Parse every block and return the settings. SettingsError for the first fault."""
-        for block in vars(self).get("_blocks", {}):
-            getattr(self, block)
-        return self
-
-    def __getattr__(self, block: str) -> Any:
-        blocks = vars(self).get("_blocks", {})
-        if block not in blocks:
-            raise AttributeError(block)
-        vars(self)[block] = blocks[block]()
-        return vars(self)[block]
 
 
 class Workspace:
@@ -98,17 +62,18 @@ class Workspace:
     def params(self) -> Params:
         """Parse params.yaml and check its structure and cross references; the methods below parse its blocks.
 
-        Within a stage this is the text at the start of the stage, whose values are recorded as its inputs.
+        Blocks with faults are left out, and noted in ``Params.faults``: they stop only what needs them. Within a stage this is
+        the text at the start of the stage, whose values are recorded as its inputs.
         """
-        raw = read_yaml(self.folder / PARAMS, held_params(self.folder))
-        if not isinstance(raw, dict):
-            raise SettingsError(f"{self.folder / PARAMS}: a mapping is expected, found {type(raw).__name__}")
-        refuse_unhashed(raw, "")
-        params = parse(Params, raw, "")
-        self._check_root(params.root)
-        self._check_study()
-        check_references(params)
+        path = self.folder / PARAMS
+        params = read_params(read_yaml(path, held_params(self.folder)), str(path))
+        refuse(collected(lambda: self._check_root(params.root), self._check_study))
         return params
+
+    def block(self, kind: str, name: str) -> Any:
+        """Return the block ``<kind>.<name>``. SettingsError if there is none, or with its faults and those of what it needs."""
+        self.params.require(f"{kind}.{name}")
+        return named(getattr(self.params, kind), name, kind)
 
     def _check_root(self, root: str) -> None:
         """Check that ``root`` is the path from this folder to the repository, where DVC's commands find the code."""
@@ -136,7 +101,7 @@ class Workspace:
 
     def dataset(self, name: str) -> DatasetSettings:
         """Parse the dataset's block by its source's settings class."""
-        block = named(self.params.datasets, name, "datasets")
+        block = self.block("datasets", name)
         source = catalogue.load("source", str(block.get("source")), f"datasets.{name}.source")
         settings: DatasetSettings = parse(source.Settings, block, f"datasets.{name}")
         path = (self.folder / settings.path).resolve()
@@ -153,41 +118,16 @@ class Workspace:
 
     def view(self, name: str) -> Any:
         """Parse the view's block (``components.stages.augment.policy.policies.ViewSettings``)."""
-        return self._parsed(VIEW, named(self.params.views, name, "views"), f"views.{name}")
+        return parse_by(VIEW, self.block("views", name), f"views.{name}")
 
     def gates(self, run: str) -> Gates:
         """Parse the run's ``promote`` block."""
-        gates: Gates = self._parsed(GATES, named(self.params.runs, run, "runs").promote, f"runs.{run}.promote")
+        gates: Gates = parse_by(GATES, self.block("runs", run).promote, f"runs.{run}.promote")
         return gates
 
     def run(self, name: str) -> RunSettings:
         """Return the run's settings; each block is parsed on first access."""
-        run, key = named(self.params.runs, name, "runs"), f"runs.{name}"
-        must_exist(run.recipe, catalogue.names("recipe"), f"{key}.recipe")
-
-        def recipe() -> Any:
-            return catalogue.load("recipe", run.recipe, f"{key}.recipe")
-
-        def train() -> Any:
-            # The family first: its defaults take precedence over the loop's.
-            cls = create_model("Train", __base__=(recipe().Train, _imported(LOOP)))
-            train = parse(cls, run.train, f"{key}.train")
-            _check_shares(train, f"{key}.train")
-            return train
-
-        blocks = {
-            "model": lambda: parse_model(run.model, f"{key}.model"),
-            "train": train,
-            "export": lambda: parse(recipe().Export, run.export, f"{key}.export"),
-            "evaluate": lambda: parse(
-                catalogue.evaluation(run.recipe, f"{key}.recipe").Settings, run.evaluate, f"{key}.evaluate"
-            ),
-        }
-        return RunSettings.unparsed(name, run.recipe, run.view, blocks)
-
-    def _parsed(self, place: str, block: dict[str, Any], key: str) -> Any:
-        """Parse ``block`` by the class at ``place``, "module:name"."""
-        return parse(_imported(place), block, key)
+        return run_settings(name, self.block("runs", name))
 
     def links(self, run: str, stage: str) -> dict[str, Path]:
         """Map each role to its pointer file, for the run's links at ``stage`` (train, export or evaluate)."""
@@ -204,7 +144,7 @@ class Workspace:
 
     def detection(self, name: str) -> DetectSettings:
         """Parse the block ``detect.<name>``."""
-        settings: DetectSettings = self._parsed(DETECT, named(self.params.detect, name, "detect"), f"detect.{name}")
+        settings: DetectSettings = parse_by(DETECT, self.block("detect", name), f"detect.{name}")
         return settings
 
     def detection_of(self, run: str) -> str | None:
@@ -233,41 +173,3 @@ def read_started() -> dict[str, Any] | None:
     except (KeyError, FileNotFoundError):
         return None
     return content
-
-
-def _check_shares(train: Any, key: str) -> None:
-    """Check that the batch splits into equal shares; streams of other sizes are checked before the first step."""
-    size = getattr(train, "batch_size", 0)
-    if size == "auto":
-        if train.processes > 1:
-            raise SettingsError(f"{key}.batch_size: auto is not allowed with processes: {train.processes}; set a number")
-        return
-    if size % train.processes:
-        fault = f"{key}.batch_size: {size} is not allowed: not a multiple of {key}.processes, {train.processes}"
-        raise SettingsError(f"{fault}; the next is {size + -size % train.processes}")
-
-
-def parse_model(block: dict[str, Any], key: str) -> ModelSettings:
-    """Parse the ``model`` block by the constructor of the network that it names.
-
-    A network's settings are the keyword-only parameters of its constructor with a default; facts about the data
-    (``image_size``, ``channels``, ``num_classes``) have none and are not settings. The constructor raises ValueError for
-    inconsistent values.
-    """
-    options = dict(block)
-    name = options.pop("name", None)
-    network = catalogue.load("network", str(name), f"{key}.name")
-    fields = {
-        parameter.name: (parameter.annotation, parameter.default)
-        for parameter in inspect.signature(network, eval_str=True).parameters.values()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    options_class: type[Strict] = create_model("Model", __base__=Strict, **fields)  # type: ignore[call-overload]
-    parsed = parse(options_class, options, key)
-    return ModelSettings(name=str(name), options={option: getattr(parsed, option) for option in fields})
-
-
-def _imported(place: str) -> Any:
-    """Import and return the class at "module:name"."""
-    module, _, name = place.partition(":")
-    return getattr(importlib.import_module(module), name)

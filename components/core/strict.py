@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -14,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-NAME = r"^[a-z][a-z0-9_]{0,62}$"
+from components.core.wording import NAME as NAME  # noqa: PLC0414
+from components.core.wording import NAME_RULE, expected, in_words, limits, meanings
+
 Name = Annotated[str, Field(pattern=NAME)]  # stage names, file names, registered names
 
 
@@ -25,7 +28,7 @@ class SettingsError(ValueError):
 def check_name(name: str) -> str:
     """Return ``name`` if it is valid as the name of a block, else raise SettingsError."""
     if not re.fullmatch(NAME, name):
-        raise SettingsError(f"{name!r} is no name: it starts with a letter a-z and goes on with at most 62 of a-z, 0-9 and _")
+        raise SettingsError(f"{name!r} is no name: {NAME_RULE}")
     return name
 
 
@@ -66,31 +69,65 @@ def parse(cls: type[S], block: Any, key: str) -> S:
     except TypeError as error:
         raise SettingsError(f"{key}: {error}") from None
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(cls, fault, key) for fault in error.errors())) from None
+        raise SettingsError("\n".join(_explain_all(cls, error.errors(), block, key))) from None
 
 
-def _explain(cls: type[BaseModel], fault: Any, key: str) -> str:
-    location = [str(part) for part in fault["loc"] if part != "[key]"]
-    path = ".".join([key, *location] if key else location)
+def _explain_all(cls: type[BaseModel], faults: Sequence[Any], block: Any, key: str) -> list[str]:
+    """Return one line per key with a fault. A type with alternatives has a fault for each of them."""
+    by_place: dict[tuple[str, ...], list[Any]] = {}
+    for fault in faults:
+        by_place.setdefault(_place(fault, block), []).append(fault)
+    return [_explain(cls, list(place), same, key) for place, same in by_place.items()]
+
+
+def _place(fault: Any, block: Any) -> tuple[str, ...]:
+    """Return the keys that lead to a fault, without the names of types that pydantic puts between them."""
+    parts: list[str] = []
+    for part in fault["loc"]:
+        inside = part in block if isinstance(block, dict) else isinstance(block, list) and part in range(len(block))
+        if inside:
+            parts, block = [*parts, str(part)], block[part]
+        elif fault["type"] == "missing" and part == fault["loc"][-1]:
+            parts.append(str(part))
+    return tuple(parts)
+
+
+def _explain(cls: type[BaseModel], location: list[str], faults: list[Any], key: str) -> str:
+    path, fault = ".".join([key, *location] if key else location), faults[0]
     if fault["type"] == "extra_forbidden":
-        owner = _class_at(cls, location[:-1])
-        renamed = {old: new for base in owner.__mro__ for old, new in vars(base).get("renamed", {}).items()}
-        if location[-1] in renamed:
-            return f"{path}: renamed; it is called {renamed[location[-1]]!r} now"
-        moved = getattr(owner, "moved", {})
-        if location[-1] in moved:
-            return f"{path}: moved; {moved[location[-1]]}"
-        allowed = sorted(field.alias or name for name, field in owner.model_fields.items())
-        return f"{path}: unknown key (value {fault['input']!r}); {_choices(location[-1], allowed)}"
+        return f"{path}: {_unknown(_class_at(cls, location[:-1]), location[-1], fault['input'])}"
     if fault["type"] == "missing":
-        return f"{path}: missing; {_field_hint(cls, location)}"
-    return f"{path}: {fault['input']!r} is not allowed: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+        return f"{path}: missing; {_hint(_class_at(cls, location[:-1]), location[-1])}"
+    told = [fault for fault in faults if not fault["type"].endswith("_type")] or faults
+    reasons = " or ".join(dict.fromkeys(expected(fault) for fault in told))
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict):  # a check of several keys of the block
+        names = tuple(f"{name}: " for name in getattr(_class_at(cls, location), "model_fields", {}))
+        return f"{path}.{reasons}" if reasons.startswith(names) else f"{path}: {reasons}"
+    return f"{path}: {shown(fault['input'])} is not allowed: {reasons}"
+
+
+def _unknown(owner: Any, name: str, value: Any) -> str:
+    """Explain an unknown key: renamed, moved, or the nearest of the allowed ones."""
+    renamed = {old: new for base in owner.__mro__ for old, new in vars(base).get("renamed", {}).items()}
+    if name in renamed:
+        return f"renamed; it is called {renamed[name]!r} now"
+    moved = getattr(owner, "moved", {})
+    if name in moved:
+        return f"moved; {moved[name]}"
+    allowed = sorted(field.alias or name for name, field in owner.model_fields.items())
+    return f"unknown key (value {shown(value)}); {_choices(name, allowed)}"
+
+
+def shown(value: Any) -> str:
+    """Return the value as YAML would show it: null, true, 'text'."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def _class_at(cls: Any, location: list[str]) -> Any:
     """Return the settings class at ``location`` below ``cls``, or the last class on the path."""
     for part in location:
-        field = getattr(cls, "model_fields", {}).get(part)
+        fields = getattr(cls, "model_fields", {})
+        field = next((field for name, field in fields.items() if part in (name, field.alias)), None)
         for candidate in _classes(field.annotation) if field else []:
             cls = candidate
     return cls
@@ -102,12 +139,32 @@ def _classes(annotation: Any) -> list[type[BaseModel]]:
     return [cls for part in getattr(annotation, "__args__", ()) for cls in _classes(part)]
 
 
-def _field_hint(cls: type[BaseModel], location: list[str]) -> str:
-    field = cls.model_fields.get(location[-1]) if len(location) == 1 else None
-    if field is None or field.description is not None:
+def _hint(owner: Any, name: str) -> str:
+    """Say what a missing key takes."""
+    field = next((field for key, field in owner.model_fields.items() if name in (key, field.alias)), None)
+    if field is None:
         return "it is required"
-    blocks = getattr(field.annotation, "__origin__", field.annotation) is dict
-    return "it is required, {} where there is nothing to say" if blocks else f"it takes {field.annotation}"
+    words = in_words(field.annotation)
+    meaning = field.description or meanings(owner.__doc__).get(name, "")
+    said = ", ".join(filter(None, (words, limits(field.metadata))))
+    return f"{said}{f' ({meaning})' if meaning else ''} is expected"
+
+
+def collected(*checks: Callable[[], object]) -> list[str]:
+    """Run every check and return the faults of all, one line each, without repetitions."""
+    lines: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except SettingsError as error:
+            lines += [line for line in str(error).splitlines() if line not in lines]
+    return lines
+
+
+def refuse(lines: Iterable[str]) -> None:
+    """Raise one SettingsError with all lines, if there are any."""
+    if faults := list(dict.fromkeys(lines)):
+        raise SettingsError("\n".join(faults))
 
 
 def _choices(name: str, allowed: Any) -> str:

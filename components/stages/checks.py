@@ -1,25 +1,45 @@
 """Checks of params.yaml before any work: that the blocks are consistent with each other, the views and the networks.
 
-Used by the flow's preflight and ``python -m components check``, by no stage.
+The flow's preflight, the stages (``checked.py``) and ``python -m components check`` make the same checks.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from components.core import catalogue
 from components.core.references import check_links
-from components.core.settings import ModelSettings, RunSettings, Workspace
-from components.core.strict import SettingsError, Strict, resolve
+from components.core.settings import RunSettings, Workspace
+from components.core.strict import SettingsError, collected, refuse, resolve
 from components.stages.assemble import refuse_rectangle
+from components.stages.buildable import build_without_memory, without_memory
 from components.stages.code.stage import LINKED
+from components.stages.contents import check_contents
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code returns logits and features
 JUDGES = ("domains", "content", "modes")  # roles of classifiers in the evaluation of image translation
-MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
 MAX_INITIAL_SHARE = 0.05  # share of the initial weights that a moving average may still hold at the end
+
+
+def run_faults(workspace: Workspace, runs: Iterable[str]) -> list[str]:
+    """Return the faults of all that the runs need, one line each. This imports the recipes, and so torch."""
+    runs = list(runs)
+    return [*workspace.params.faults_of(runs), *block_faults(workspace, workspace.params.needed(runs))]
+
+
+def block_faults(workspace: Workspace, blocks: Iterable[str]) -> list[str]:
+    """Return the faults of the blocks ("runs.digits") by the classes that read them; those without structure are left out."""
+    checks: dict[str, Callable[[Workspace, str], object]] = {
+        "datasets": Workspace.dataset,
+        "views": check_view,
+        "runs": check_run,
+        "detect": check_detection,
+        "ood": check_ood,
+    }
+    sound = [block.split(".", 1) for block in blocks if block not in workspace.params.faults]
+    return collected(*(partial(checks[kind], workspace, name) for kind, name in sound if kind in checks))
 
 
 def check_view(workspace: Workspace, name: str) -> None:
@@ -30,19 +50,27 @@ def check_view(workspace: Workspace, name: str) -> None:
 
 
 def check_run(workspace: Workspace, name: str) -> None:
-    """Parse the run's blocks, check its links, and build its network for the view's size on the meta device."""
+    """Parse the run's blocks, check its links and its view, and build its network for the view's size on the meta device.
+
+    SettingsError lists the faults of all of these.
+    """
     from components.families import RECIPES
 
-    run = workspace.run(name).parsed()
+    run = workspace.run(name)
     recipe = resolve(RECIPES, run.recipe, f"runs.{name}.recipe")
-    check_links(workspace.params, workspace.folder, name, recipe.Roles)
-    workspace.gates(name)
-    if "init" not in workspace.links(name, "train"):
-        check_average(run)
-    check_judges(workspace, run)
-    check_rectangles(workspace, run, recipe)
-    check_curve(run, recipe)
-    check_recipe(workspace, run, recipe)
+    starts = "init" in workspace.links(name, "train")
+    refuse(
+        collected(
+            run.parsed,
+            partial(workspace.gates, name),
+            partial(check_links, workspace.params, workspace.folder, name, recipe.Roles),
+            partial(check_average, run) if not starts else lambda: None,
+            partial(check_judges, workspace, run),
+            partial(check_curve, run, recipe),
+            partial(check_contents, workspace, run),
+            partial(check_recipe, workspace, run, recipe),
+        )
+    )
 
 
 def check_detection(workspace: Workspace, name: str) -> None:
@@ -128,92 +156,18 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
     """Run the checks of the recipe and its evaluation, and build the network with its options."""
+    check_rectangles(workspace, run, recipe)  # networks for squares cannot be built for others
     view, key = workspace.view(run.view), f"runs.{run.name}"
     linked = {stage: workspace.linked_runs(run.name, stage) for stage in LINKED}
     for part in (recipe, catalogue.evaluation(run.recipe, f"{key}.recipe")):
         try:
             if hasattr(part, "check"):
                 part.check(run, view, linked)
+        except SettingsError:
+            raise
         except ValueError as error:
             raise SettingsError(f"{key}.{error}") from None
     if hasattr(recipe, "build_network"):
         without_memory(lambda: recipe.build_network(run, view.image_size, view.channels, 2), f"{key}.model")
     else:
         build_without_memory(run.model, view, f"{key}.model")
-
-
-def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
-    """Build the network with two classes; SettingsError if its options are inconsistent."""
-    from components.networks import MODELS
-
-    network = resolve(MODELS, model.name, key)
-    facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
-    known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
-    without_memory(lambda: network(**known, **model.options), key)
-
-
-def without_memory(build: Callable[[], Any], key: str) -> None:
-    """Call ``build`` on torch's meta device; SettingsError below ``key`` for its ValueError and for unsafe convolutions."""
-    import torch
-
-    try:
-        with torch.device("meta"):
-            network = build()
-    except ValueError as error:
-        raise SettingsError(f"{key}.{error}") from None
-    check_convolutions(network, key)
-
-
-def check_convolutions(network: Any, key: str) -> None:
-    """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
-
-    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of the weights' gradient (detected by glibc's
-    heap checks; 8 or more channels, no stride, other memory formats and CPUs with AVX-512 are not affected).
-    """
-    from torch import nn
-
-    for name, layer in network.named_modules():
-        if (
-            isinstance(layer, nn.Conv2d)
-            and layer.kernel_size == (1, 1)
-            and max(layer.stride) > 1
-            and layer.in_channels < MIN_CHANNELS
-        ):
-            fault = (
-                f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
-            )
-            raise SettingsError(
-                f"{key}: {fault} on every CPU; at least {MIN_CHANNELS} channels are needed: make the network wider"
-            )
-
-
-def describe(workspace: Workspace) -> str:
-    """Format every parsed block of the workspace as YAML-like text: the settings that the stages will read."""
-    params = workspace.params
-    lines = [f"datasets.{name}: {_flat(workspace.dataset(name))}" for name in params.datasets]
-    for name in params.views:
-        check_view(workspace, name)
-        lines.append(f"views.{name}: {_flat(workspace.view(name))}")
-    for name in params.runs:
-        check_run(workspace, name)
-        run = workspace.run(name)
-        lines.append(f"runs.{name}: recipe={run.recipe} view={run.view}")
-        lines.append(f"  model: name={run.model.name} " + " ".join(f"{k}={v}" for k, v in run.model.options.items()))
-        blocks = {
-            "train": run.train,
-            "export": run.export,
-            "evaluate": run.evaluate,
-            "promote": workspace.gates(name),
-        }
-        lines += [f"  {block}: {_flat(settings)}" for block, settings in blocks.items()]
-    for name in params.detect:
-        check_detection(workspace, name)
-        lines.append(f"detect.{name}: {_flat(workspace.detection(name))}")
-    for name, entry in params.ood.items():
-        check_ood(workspace, name)
-        lines.append(f"ood.{name}: {_flat(entry)}")
-    return "\n".join(lines)
-
-
-def _flat(settings: Strict) -> str:
-    return " ".join(f"{key}={value}" for key, value in settings.model_dump().items())

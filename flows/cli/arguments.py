@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.core.settings import ROOT
-from flows.pipeline.preflight import broken_studies, check_versions
+from components.core.strict import collected
+from flows.pipeline.fill import fill_in, fill_splits
+from flows.pipeline.preflight import broken_studies, check_versions, left_out, refuse_all
 from flows.project import Project, set_defaults
 
 
@@ -36,13 +39,23 @@ def project_of(args: argparse.Namespace) -> Project:
 def chosen_runs(args: argparse.Namespace) -> tuple[Project, tuple[str, ...]]:
     """Return the workspace and the runs that ``add_runs``'s arguments select; warn of broken studies."""
     project = project_of(args)
+    added = fill_in(project)
     runs = project.choose(tuple(filter(None, args.runs.split(","))), args.all)
     check_versions(project.root)
-    for run in runs:
-        project.workspace.gates(run)  # check them early: no stage reads them
-    for line in broken_studies(project.root):
+    for line in [*added, *fill_splits(project, runs)]:
+        print(line, file=sys.stderr)
+    params, workspace = project.params, project.workspace
+    gates = collected(*(partial(workspace.gates, run) for run in runs))  # early: no stage reads them
+    refuse_all(project, [*params.faults_of(runs), *gates])
+    for line in [*left_out(params, runs), *broken_studies(project.root)]:
         print(f"warning: {line}", file=sys.stderr)
     return project, runs
+
+
+def other_runs(args: argparse.Namespace, project: Project, runs: tuple[str, ...]) -> str:
+    """Name the runs that ``pipeline.runs`` does not contain, if it was used; "" for none."""
+    rest = [] if args.runs else [run for run in project.params.every_run() if run not in runs]
+    return f"not among pipeline.runs: {', '.join(rest)} (--runs {rest[0]}, or --all)" if rest else ""
 
 
 def ready_flow(project: Project, module: str, name: str) -> Any | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from components.registry.record.published import published
-from flows.cli.arguments import add_runs, chosen_runs, ready_flow
+from flows.cli.arguments import add_runs, chosen_runs, other_runs, ready_flow
 from flows.dvc import merge_driver
 from flows.pipeline.plan import IsPublished, PipelinePlan, make_plan
 from flows.pipeline.preflight import CheckSettings, check_settings
@@ -23,10 +23,12 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 plan_arguments = add_runs
 
 
-def plan(args: argparse.Namespace, is_published: IsPublished = published) -> int:
-    """Show what run would do and why."""
+def plan(args: argparse.Namespace, is_published: IsPublished = published, check: CheckSettings = check_settings) -> int:
+    """Show what run would do and why. It makes the same checks as run."""
     project, runs = chosen_runs(args)
-    print(describe(make_plan(project, runs, args.force, is_published)))
+    todo = make_plan(project, runs, args.force, is_published)
+    check(project, todo)
+    print(*filter(None, (describe(todo), other_runs(args, project, runs))), sep="\n")
     return 0
 
 
@@ -36,19 +38,18 @@ def run(args: argparse.Namespace, is_published: IsPublished = published, check: 
     project, runs = chosen_runs(args)
     check_addresses(project.params)
     if args.dry_run:
-        print(describe(make_plan(project, runs, args.force, is_published)))
-        return 0
+        return plan(args, is_published, check)
     merge_driver.install(project.root)
     with project.alone():
         for line in repair_locks(project):
             print(line, flush=True)
         todo = make_plan(project, runs, args.force, is_published)
         if todo.empty:
-            tables = (describe(todo), table(metrics_rows(project, runs)), ood_tables(project, runs), where_to_look(project))
-            print("\n".join(filter(None, tables)))
+            tables = (describe(todo), other_runs(args, project, runs), table(metrics_rows(project, runs)))
+            print("\n".join(filter(None, (*tables, ood_tables(project, runs), where_to_look(project)))))
             return 0
-        print(describe(todo), flush=True)
         check(project, todo)
+        print(*filter(None, (describe(todo), other_runs(args, project, runs))), sep="\n", flush=True)
         return _start(project, todo, args.force)
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 from components.stages.code.stage import contents
+from flows.dvc.differences import changed_files, changed_values
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
+NEVER_RUN = "never run"
 CODE, CODE_FOLDER = "code", "outputs/code"
 OTHERS = {"links": "links changed", "scored": "entries of ood changed"}  # folders of outputs/code without digests
 
@@ -28,7 +30,8 @@ def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[st
     status = {stage.name: _status(stage) for stage in stages}
     if status.get(CODE):  # else the digests in outputs/code are up to date
         status = code_changes(workspace, stages, status)
-    why = {name: _format(entries, recorded[name]) if entries else [] for name, entries in status.items()}
+    by_name = {stage.name: stage for stage in stages}
+    why = {name: _format(by_name[name], entries, recorded[name]) if entries else [] for name, entries in status.items()}
     return why | {name: ["recorded with inputs that changed while it ran"] for name in wrong}
 
 
@@ -89,26 +92,32 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _format(status: list[Any], recorded: bool) -> list[str]:
+def _format(stage: PipelineStage, status: list[Any], recorded: bool) -> list[str]:
     """Format DVC's status entries, such as ``{"changed deps": {"params.yaml": {"runs.a.train": "modified"}}}``."""
     if not recorded:
-        return ["never run"]
+        return [NEVER_RUN]
     lines: list[str] = []
     for entry in status:
         if isinstance(entry, str):
             lines.append(entry)
             continue
         for what, changes in entry.items():
-            lines += _changes(what.removeprefix("changed ").removesuffix("s"), changes)
+            lines += _changes(stage, what.removeprefix("changed ").removesuffix("s"), changes)
     return lines
 
 
-def _changes(what: str, changes: dict[str, Any]) -> list[str]:
+def _changes(stage: PipelineStage, what: str, changes: dict[str, Any]) -> list[str]:
     """Format changes. ``what``: "dep" or "out"; a dep that is a mapping is a file of parameters."""
+    deps = {str(dep.def_path): dep for dep in stage.deps}
     lines = []
     for name, change in changes.items():
         if isinstance(change, dict):
-            lines += [f"{how} param {key}" for key, how in change.items()]
+            lines += (
+                changed_values(deps[name], list(change))
+                if name in deps
+                else [f"param {key} {how}" for key, how in change.items()]
+            )
         else:
-            lines.append(f"{change} {what} {name}")
+            files = changed_files(Path(stage.wdir), deps[name]) if change == "modified" and name in deps else ""
+            lines.append(f"{name}: {files}" if files else f"{change} {what} {name}")
     return lines

@@ -7,11 +7,12 @@ one study with a broken params.yaml would break the root and all other studies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.inputs.record import contradicts
+from components.core.needs import BLOCKS
 from components.core.strict import SettingsError
 from flows.dvc import entries, lock_merge
 from flows.dvc.changes import reasons
@@ -37,7 +38,7 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
     try:
         with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
             entries.install()
-            index = _unrecorded_index(repo, path)
+            index = _unrecorded_index(repo, path, project.params.faults)
             graph = _by_name(index.graph, targets)
             lock = _recorded(repo, path)
             stages = [stage for stage in index.stages if stage.name in graph]
@@ -77,14 +78,18 @@ def order(graph: DiGraph) -> list[str]:
     return list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda name: graph.nodes[name]["position"]))
 
 
-def _unrecorded_index(repo: Repo, path: str) -> Index:
-    """Load the stages of a dvc.yaml without dvc.lock, which the graph does not need; ``_fill`` adds its entries."""
+def _unrecorded_index(repo: Repo, path: str, faults: Container[str]) -> Index:
+    """Load the stages of a dvc.yaml without dvc.lock, which the graph does not need; ``_fill`` adds its entries.
+
+    Stages of the blocks with ``faults`` are left out: DVC cannot even read those that lack a key.
+    """
     from dvc.dvcfile import load_file
     from dvc.repo.index import Index
 
     file = load_file(repo, path)
     vars(file)["lockfile_contents"] = {}
-    return Index(repo, stages=list(file.stages.values()))
+    blocks = {name: "{}.{}".format(BLOCKS.get(name.partition("@")[0], ""), name.partition("@")[2]) for name in file.stages}
+    return Index(repo, stages=[file.stages[name] for name, block in blocks.items() if block not in faults])
 
 
 def _recorded(repo: Repo, path: str) -> Mapping[str, Any]:
@@ -115,7 +120,7 @@ def sort_lock(project: Project) -> None:
 
     path = project.folder / "dvc.lock"
     with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
-        index = _unrecorded_index(repo, str(project.folder / "dvc.yaml"))
+        index = _unrecorded_index(repo, str(project.folder / "dvc.yaml"), project.params.faults)
         planned = [stage.name for stage in plan_repro(get_active_graph(index.graph), list(index.stages))]
         position = {name: number for number, name in enumerate(planned)}
         entries.sort(path, position, Path(repo.tmp_dir))

@@ -57,8 +57,8 @@ def pipeline(
             if plan.empty:
                 return Completed(message=describe(plan))
             if not checked:
-                print(describe(plan))
                 check_settings(place, plan)
+                print(describe(plan))
             return execute(place, plan)
     except AnotherRun as other:
         return Cancelled(message=str(other))

@@ -10,7 +10,7 @@ from flows.dvc import graph_files
 from flows.dvc.changes import CODE
 from flows.dvc.index import order, read_graph
 from flows.dvc.sharing import unshared
-from flows.pipeline.preflight import check_user_folders
+from flows.pipeline.preflight import check_user_folders, refuse_all
 from flows.project import Project
 
 IsPublished = Callable[[Workspace, str], object]
@@ -59,14 +59,15 @@ class PipelinePlan:
 
 
 def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: IsPublished) -> PipelinePlan:
-    """Plan the selected runs. SettingsError if DVC cannot read the workspace's params.yaml or dvc.yaml.
+    """Plan the selected runs. SettingsError for faults of what they need, or if DVC cannot read params.yaml or dvc.yaml.
 
     A stage is planned if it changed, or if one of its transitive dependencies is planned: its inputs are unknown until that
     one has run. DVC then skips it if its inputs are the same. The outputs of ``code`` are known in advance
     (``flows.dvc.changes``), so that an edit of code affects only the stages that use it.
     """
     graph_files.check(project)
-    check_user_folders(project.workspace)
+    refuse_all(project, project.params.faults_of(runs))
+    check_user_folders(project.workspace, runs)
     last = {run: ends(project.workspace, run) for run in runs}
     graph, reasons, address = read_graph(project, [stage for stages in last.values() for stage in stages])
     own = {run: own_stages(project.workspace, run) for run in runs}

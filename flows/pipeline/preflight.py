@@ -6,17 +6,20 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core import settings
 from components.core.files import file_state, read_json, write_json
+from components.core.needs import BLOCKS
 from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError
+from components.core.strict import SettingsError, refuse
 
 if TYPE_CHECKING:
+    from components.core.params import Params
     from flows.pipeline.plan import PipelinePlan
     from flows.project import Project
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 LOCK = "requirements.lock"
 MATTERS = ("prefect", "fastapi", "sqlalchemy", "dvc", "mlflow", "torch", "albumentations")  # wrong ones fail late or silently
 PYTHON = (3, 11)
+SHOWN = 5  # faults of the files of one dataset
 
 CheckSettings = Callable[["Project", "PipelinePlan"], None]
 
@@ -65,15 +69,31 @@ def _public(pin: str) -> str:
 
 
 def check_settings(project: Project, plan: PipelinePlan) -> None:
-    """Check every block that a stale stage reads, with the classes that read it; this imports the recipes, and so torch."""
-    from components.stages.checks import check_detection, check_ood, check_run, check_view
+    """Check all that the runs with stale stages need, by the classes that read it; SettingsError lists every fault.
 
-    place = project.workspace
-    checks: dict[str, Callable[[Workspace, str], object]] = {"fetch": Workspace.dataset, "augment": check_view}
-    checks |= dict.fromkeys(("train", "export", "evaluate"), check_run) | {"detect": check_detection, "ood": check_ood}
-    for stage in plan.stages:
-        if stage.kind in checks:
-            checks[stage.kind](place, stage.block)
+    This imports the recipes, and so torch, unless the same settings were found sound before.
+    """
+    from components.stages.checked import faults
+
+    params = project.params
+    stale = {f"{BLOCKS[stage.kind]}.{stage.block}" for stage in plan.stages if stage.kind in BLOCKS}
+    runs = [run for run in plan.runs if stale.intersection(params.needed([run]))]
+    refuse_all(project, faults(project.workspace, runs))
+
+
+def refuse_all(project: Project, lines: Iterable[str]) -> None:
+    """Raise one SettingsError with the faults of the workspace's params.yaml, if there are any."""
+    faults = list(dict.fromkeys(lines))
+    if faults:
+        file = project.folder / PARAMS
+        more = [f"{file} has {len(faults)} faults:", *(f"  {line}" for line in faults)]
+        raise SettingsError("\n".join(more) if len(faults) > 1 else f"{file}: {faults[0]}")
+
+
+def left_out(params: Params, runs: Iterable[str]) -> list[str]:
+    """Return one warning per fault in blocks that the runs do not need."""
+    needed = params.needed(runs)
+    return [line for block, lines in params.faults.items() if block not in needed for line in lines]
 
 
 def broken_studies(root: Path) -> list[str]:
@@ -97,13 +117,15 @@ def broken_studies(root: Path) -> list[str]:
     return lines
 
 
-def check_user_folders(workspace: Workspace) -> None:
-    """Check the ``path`` of each dataset for what DVC cannot read: pipes, sockets, devices, broken links, non-UTF-8 names."""
+def check_user_folders(workspace: Workspace, runs: Iterable[str]) -> None:
+    """Check the ``path`` of the runs' datasets for what DVC cannot read: pipes, devices, broken links, non-UTF-8 names."""
+    needed = workspace.params.needed(runs)
+    faults = []
     for name, block in workspace.params.datasets.items():
         path = block.get("path")
-        if isinstance(path, str):
-            for fault in _faults(str(workspace.folder / path)):
-                raise SettingsError(f"datasets.{name}.path: {fault}")
+        if isinstance(path, str) and f"datasets.{name}" in needed:
+            faults += [f"datasets.{name}.path: {fault}" for fault in islice(_faults(str(workspace.folder / path)), SHOWN)]
+    refuse(faults)
 
 
 def _faults(path: str) -> Iterator[str]:

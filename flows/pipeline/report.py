@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from flows.dvc.changes import NEVER_RUN
 from flows.pipeline.plan import PipelinePlan
 from flows.project import Project
 
 MAIN = 4  # metrics per line
+NAMED = 4  # new stages of a kind in the plan's line
+NEW, UNPUBLISHED, UNSHARED = "new results", "not published yet", "not on the remote yet"
+BRIEF = (NEVER_RUN, NEW, UNPUBLISHED, UNSHARED)  # reasons without details
 P50, P99, RATE = "latency_p50_ms", "latency_p99_ms", "throughput_images_per_s"  # what the evaluate stage measures
 
 Row = dict[str, str]
@@ -30,16 +34,29 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def describe(plan: PipelinePlan) -> str:
-    """Format the plan: each stage with its reasons, in order of execution."""
+    """Format the plan: each stage with its reasons, in order of execution; those of a kind that are all new in one line."""
     if plan.empty:
         return f"nothing to do: {plan.up_to_date} stages are up to date and {', '.join(plan.runs)} published"
-    rows = [{"stage": stage.name, "why": "; ".join(stage.reasons)} for stage in plan.stages]
     names = {stage.name for stage in plan.stages}
-    for run in plan.unpublished:
-        why = "new results" if names.intersection(plan.ends[run]) else "not published yet"
-        rows.append({"stage": f"publish@{run}", "why": why})
-    rows += [{"stage": f"share@{name}", "why": "not on the remote yet"} for name in plan.unshared]
-    return f"{table(rows)}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
+    work = [(stage.kind, stage.block, "; ".join(stage.reasons)) for stage in plan.stages]
+    work += [("publish", run, NEW if names.intersection(plan.ends[run]) else UNPUBLISHED) for run in plan.unpublished]
+    work += [("share", name, UNSHARED) for name in plan.unshared]
+    return f"{table(_plan_rows(work))}\n{len(plan.stages)} stages to run, {plan.up_to_date} up to date"
+
+
+def _plan_rows(work: Sequence[tuple[str, str, str]]) -> list[Row]:
+    """Return a row per (kind, block, reason), or one for all of a kind with the same reason, if the reason says no details."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for kind, block, why in work:
+        groups.setdefault((kind, why) if why in BRIEF else (kind, why, block), []).append(block)
+    return [_plan_row(key[0], blocks, key[1]) for key, blocks in groups.items()]
+
+
+def _plan_row(kind: str, blocks: list[str], why: str) -> Row:
+    if len(blocks) == 1:
+        return {"stage": f"{kind}@{blocks[0]}" if blocks[0] else kind, "why": why}
+    more = f" and {len(blocks) - NAMED} more" if len(blocks) > NAMED else ""
+    return {"stage": f"{kind} ({len(blocks)})", "why": f"{why}: {', '.join(blocks[:NAMED])}{more}"}
 
 
 def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:

@@ -181,7 +181,7 @@ class Fake:
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from flows.__main__ import main
-check = dict(check=lambda project, plan: None) if sys.argv[1] == "run" else dict()
+check = dict(check=lambda project, plan: None) if sys.argv[1] in ("run", "plan") else dict()
 exit_code = main(sys.argv[1:], **check, {options})
 {code}
 sys.exit(exit_code)

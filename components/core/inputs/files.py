@@ -102,14 +102,23 @@ def ignored_names(path: Path, root: Path) -> frozenset[str]:
 
 def hashes(paths: dict[str, Path], listings: dict[str, Listing], root: Path) -> dict[str, str]:
     """Compute DVC's hash of each dependency from its listing."""
+    return {name: folder_hash(digests) for name, digests in file_hashes(paths, listings, root).items()}
+
+
+def file_hashes(paths: dict[str, Path], listings: dict[str, Listing], root: Path) -> dict[str, dict[str, str]]:
+    """Compute the MD5 of each file of each dependency: dependency -> path below it -> MD5."""
     with _state(root) as state:
-        return {name: _hash(str(path), listings[name], state) for name, path in paths.items()}
+        return {name: _digests(str(path), listings[name], state) for name, path in paths.items()}
 
 
-def _hash(path: str, files: Listing, state: sqlite3.Connection | None) -> str:
+def _digests(path: str, files: Listing, state: sqlite3.Connection | None) -> dict[str, str]:
     places = {name: os.path.join(path, name) if name else path for name in files}
     known = _known({places[name]: file for name, file in files.items()}, state)
-    digests = {name: known.get(place) or md5(place) for name, place in places.items()}
+    return {name: known.get(place) or md5(place) for name, place in places.items()}
+
+
+def folder_hash(digests: dict[str, str]) -> str:
+    """Compute DVC's hash of a folder from the MD5 of its files; of a single file, "", it is its own."""
     if list(digests) == [""]:
         return digests[""]
     tree = [{"md5": digests[name], "relpath": name} for name in sorted(digests)]

@@ -27,11 +27,13 @@ from components.core.files import start_time, write_atomically
 from components.core.inputs import files, lock
 from components.core.inputs.code import Code, Sources, frozen
 from components.core.inputs.declared import PARAMS, Declared, Unusual, chosen, declared, declared_by_dvc, parse_yaml, repository
+from components.core.inputs.listings import keep
 from components.core.inputs.record import CHANGED, changed_params, record_path, serialise
 from components.core.runtime import require_code_at_start
 from components.core.settings import Workspace
 
 NAMED = 4  # changed inputs in a message
+READS_FOLDERS = "fetch@"  # its inputs are a user's files, whose names are kept for the next plan
 COPIES_CODE = ("export",)  # stages that also copy code files
 
 
@@ -136,7 +138,11 @@ def take_inputs(folder: Path, stage: str) -> Inputs:
         declaration = declared(folder, stage, parse_yaml(text))
         root = repository(folder)
         listings = {name: _list(stage, name, path, root) for name, path in declaration.deps.items()}
-        deps = files.hashes(declaration.deps, listings, root)
+        digests = files.file_hashes(declaration.deps, listings, root)
+        deps = {name: files.folder_hash(of_files) for name, of_files in digests.items()}
+        if stage.startswith(READS_FOLDERS):
+            for name, hashed in deps.items():
+                keep(hashed, digests[name])
         return Inputs(folder, stage, text, declaration, deps, _read_params(folder, declaration, text), listings)
     except Unusual:
         declaration = declared_by_dvc(folder, stage)

@@ -14,9 +14,10 @@ from pathlib import Path
 from components.core import settings
 from components.core.files import write_atomically
 from components.core.settings import Workspace
+from components.core.strict import SettingsError
 from components.stages.code import digest
 from components.stages.code.closure import COMPONENTS, file_of
-from components.stages.code.stage import modules
+from components.stages.code.stage import FAULT, modules
 
 SHIPPED = "shipped: "
 KNOWN = 5000  # size of the cache
@@ -28,6 +29,8 @@ def edited_files(
     """Return the files whose code differs from ``outputs/code/<stage>/<name>.json``; ``texts``: absolute path -> bytes."""
     path = workspace.folder / "outputs" / "code" / stage / f"{name}.json"
     recorded: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    if FAULT in recorded:
+        raise SettingsError(recorded[FAULT])
     known = _Known()
     edited = [
         file

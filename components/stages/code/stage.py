@@ -17,6 +17,7 @@ from pathlib import Path
 from components.core import catalogue
 from components.core.references import DETECTOR
 from components.core.settings import Workspace
+from components.core.strict import SettingsError
 from components.stages.code.closure import COMPONENTS, closure, file_of
 from components.stages.code.digest import code_digest
 
@@ -32,6 +33,7 @@ MODULES = {
     "ood": "components.stages.detect.outside",
     "ood_table": "components.stages.detect.table",
 }
+FAULT = "fault"  # key in the document of a block without a digest
 LINKED = ("train", "export", "evaluate")  # stages that take links
 LOOP = "components.stages.train.settings"  # a part of every run's block ``train``
 
@@ -40,24 +42,30 @@ def run(workspace: Workspace, name: str = "") -> None:
     """Write ``contents`` to an empty folder."""
     out = workspace.folder / "outputs" / "code"
     shutil.rmtree(out, ignore_errors=True)
+    params = workspace.params
+    unwritten = [line for run in params.runs for line in params.unwritten(run)]
+    for line in dict.fromkeys([*(line for lines in params.faults.values() for line in lines), *unwritten]):
+        print(f"warning: {line}")
     texts = contents(workspace)
     for file, text in texts.items():
         path = out / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    print(f"{len(contents(workspace))} digests of code")
+    print(f"{len(texts)} digests of code")
 
 
 def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, str]:
-    """Return the files of this stage: "<stage>/<name>.json" -> text. SettingsError for a name that is in no catalogue.
+    """Return the files of this stage: "<stage>/<name>.json" -> text. ``components``: the folder of the code.
 
-    ``components``: the folder of the code.
+    A block that names something that is in no catalogue has no digest, but its fault: its stages fail with it, and no others.
     """
-    documents: dict[str, object] = {
-        f"{stage}/{name}.json": digests_of(workspace, stage, name, components)
-        for stage, names in blocks(workspace).items()
-        for name in names
-    }
+    documents: dict[str, object] = {}
+    for stage, names in blocks(workspace).items():
+        for name in names:
+            try:
+                documents[f"{stage}/{name}.json"] = digests_of(workspace, stage, name, components)
+            except SettingsError as error:
+                documents[f"{stage}/{name}.json"] = {FAULT: str(error)}
     documents |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
     documents |= {f"scored/{name}.json": scored(workspace, name) for name in workspace.params.detect}
     return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in documents.items()}

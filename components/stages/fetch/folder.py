@@ -55,6 +55,15 @@ class Folder(Own):
         names = list(next(iter(splits.values())))
         return Listing(pictures, {settings.column: names}, folder_column=settings.column)
 
+    @classmethod
+    def contents(cls, settings: OwnSettings, workspace: Path) -> dict[str, tuple[str, ...]]:
+        """Return split -> class names. ValueError as in ``fetch``."""
+        assert isinstance(settings, Folder.Settings)
+        folder = workspace / settings.path
+        listing = cls.checked(settings, Walk(folder, Faults(folder), settings.follow_links))
+        names = tuple(listing.classes[settings.column])
+        return dict.fromkeys(listing.splits, names)
+
 
 def read_splits(folder: Path, skipped: Counter[str]) -> dict[str, Classes]:
     """Return split -> class -> images. ``skipped`` counts hidden files and, by suffix, files that are not images.

@@ -18,6 +18,9 @@ def ask(fake: Any, *words: str, **options: Any) -> tuple[int, str]:
     return process.returncode, output
 
 
+LEFT_OUT = "not among pipeline.runs: c (--runs c, or --all)"
+
+
 def test_nothing_to_do_is_said_at_once(done: Any) -> None:
     report = done.folder / "outputs" / "evaluate" / "a" / "report"
     report.mkdir()
@@ -37,10 +40,11 @@ def test_plan_starts_nothing(done: Any) -> None:
         assert code == 0
         assert output.splitlines() == [
             "stage          why",
-            "evaluate@a     modified param runs.a.evaluate",
+            "evaluate@a     runs.a.evaluate.split: test added",
             "ood_table@odd  downstream of evaluate@a",
             "publish@a      new results",
             "2 stages to run, 9 up to date",
+            LEFT_OUT,
             "imported: set()",
         ]
     assert not (done.folder / ".work" / "locks").exists()
@@ -98,4 +102,4 @@ def test_broken_study_is_named_in_one_line_and_the_root_goes_on(done: Any) -> No
     told, *rest = output.splitlines()
     assert told.startswith("warning: study broken is broken: ")
     assert "experiments/broken/params.yaml" in told
-    assert rest == ["nothing to do: 11 stages are up to date and a, b published"]
+    assert rest == ["nothing to do: 11 stages are up to date and a, b published", LEFT_OUT]

@@ -58,7 +58,7 @@ def test_after_dvc_repro_nothing_is_planned(done: Any) -> None:
 def test_changed_setting_plans_its_stage_and_what_follows(done: Any) -> None:
     done.change(lambda content: content["runs"]["a"]["train"].update(rate=2))
     assert reasons(plan(done, "a", "b")) == {
-        "train@a": ("modified param runs.a.train",),
+        "train@a": ("runs.a.train.rate: 2 added",),
         "export@a": ("downstream of train@a",),
         "evaluate@a": ("downstream of export@a",),
         "ood_table@odd": ("downstream of evaluate@a",),
@@ -76,6 +76,39 @@ def test_reasons_name_data_outs_and_commands(done: Any) -> None:
     text = (done.folder / "dvc.yaml").read_text()
     (done.folder / "dvc.yaml").write_text(text.replace("stage.py export", "stage.py  export"))
     assert reasons(plan(done, "b"))["export@b"] == ("changed command",)
+
+
+def test_a_changed_value_is_shown_before_and_after(done: Any) -> None:
+    done.change(lambda content: content["runs"]["a"]["train"].update(threads=3))
+    done.change(lambda content: content["runs"]["b"].update(model={"name": "n"}))
+    found = reasons(plan(done, "a", "b"))
+    assert found["train@a"] == ("runs.a.train.threads: 1 -> 3",)
+    assert found["train@b"] == ("runs.b.model.name: m -> n",)
+
+
+def test_a_new_clone_is_planned_in_a_line_per_kind(new: Any) -> None:
+    lines = describe(plan(new, "a", "b", "c")).splitlines()
+    assert "train (3)      never run: a, b, c" in lines
+    assert "fetch@d        never run" in lines
+    assert "publish (3)    new results: a, b, c" in lines
+    assert len(lines) == 1 + 8 + 1 + 1, lines
+    assert lines[-1] == "16 stages to run, 0 up to date"
+
+
+def test_a_fault_elsewhere_stops_nothing_and_one_of_the_run_stops_it(done: Any) -> None:
+    def breaks(content: dict[str, Any]) -> None:
+        content["runs"]["b"] = {"recipe": "fake"}  # DVC itself cannot read it: its view is missing
+        content["links"]["odd"] = {"run": "z", "stage": "train", "role": "r", "from": "nowhere"}
+
+    done.change(breaks)
+    assert plan(done, "a").empty
+    with pytest.raises(SettingsError) as caught:
+        plan(done, "a", "b")
+    assert [line.strip().partition(";")[0] for line in str(caught.value).splitlines()[1:]] == [
+        "runs.b.view: missing",
+        "runs.b.model: missing",
+        "runs.b.train: missing",
+    ]
 
 
 def test_force_plans_the_runs_own_chain_alone(done: Any) -> None:

@@ -1,0 +1,57 @@
+"""Check that a network can be built with its options, without memory for its weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from components.core.settings import ModelSettings
+from components.core.strict import SettingsError, resolve
+
+MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
+
+
+def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
+    """Build the network with two classes; SettingsError if its options are inconsistent."""
+    from components.networks import MODELS
+
+    network = resolve(MODELS, model.name, key)
+    facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
+    known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
+    without_memory(lambda: network(**known, **model.options), key)
+
+
+def without_memory(build: Callable[[], Any], key: str) -> None:
+    """Call ``build`` on torch's meta device; SettingsError below ``key`` for its ValueError and for unsafe convolutions."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network = build()
+    except ValueError as error:
+        raise SettingsError(f"{key}.{error}") from None
+    check_convolutions(network, key)
+
+
+def check_convolutions(network: Any, key: str) -> None:
+    """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
+
+    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of the weights' gradient (detected by glibc's
+    heap checks; 8 or more channels, no stride, other memory formats and CPUs with AVX-512 are not affected).
+    """
+    from torch import nn
+
+    for name, layer in network.named_modules():
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and max(layer.stride) > 1
+            and layer.in_channels < MIN_CHANNELS
+        ):
+            fault = (
+                f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
+            )
+            raise SettingsError(
+                f"{key}: {fault} on every CPU; at least {MIN_CHANNELS} channels are needed: make the network wider"
+            )

@@ -1,0 +1,43 @@
+"""What is known of a dataset before it is fetched: its splits and classes, for checks before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from components.core import catalogue
+from components.core.settings import RunSettings, Workspace
+from components.core.strict import SettingsError
+
+Contents = Mapping[str, tuple[str, ...]]  # split, or "all" -> class names
+LABELLED = ("classification", "noisy_classifier")  # recipes that learn classes
+
+
+def known_contents(workspace: Workspace, dataset: str) -> Contents | None:
+    """Ask the dataset's source; None if it only knows after fetching. SettingsError for files that it cannot read."""
+    settings = workspace.dataset(dataset)
+    source = catalogue.load("source", settings.source, f"datasets.{dataset}.source")
+    if not hasattr(source, "contents"):
+        return None
+    try:
+        contents: Contents | None = source.contents(settings, workspace.folder)
+    except ValueError as error:
+        raise SettingsError(f"datasets.{dataset}.path: {error}") from None
+    return contents
+
+
+def check_contents(workspace: Workspace, run: RunSettings) -> None:
+    """Check that a classifier's dataset has two classes at least, and that the view has the split of the evaluation."""
+    view = workspace.view(run.view)
+    contents = known_contents(workspace, view.dataset)
+    if contents is None:
+        return
+    classes = sorted({name for names in contents.values() for name in names})
+    if run.recipe in LABELLED and len(classes) == 1:
+        raise SettingsError(f"datasets.{view.dataset}.path: one class alone, {classes[0]!r}; a classifier needs two folders")
+    divided = {name for name in ("validation", "test") if getattr(view.split, name) is not None}
+    splits = ({*contents} - {"all"} or {"train"}) | divided
+    split = getattr(run.evaluate, "split", None)
+    if split is not None and split not in splits:
+        hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""
+        fault = f"runs.{run.name}.evaluate.split: {split!r} is not in view {run.view!r}"
+        raise SettingsError(f"{fault}, which has {', '.join(sorted(splits))}{hint}")

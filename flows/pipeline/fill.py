@@ -1,0 +1,142 @@
+"""Write the keys that DVC needs and the user left out into params.yaml: comments, order and layout stay as they are.
+
+dvc.yaml names the parameters of each stage, and DVC refuses one that does not stand in the file. Their defaults are known, so
+the flow adds them, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from components.core import catalogue
+from components.core.files import write_text
+from components.core.params import WRITTEN
+from components.core.settings import BUILT_IN, PARAMS, ROOT
+from components.core.strict import SettingsError, read_yaml
+from flows.project import Project
+
+SPLIT = "{by: image, validation: 0.1, test: 0.2}"
+
+
+@dataclass(frozen=True)
+class Added:
+    """A key to add: the block that takes it, as a path of keys, its name, and its value as YAML in one line."""
+
+    block: tuple[str, ...]
+    key: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{'.'.join((*self.block, self.key))}: {self.value}"
+
+
+def fill_in(project: Project) -> list[str]:
+    """Add the missing keys to params.yaml; return one line for each. A file that is no mapping is left to the checks."""
+    path = project.folder / PARAMS
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        return []
+    return _write(project, [*_outer(project, raw), *_runs(raw), *_paths(project, raw)])
+
+
+def _write(project: Project, added: list[Added]) -> list[str]:
+    path = project.folder / PARAMS
+    text = path.read_text(encoding="utf-8")
+    for entry in added:
+        text = insert(text, entry)
+    if added:
+        write_text(path, text)
+        vars(project.workspace).pop("params", None)  # as it was parsed
+    return [f"{PARAMS}: added {entry}" for entry in added]
+
+
+def _outer(project: Project, raw: dict[str, Any]) -> Iterator[Added]:
+    """Yield the keys of the whole file."""
+    if "seed" not in raw:
+        yield Added((), "seed", "0")
+    if "root" not in raw:
+        yield Added((), "root", os.path.relpath(project.root, project.folder))
+
+
+def _runs(raw: dict[str, Any]) -> Iterator[Added]:
+    """Yield the empty blocks of runs."""
+    for name, run in _blocks(raw, "runs"):
+        yield from (Added(("runs", name), key, "{}") for key in WRITTEN if key not in run)
+
+
+def _paths(project: Project, raw: dict[str, Any]) -> Iterator[Added]:
+    """Yield the ``path`` of datasets whose source brings its own data."""
+    for name, block in _blocks(raw, "datasets"):
+        source = str(block.get("source"))
+        if "path" in block or source not in catalogue.names("source"):
+            continue
+        if not getattr(catalogue.load("source", source, name), "reads_path", False):
+            own = os.path.relpath(project.root / BUILT_IN.relative_to(ROOT), project.folder)
+            yield Added(("datasets", name), "path", own)
+
+
+def fill_splits(project: Project, runs: tuple[str, ...]) -> list[str]:
+    """Add ``split`` to the views of the chosen runs whose dataset has no splits; return one line for each."""
+    from components.stages.contents import known_contents
+
+    params, added = project.params, []
+    views = {params.runs[run].view for run in runs if run in params.runs}
+    for name in sorted(views & set(params.views)):
+        view = params.views[name]
+        try:
+            contents = None if "split" in view else known_contents(project.workspace, str(view["dataset"]))
+        except SettingsError:  # the checks report it
+            continue
+        if contents is not None and set(contents) == {"all"}:
+            added.append(Added(("views", name), "split", SPLIT))
+    return _write(project, added)
+
+
+def _blocks(raw: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the blocks of a kind that are mappings with a name."""
+    blocks = raw.get(kind)
+    for name, block in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(name, str) and isinstance(block, dict):
+            yield name, block
+
+
+def insert(text: str, entry: Added) -> str:
+    """Return the YAML ``text`` with the key as the last one of its block (of the file: as the first one)."""
+    from ruamel.yaml import YAML
+
+    node = YAML(pure=True).compose(StringIO(text))
+    for key in entry.block:
+        node = next(value for name, value in node.value if name.value == key)
+    if node.flow_style:
+        return _in_flow(text, node, entry)
+    first = node.value[0][0]
+    indent = " " * first.start_mark.column
+    if not entry.block:
+        start = first.start_mark.index
+        return f"{text[:start]}{entry.key}: {entry.value}\n{text[start:]}"
+    end = text.find("\n", _end(node))
+    end = len(text) if end < 0 else end
+    return f"{text[:end]}\n{indent}{entry.key}: {entry.value}{text[end:]}"
+
+
+def _in_flow(text: str, node: Any, entry: Added) -> str:
+    """Insert into ``{a: 1}``, which may go over several lines, and may be JSON."""
+    quote = '"' if node.value and node.value[0][0].style == '"' else ""
+    value = entry.value if not quote or entry.value[:1] in "{0123456789" else f'"{entry.value}"'
+    words = f"{quote}{entry.key}{quote}: {value}"
+    if not node.value:
+        return f"{text[: node.start_mark.index + 1]}{words}{text[node.start_mark.index + 1 :]}"
+    end = _end(node.value[-1][1])
+    return f"{text[:end]}, {words}{text[end:]}"
+
+
+def _end(node: Any) -> int:
+    """Return the index behind the node's text. The end of a block in YAML comes after the comments that follow it."""
+    if isinstance(node.value, str) or node.flow_style or not node.value:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)
