@@ -119,6 +119,29 @@ def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_tr
     assert digest(flat.state_dict()) != trained(tiny.family)[0]
 
 
+CURVES = {"classification", "pixelcnn", "diffusion", "noisy_classifier"}
+
+
+def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_alone(tiny):
+    recipe = scattered(tiny.build())
+    assert (tiny.family in CURVES) == hasattr(recipe, "validate") == hasattr(recipe, "validation")
+    if tiny.family not in CURVES:
+        return
+    recipe.eval()
+    (role,) = recipe.streams()
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            found.append(recipe.validate({role: tiny.batch(7)}))
+    assert list(found[0]) == list(recipe.validation)
+    for name, figure in found[0].items():
+        assert (figure.shape, bool(torch.isfinite(figure).all())) == ((7,), True)
+        assert torch.equal(figure, found[1][name])
+    drawn = tiny.family in ("diffusion", "noisy_classifier")
+    assert drawn == any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
+
+
 def test_the_saved_weights_are_the_moving_average_computed_by_hand(tiny):
     recipe, seen = tiny.build(), []
 

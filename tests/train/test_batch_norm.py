@@ -6,29 +6,38 @@ from toy.recipe import Toy
 from train.test_validation import NETWORKS, train, view
 from workbench import run_settings
 
+from components.core.batch import to_unit_range
 from components.stages.assemble import build_recipe
 from components.stages.train import batch_norm, loop
 from components.stages.train.checkpoint import Checkpoints
 from components.stages.train.processes import digest
 from components.stages.train.stage import check_curve
 from components.stages.train.validation import check_validation
-from components.stages.views.loader import to_device, training_batches
 
 __all__ = ["view"]
+torch.set_num_threads(1)
 
 
-def test_statistics_are_the_means_over_the_batches_of_the_averaged_weights(view, monkeypatch):
-    monkeypatch.setattr(batch_norm, "BATCHES", 4)
+def test_the_rows_are_a_seeded_draw_of_at_most_fifty_batches(view):
+    view.facts.counts["train"] = 1000
+    first, again, other = (batch_norm.chosen_rows(view, seed, 7) for seed in (0, 0, 1))
+    assert (len(first), len({*first.tolist()})) == (350, 350)
+    assert first.tolist() == again.tolist() != other.tolist()
+    assert sorted(batch_norm.chosen_rows(view, 0, 2000)) == [*range(1000)], "all, in one batch"
+
+
+def test_statistics_are_the_means_over_training_images_of_the_averaged_weights(view):
     copied, _ = train(view)
     recipe, _ = train(view, batch_norm="reestimated")
     assert all(torch.equal(a, b) for a, b in zip(copied.parameters(), recipe.parameters(), strict=True))
     network = recipe.classifier.network
     inputs, layer = [], next(module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))
     layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    stream = recipe.streams()["train"]
+    images, rows = view.split("train").images, batch_norm.chosen_rows(view, 0, 10)
+    assert (len(rows), len({*rows})) == (20, 20), "whole batches of different images"
     with torch.no_grad():
-        for batch in training_batches(view, stream, role="train", seed=0, start_step=12, steps=16, workers=0):
-            recipe.eval().classifier(to_device(batch, torch.device("cpu"))["image"])
+        for part in (rows[:10], rows[10:]):
+            recipe.eval().classifier(to_unit_range(torch.from_numpy(images[part])))
     mean = torch.stack([given.mean((0, 2, 3)) for given in inputs]).mean(0)
     variance = torch.stack([given.var((0, 2, 3)) for given in inputs]).mean(0)
     torch.testing.assert_close(layer.running_mean, mean, rtol=1e-4, atol=1e-6)

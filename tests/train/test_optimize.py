@@ -138,6 +138,26 @@ def test_a_ramped_up_average_is_the_hand_computed_one_and_copies_buffers():
     assert share_of_start(4, 0.3, ramp_up=True) == pytest.approx(1 / 10 * 2 / 11 * 3 / 12 * 0.3)
 
 
+def test_averages_change_places_with_the_live_weights_and_back_also_where_two_networks_share_them():
+    shared = torch.nn.Linear(2, 2)
+    networks = {"a": torch.nn.Sequential(shared, torch.nn.BatchNorm1d(2)), "b": torch.nn.Sequential(shared)}
+    averages = Averages(networks, decay=0.5)
+    with torch.no_grad():
+        shared.weight.fill_(4.0)
+        networks["a"][1].running_mean.fill_(3.0)
+    before = [{name: tensor.clone() for name, tensor in part.items()} for part in all_states(networks, averages)]
+    with averages.swapped_in():
+        assert torch.equal(networks["a"][1].running_mean, torch.zeros(2))
+        assert not torch.equal(shared.weight, before[0]["0.weight"])
+        assert torch.equal(averages.averages["a"][1].running_mean, torch.full((2,), 3.0))
+    after = all_states(networks, averages)
+    assert all(torch.equal(part[name], tensor) for old, part in zip(before, after, strict=True) for name, tensor in old.items())
+
+
+def all_states(networks, averages):
+    return [network.state_dict() for network in (*networks.values(), *averages.averages.values())]
+
+
 def test_the_step_schedule_halves_and_the_constant_one_falls_from_its_fraction_on():
     def scales(schedule, **options):
         return [learning_rate_scale(step, steps=8, warmup=0, schedule=schedule, **options) for step in range(8)]

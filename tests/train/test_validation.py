@@ -1,5 +1,6 @@
 """The validation curve observes and disturbs nothing; the weights that are saved and the early stop follow it."""
 
+import json
 import os
 import signal
 
@@ -11,12 +12,14 @@ from toy.recipe import Toy
 from workbench import run_settings, write_view
 
 from components.core.batch import to_unit_range
+from components.core.settings import Workspace
 from components.families.classification.recipe import Classification
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints
+from components.stages.train.curves import Curves
 from components.stages.train.processes import digest
-from components.stages.train.stage import check_curve
+from components.stages.train.stage import check_curve, print_outcome, write_outs
 from components.stages.train.validation import Validation, check_validation
 from components.stages.views.view import open_view
 
@@ -188,6 +191,30 @@ def test_a_signal_at_the_step_at_which_patience_ends_does_not_train_on(view, tmp
     signal.signal(signal.SIGTERM, before)
     _, curves = train(view, folder=tmp_path / "checkpoints", validate_every=2, patience=1)
     assert curves.outcome(12) == {"stopped_at": 4}
+
+
+def test_the_file_of_the_weights_names_only_settings_that_decide(view, tmp_path, capsys):
+    """An export is not stale because the curve has more points; settings.json records them and what came of the training."""
+
+    def written(outcome, **train):
+        settings = run_settings("resnet18", NETWORKS["resnet18"], **train)
+        recipe = build_recipe(settings, {"main": view}, {})
+        write_outs(Workspace(tmp_path), settings, view.facts, recipe=recipe, curves=Curves(), resolved=outcome)
+        print_outcome(settings, outcome)
+        out = tmp_path / "outputs/train/test"
+        content = torch.load(out / "weights.pt", weights_only=True)["settings"]["train"]
+        return (out / "weights.pt").read_bytes(), content, json.loads((out / "settings.json").read_text())["train"]
+
+    plain, named, _ = written({})
+    again, _, recorded = written({}, validate_every=7)
+    assert plain == again
+    assert recorded["validate_every"] == 7
+    assert {"validate_every", "select", "select_metric", "patience", "batch_norm"}.isdisjoint(named)
+    outcome = {"selected_step": 4, "stopped_at": 8}
+    _, named, recorded = written(outcome, select="best", patience=3, validate_every=2, batch_norm="reestimated")
+    assert {"select": "best", "patience": 3, "validate_every": 2, "batch_norm": "reestimated"}.items() <= named.items()
+    assert outcome.items() <= recorded.items()
+    assert "test: stopped at step 8 of 10: 3 validations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,21 @@
-"""Batch-norm statistics of averaged weights, re-estimated on training batches."""
+"""Batch-norm statistics of averaged weights, re-estimated on training images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from typing import Any, cast
+from contextlib import contextmanager
+from typing import cast
 
+import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from components.core.recipe import Recipe, Validated
 from components.core.runtime import Precision
 from components.stages.train.settings import LoopSettings
-from components.stages.train.validation import eval_mode, restored_randomness
-from components.stages.views.loader import to_device, training_batches
+from components.stages.train.validation import MAX_BATCH, eval_mode, restored_randomness
+from components.stages.views.draws import generator
+from components.stages.views.loader import to_device
 from components.stages.views.view import View
 
 BATCHES = 50
@@ -28,24 +30,26 @@ def batch_norms(recipe: Recipe) -> list[_BatchNorm]:
 def reestimate(
     recipe: Recipe, views: Mapping[str, View], settings: LoopSettings, *, device: torch.device, precision: Precision
 ) -> None:
-    """Replace the running statistics by the means over ``BATCHES`` training batches, augmented, in place.
+    """Replace the running statistics, in place, by the means over ``BATCHES`` batches of training images without augmentation.
 
     The copied ones are exponential averages over the weights of the last updates, which are not the averaged weights (Izmailov
-    et al. 2018, arXiv 1803.05407, section 3.2; Wu & Johnson 2021, arXiv 2105.07576, section 3). The batches are the global
-    ones after the last update, so the result does not depend on the number of processes.
+    et al. 2018, arXiv 1803.05407, section 3.2), and over augmented images, which are not those of an evaluation (Touvron et al.
+    2019, arXiv 1906.06423). Every process computes the same, on whole batches.
     """
     ((role, stream),) = recipe.streams().items()
-    last = settings.steps
-    options: dict[str, Any] = {"role": role, "seed": settings.seed, "workers": settings.workers}
-    feed = training_batches(views[stream.view], stream, start_step=last, steps=last + BATCHES, **options)
+    view, size = views[stream.view], min(stream.batch_size, MAX_BATCH)
+    rows, columns = chosen_rows(view, settings.seed, size), dict.fromkeys([*view.split("train").keys[1:], *stream.columns])
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-    with ExitStack() as stack:
-        for context in (closing(cast("Any", feed)), eval_mode(recipe), cumulative(batch_norms(recipe))):
-            stack.enter_context(context)
-        stack.enter_context(restored_randomness(device))
-        for batch in feed:
-            with torch.no_grad(), autocast:
-                cast("Validated", recipe).validate({role: to_device(batch, device)})
+    with eval_mode(recipe), cumulative(batch_norms(recipe)), restored_randomness(device), torch.no_grad(), autocast:
+        for batch in view.batches("train", size, [*columns], pixels=True, rows=rows):
+            cast("Validated", recipe).validate({role: to_device(batch, device)})
+
+
+def chosen_rows(view: View, seed: int, size: int) -> np.ndarray:
+    """Draw the rows of the batches, int64: whole batches of different images, or all images if there are fewer."""
+    images = view.facts.counts["train"]
+    order = generator(seed, "batch norm").permutation(images)
+    return order[: min(BATCHES, images // size) * size] if images >= size else order
 
 
 @contextmanager

@@ -81,10 +81,10 @@ def train_process(
     set_threads(settings.train.threads)
     links = follow_links(workspace, settings.name, "train")
     views = open_views(workspace, settings, links)
-    automatic = settings
-    settings = resolve_batch_size(settings, views, links, device)
     split = workspace.params.runs[settings.name].evaluate.get("split", "test")
     check_split(settings.name, split, views["main"].facts)
+    automatic = settings
+    settings = resolve_batch_size(settings, views, links, device)
     recipe = build_recipe(settings, views, links)
     check_curve(settings, recipe, views["main"].facts)
     notes = initialise(recipe, links)
@@ -108,8 +108,19 @@ def train_process(
     if place.rank == 0:
         resolved: dict[str, Any] = {"precision": precision, "device": device.type}
         resolved |= {"init": notes} if notes else {}
-        resolved |= curves.outcome(settings.train.steps)
+        resolved |= (outcome := curves.outcome(settings.train.steps))
+        print_outcome(settings, outcome)
         write_outs(workspace, settings, views["main"].facts, recipe=recipe, curves=curves, resolved=resolved)
+
+
+def print_outcome(settings: RunSettings, outcome: dict[str, int]) -> None:
+    """Say that the training stopped early, and which weights are saved."""
+    name, train = settings.name, settings.train
+    if "stopped_at" in outcome:
+        reason = f"{train.patience} validations without a better figure"
+        print(f"{name}: stopped at step {outcome['stopped_at']} of {train.steps}: {reason}", file=sys.stderr)
+    if "selected_step" in outcome:
+        print(f"{name}: the weights of step {outcome['selected_step']} are saved, the best of the validation", file=sys.stderr)
 
 
 def require_same_inputs(settings: RunSettings, views: dict[str, View], device: torch.device, precision: Precision) -> None:

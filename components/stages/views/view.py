@@ -27,7 +27,7 @@ class Captions:
     tokens: np.ndarray
     start: np.ndarray
 
-    def first(self, rows: slice) -> np.ndarray:
+    def first(self, rows: slice | np.ndarray) -> np.ndarray:
         """Return int64 [n, T], the first caption of each image."""
         return self.tokens[self.start[:-1][rows]].astype(np.int64)
 
@@ -103,9 +103,17 @@ class View:
         return policy
 
     def batches(
-        self, split: str, batch_size: int, columns: Sequence[str] | None = None, *, pixels: bool = False
+        self,
+        split: str,
+        batch_size: int,
+        columns: Sequence[str] | None = None,
+        *,
+        pixels: bool = False,
+        rows: np.ndarray | None = None,
     ) -> Iterator[Batch]:
         """Iterate over the split in order, without augmentation: ``image`` and ``columns`` (default: all keys of the contract).
+
+        ``rows``: int64 [n], only these rows of the split, in this order.
 
         ``image`` is float32 [n, C, H, W] in [-1, 1], or with ``pixels`` uint8 [n, H, W, C], as a server receives it. Larger
         stored images are centre-cropped; the first of several captions is used. The last batch may be smaller.
@@ -117,14 +125,16 @@ class View:
             if column not in (*arrays.keys, *arrays.columns):
                 known = ", ".join(dict.fromkeys([*arrays.columns, *arrays.keys[1:]]))
                 raise ValueError(f"view {self.facts.name!r} has no column {column!r}; it has {known}")
-        return self._batches(arrays, batch_size, chosen, pixels)
+        parts = [slice(start, start + batch_size) for start in range(0, len(arrays) if rows is None else len(rows), batch_size)]
+        return self._batches(arrays, parts if rows is None else [rows[part] for part in parts], chosen, pixels)
 
-    def _batches(self, arrays: SplitArrays, batch_size: int, chosen: Sequence[str], pixels: bool) -> Iterator[Batch]:
+    def _batches(
+        self, arrays: SplitArrays, parts: Sequence[slice | np.ndarray], chosen: Sequence[str], pixels: bool
+    ) -> Iterator[Batch]:
         limits = box_limits(self.policy) if self.facts.max_boxes else None
         size = (self.facts.height, self.facts.width)
         needed = [name for name in arrays.moving if name in chosen or (name in BOXES and set(BOXES) & set(chosen))]
-        for start in range(0, len(arrays), batch_size):
-            part = slice(start, start + batch_size)
+        for part in parts:
             data = centre_crop({name: arrays.moving[name][part] for name in needed}, size, limits)
             data |= {name: column[part] for name, column in arrays.columns.items()}
             if arrays.labels is not None:

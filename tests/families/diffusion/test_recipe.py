@@ -104,6 +104,10 @@ def test_a_few_steps_learn_whatever_schedule_target_and_weight(way):
     before = recipe.model.schedule.log_snr(torch.tensor([0.0, 1.0])).detach()
     curve = [recipe.training_step({"train": batch()}, step)["loss"].item() for step in range(20)]
     assert np.mean(curve[-5:]) < 0.9 * np.mean(curve[:5])
+    torch.manual_seed(0)
+    with torch.no_grad():
+        validated = recipe.eval().validate({"train": batch()})["loss"]
+    assert validated.mean().item() == pytest.approx(np.mean(curve[-5:]), rel=0.5), "in the units of the training loss"
     after = recipe.model.schedule.log_snr(torch.tensor([0.0, 1.0])).detach()
     assert torch.equal(before, after) == (way["noise"]["schedule"] != "vdm_learned")
 

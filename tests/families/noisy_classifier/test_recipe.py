@@ -65,6 +65,11 @@ def test_it_learns_at_all_levels_of_noise(trained):
     curve = trained[1]
     assert curve[0] == pytest.approx(np.log(3), rel=0.3)
     assert np.mean(curve[-10:]) < 0.6 * curve[0]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        surprise = trained[0].validate({"train": batch(48)})["negative_log_likelihood"]
+    assert surprise.mean().item() == pytest.approx(np.mean(curve[-10:]), rel=0.4)
+    assert surprise[-12:].mean() > 2 * surprise[:12].mean(), "from little noise to much"
 
 
 def test_the_report_falls_with_the_noise_and_its_items_are_the_clean_images(served):

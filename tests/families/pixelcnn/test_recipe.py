@@ -97,6 +97,16 @@ def test_a_few_steps_learn_two_images(model):
     assert curve[-1]["nats_per_image"].item() == pytest.approx(bits[-1] * SIZE**2 * math.log(2))
 
 
+@pytest.mark.parametrize(("model", "binarise"), [(GATED, "none"), (BINARY, "dynamic")])
+def test_validation_is_the_exact_likelihood_in_bits(model, binarise):
+    """Of the static draw, also if the training draws anew at every step."""
+    recipe = build(model, binarise=binarise).eval()
+    with torch.no_grad():
+        bits = recipe.validate({"train": batch()})["bits_per_dim"]
+        _, _, exact = recipe.density(*batch().values())
+    torch.testing.assert_close(bits, -exact / SIZE**2 / np.log(2))
+
+
 def test_it_starts_from_another_run_of_its_own_and_refuses_another_network(tmp_path):
     first = build(BINARY)
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
