@@ -273,6 +273,13 @@ def test_yolo_polygons_lists_and_pictures_without_labels(tmp_path):
         fetch("yolo", root, tmp_path / "wrong")
 
 
+def test_a_link_that_leads_back(tmp_path):
+    write_yolo(tmp_path / "p")
+    (tmp_path / "p/images/val/loop").symlink_to(".")
+    with pytest.raises(ValueError, match=r"loop: a link that leads back to a folder that it is in"):
+        fetch("yolo", tmp_path / "p", tmp_path / "out")
+
+
 def test_layouts_of_roboflow(tmp_path):
     """Everything of a split in one folder: COCO as <split>/_annotations.coco.json, VOC as XML beside the pictures."""
     write_coco(tmp_path / "c")
