@@ -30,8 +30,8 @@ def guess_table(walk: Walk, file: str | None) -> dict[str, Any] | None:
     tables = [name for name in names if Path(name).suffix.lower() in TABLES]
     found = [settings for name in tables if (settings := _settings(walk.root, name, needed=file is None))]
     if len(found) > 1:
-        tables = ", ".join(settings["table"] for settings in found)
-        raise ValueError(f"{walk.root}: several tables list pictures ({tables}); name the one to read")
+        listed = ", ".join(settings["table"] for settings in found)
+        raise ValueError(f"{walk.root}: several tables list pictures ({listed}); name the one to read")
     return found[0] if found else None
 
 
