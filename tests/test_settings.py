@@ -222,6 +222,7 @@ def everything(workspace):
         ),
         ("views.plain.dataset", "digit", r"views\.plain\.dataset: unknown name 'digit'.*did you mean 'digits'"),
         ("datasets.digits.source", "digitz", r"datasets\.digits\.source: unknown name 'digitz'.*did you mean 'digits'"),
+        ("datasets.digits.path", "~/photos", r"'~/photos' is not allowed: DVC knows no ~; write '/"),
         ("datasets.digits.path", "nowhere", r"datasets\.digits\.path: 'nowhere' does not exist"),
         ("pipeline.runs", ["nett"], r"pipeline\.runs\.0: unknown name 'nett'.*did you mean 'net'"),
         ("datasets.Big-Name", {}, r"datasets\.Big-Name: 'Big-Name' is not allowed: a name starts with a letter a-z"),

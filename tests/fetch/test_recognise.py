@@ -1,6 +1,7 @@
 """What a folder or file of pictures is recognised as, and that the source then reads it with these settings."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -77,6 +78,16 @@ def test_a_table_without_a_header_is_a_fault(tmp_path):
     (root / "list.csv").write_text("0.png,a\n1.png,b\n")
     (fault,) = recognise(root).faults
     assert "no header; write a first line" in fault
+
+
+def test_what_lies_beside_class_folders_does_not_hide_them(tmp_path):
+    root = draw(tmp_path / "p", "a/0.png", "b/1.png")
+    (root / "files.csv").write_text("file,bytes\na/0.png,1\nb/1.png,2\n")  # says nothing of their classes
+    (root / "notes.csv").write_text("by,when\nme,now\n")
+    with tarfile.open(root / "all.tar", "w") as tar:
+        tar.add(root / "a/0.png", "0.png")
+    found = recognise(root)
+    assert (found.source, found.classes, found.faults) == ("folder", {"a": 1, "b": 1}, [])
 
 
 def test_what_nobody_reads_is_said(tmp_path):

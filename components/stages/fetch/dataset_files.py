@@ -106,8 +106,10 @@ def _flat_boxes(boxes: Boxes, count: int) -> dict[str, np.ndarray]:
 
 
 def summary(out: Path) -> str:
-    """Summarise the dataset in ``out`` on one line: layout, splits, classes per column, size."""
+    """Summarise the dataset in ``out`` on one line: layout, splits, classes per column, captions, size."""
     facts = json.loads((out / INDEX).read_text(encoding="utf-8"))
     size = sum(path.stat().st_size for path in out.iterdir())
-    classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts["classes"].items())
-    return f"{facts['layout']}, splits {' + '.join(facts['splits'])}, {classes}, {size / 1e6:.1f} MB"
+    parts = [facts["layout"], f"splits {' + '.join(facts['splits'])}"]
+    parts += [f"{len(names)} {column} classes" for column, names in facts["classes"].items()]
+    parts += ["captions"] if any("text" in entry for entry in facts["splits"].values()) else []
+    return ", ".join([*parts, f"{size / 1e6:.1f} MB"])

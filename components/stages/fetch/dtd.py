@@ -21,7 +21,7 @@ from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, mirror_folder
 from components.stages.fetch.downloads.published import Published
 from components.stages.fetch.downloads.unpack import unpack
-from components.stages.fetch.folder import pack
+from components.stages.fetch.files.pack import pack
 
 log = logging.getLogger(__name__)
 

@@ -14,14 +14,12 @@ from pydantic import Field
 
 from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.names import same_looking, split_of
-from components.stages.fetch.files.pack import pack_files
+from components.stages.fetch.files.pack import Classes
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, Picture
 from components.stages.fetch.files.suffixes import FORMATS, IMAGES
 from components.stages.fetch.files.walk import Walk
 
 FORM = "<path>/<class>/<image> or <path>/{train,validation,test}/<class>/<image>"
-
-Classes = dict[str, list[Path]]  # class name -> its images, both in byte order of their names
 
 
 class Folder(Own):
@@ -141,9 +139,3 @@ def _holds_folder(path: Path) -> bool:
 
 def _kind(path: Path) -> str:
     return path.suffix.lower() or "without suffix"
-
-
-def pack(classes: Classes, archive: Path) -> None:
-    """Write an uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents only."""
-    members = {f"{name}/{path.name}": path for name, paths in classes.items() for path in paths}
-    pack_files(sorted(members.items(), key=lambda pair: pair[0].encode()), archive)

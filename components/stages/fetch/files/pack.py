@@ -33,6 +33,7 @@ class Stored(Protocol):
 
 
 Content = Path | Part | Stored
+Classes = dict[str, list[Path]]  # class name -> its images, both in byte order of their names
 
 
 def pack_files(members: Iterable[tuple[str, Content]], archive: Path) -> None:
@@ -43,6 +44,12 @@ def pack_files(members: Iterable[tuple[str, Content]], archive: Path) -> None:
             with _opened(content) as (file, size):
                 entry.size = size
                 tar.addfile(entry, file)
+
+
+def pack(classes: Classes, archive: Path) -> None:
+    """Write an uncompressed tar of "<class>/<file name>" whose bytes depend on names and contents only."""
+    members = {f"{name}/{path.name}": path for name, paths in classes.items() for path in paths}
+    pack_files(sorted(members.items(), key=lambda pair: pair[0].encode()), archive)
 
 
 @contextmanager

@@ -87,6 +87,8 @@ class Own:
     @classmethod
     def checked(cls, settings: OwnSettings, walk: Walk) -> Listing:
         """Return the listing. ValueError with all faults."""
+        if walk.root.is_file():
+            raise ValueError(f"{walk.root}: a file; path names the folder, and the file has a setting of its own")
         if not walk.root.is_dir():
             raise ValueError(f"{walk.root}: no such folder")
         listing = cls.read(settings, walk)

@@ -6,7 +6,6 @@ import logging
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from components.core.files import file_state
@@ -14,7 +13,6 @@ from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.names import is_junk, plain_name
 from components.stages.fetch.files.suffixes import FORMATS, MAX_BYTES, unsupported
 
-DEPTH = 20  # of folders in folders
 State = tuple[str, ...] | tuple[int, int, int] | None
 
 log = logging.getLogger(__name__)
@@ -33,10 +31,7 @@ class Walk:
     visited: dict[Path, State] = field(default_factory=dict)
     linked: list[Path] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-
-    @cached_property
-    def _real(self) -> str:
-        return os.path.realpath(self.root)
+    _places: dict[Path, str] = field(default_factory=dict)
 
     def entries(self, parent: Path) -> list[Path]:
         """List the valid entries of ``parent`` in byte order of their names; invalid ones become faults."""
@@ -59,12 +54,17 @@ class Walk:
     def folders(self, parent: Path) -> list[Path]:
         return [path for path in self.entries(parent) if path.is_dir()]
 
-    def pictures(self, parent: Path, depth: int = DEPTH) -> list[Path]:
-        """List the image files below ``parent``, in folders of any depth, in byte order of their paths' parts."""
-        found = []
+    def pictures(self, parent: Path, above: tuple[str, ...] = ()) -> list[Path]:
+        """List the image files below ``parent``, in folders of any depth, in byte order of their paths' parts.
+
+        ``above``: the folders that ``parent`` is in.
+        """
+        found, above = [], (*above, self._real(parent))
         for path in self.entries(parent):
-            if path.is_dir() and depth:
-                found += self.pictures(path, depth - 1)
+            if path.is_dir() and self._real(path) in above:
+                self.faults.add(f"{path}: a link that leads back to a folder that it is in")
+            elif path.is_dir():
+                found += self.pictures(path, above)
             elif path.suffix.lower() in FORMATS and self.is_picture(path):
                 found.append(path)
         return found
@@ -112,13 +112,20 @@ class Walk:
 
     def check_inside(self, path: Path) -> None:
         """Raise ValueError for a link that leads out of the root, and for anything but files and folders."""
-        outside = not Path(os.path.realpath(path)).is_relative_to(self._real)  # resolve() stops at a link to itself
+        place = os.path.realpath(path) if path.is_symlink() else os.path.join(self._real(path.parent), path.name)
+        outside = not f"{place}/".startswith(f"{self._real(self.root)}/")
         if outside and not self.follow_links:
             raise ValueError(f"{path}: a link that leads out of {self.root} is refused; follow_links: true follows it")
         if not (path.is_file() or path.is_dir()):
             raise ValueError(f"{path}: neither a file nor a folder")
         if outside and path.is_symlink() and path.is_dir():
             self.linked.append(path)
+
+    def _real(self, folder: Path) -> str:
+        """Return the folder's path without links. Path.resolve() would fail at a link to itself."""
+        if folder not in self._places:
+            self._places[folder] = os.path.realpath(folder)
+        return self._places[folder]
 
     def warn(self) -> None:
         """Log what was passed over, and links that DVC does not see through."""

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from components.core.params import DatasetSettings
 from components.stages.fetch.downloads.bring import mirror_folder
-from components.stages.fetch.folder import FORM, Classes, read_splits
+from components.stages.fetch.files.pack import Classes
+from components.stages.fetch.folder import FORM, read_splits
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.downloads.published import checksum
-from components.stages.fetch.folder import Classes
+from components.stages.fetch.files.pack import Classes
 from components.stages.fetch.mirrored.folders import MirroredSettings, open_folder
 from components.stages.fetch.mirrored.fonts import Face, find_face, require_glyphs
 from components.stages.fetch.mirrored.ink import frame, read_ink

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.stages.fetch.dataset_files import write_index
-from components.stages.fetch.folder import pack
+from components.stages.fetch.files.pack import pack
 from components.stages.fetch.mirrored.folders import MirroredSettings, open_folder
 
 

@@ -27,19 +27,23 @@ CHECKED = 5  # rows whose files must exist
 def guess_table(walk: Walk, file: str | None) -> dict[str, Any] | None:
     """Return the settings of the source ``table`` for the folder, or for the file in it; None if no table lists pictures."""
     names = [file] if file else [path.name for path in walk.entries(walk.root)]
-    found = [settings for name in names if Path(name).suffix.lower() in TABLES and (settings := _settings(walk.root, name))]
+    tables = [name for name in names if Path(name).suffix.lower() in TABLES]
+    found = [settings for name in tables if (settings := _settings(walk.root, name, needed=file is None))]
     if len(found) > 1:
-        tables = ", ".join(settings["table"] for settings in found)
-        raise ValueError(f"{walk.root}: several tables list pictures ({tables}); name the one to read")
+        listed = ", ".join(settings["table"] for settings in found)
+        raise ValueError(f"{walk.root}: several tables list pictures ({listed}); name the one to read")
     return found[0] if found else None
 
 
-def _settings(root: Path, name: str) -> dict[str, Any] | None:
+def _settings(root: Path, name: str, *, needed: bool) -> dict[str, Any] | None:
+    """Return the settings for one table; None if it lists no pictures, or with ``needed`` says nothing about them."""
     table, encoding = _read(root, name)
     place = _place(root, table) if table else None
     if table is None or place is None:
         return None
     roles = {"file": place["file"]} | _roles(table, place.pop("file"))
+    if needed and not {"label", "caption", "labels"} & set(roles):
+        return None
     settings: dict[str, Any] = {"table": name} | {role: column for role, column in roles.items() if role != column} | place
     if set(table.header) - set(roles.values()):
         settings["columns"] = []

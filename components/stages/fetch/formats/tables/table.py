@@ -102,7 +102,7 @@ def find_table(walk: Walk) -> str:
 
 def _header(header: list[str], settings: Table.Settings, path: Path) -> list[str]:
     """Return the table's header in our names, "" for columns to leave out. ValueError for a name that is missing or wrong."""
-    if twice := sorted({column for column in header if header.count(column) > 1}):
+    if twice := sorted({column for column in header if column and header.count(column) > 1}):
         raise ValueError(f"{path}: the column {twice[0]!r} stands twice in the header")
     own = {getattr(settings, role): role for role in ROLES}
     required = {getattr(settings, role) for role in ROLES if role in settings.model_fields_set} | {settings.file}

@@ -10,6 +10,7 @@ from pydantic import Field
 from components.core.strict import Name
 from components.stages.fetch.files.names import relative_name
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, in_order
+from components.stages.fetch.files.suffixes import FORMATS
 from components.stages.fetch.files.walk import Walk
 from components.stages.fetch.formats.classes import index_order
 from components.stages.fetch.formats.tars.samples import SampleReader, read_document
@@ -44,9 +45,12 @@ class WebDataset(Own):
         if file is not None and not file.endswith(".tar"):
             return None
         shards = {"all": [walk.root / file]} if file else find_shards(walk)
-        if not shards:
+        beside = [path for folder in walk.folders(walk.root) for path in walk.entries(folder) if path.suffix.lower() in FORMATS]
+        if not shards or (beside and not file):
             return None
         _, sample = next(read_shard(next(iter(shards.values()))[0], walk), ("", {}))
+        if not any(f".{extension}" in FORMATS for extension in sample):
+            return None
         found: dict[str, Any] = {"shards": file} if file else {}
         document = read_document(sample, "") if "json" in sample else {}
         for role, own, keys in (("label", "cls", ("label", "class")), ("caption", "txt", ("caption", "captions", "text"))):

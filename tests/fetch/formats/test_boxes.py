@@ -235,6 +235,36 @@ def test_a_wrong_coco_file_is_named(tmp_path, change, message):
         fetch("coco", tmp_path / "p", tmp_path / "out", splits={"validation": files})
 
 
+def test_captions_with_and_without_boxes(tmp_path):
+    write_coco(tmp_path / "p")
+    folder = tmp_path / "p/annotations"
+    content = json.loads((folder / "instances_val2017.json").read_text())
+    told = [{"image_id": i % 4, "caption": f"number {i}"} for i in range(6)]
+    (folder / "captions_val2017.json").write_text(json.dumps({"images": content["images"], "annotations": told}))
+    texts = [["number 0", "number 4"], ["number 1", "number 5"], ["number 2"], ["number 3"]]
+    fetch("coco", tmp_path / "p", tmp_path / "both")
+    assert json.loads((tmp_path / "both/validation.text.json").read_text()) == texts
+    assert len(np.load(tmp_path / "both/validation.boxes.npy")) == 4
+    (folder / "instances_val2017.json").unlink()
+    found = recognise(tmp_path / "p")
+    assert (found.source, found.captions, found.boxes, found.faults) == ("coco", True, None, [])
+    index = fetch("coco", tmp_path / "p", tmp_path / "alone")
+    assert (index["classes"], set(index["splits"]["validation"])) == ({}, {"archive", "text"})
+    (folder / "captions_val2017.json").write_text(json.dumps({"images": content["images"], "annotations": told[:3]}))
+    with pytest.raises(ValueError, match=r"val2017/3\.png has no caption"):
+        fetch("coco", tmp_path / "p", tmp_path / "none")
+
+
+def test_splits_of_coco_with_different_categories(tmp_path):
+    write_coco(tmp_path / "p")
+    content = json.loads((tmp_path / "p/annotations/instances_val2017.json").read_text())
+    content["categories"][0]["name"] = "boat"
+    (tmp_path / "p/annotations/instances_train2017.json").write_text(json.dumps(content))
+    (tmp_path / "p/train2017").symlink_to("val2017")
+    with pytest.raises(ValueError, match=r"the splits have different categories: boat, ship only in some"):
+        fetch("coco", tmp_path / "p", tmp_path / "out")
+
+
 def test_json_that_is_nested_too_deep(tmp_path):
     write_coco(tmp_path / "p")
     (tmp_path / "p/annotations/instances_val2017.json").write_text('{"images": [], "annotations": ' + "[" * 10**5)
@@ -271,6 +301,13 @@ def test_yolo_polygons_lists_and_pictures_without_labels(tmp_path):
     (root / "list.txt").write_text("../outside.png\nimages/val/7.png\n")
     with pytest.raises(ValueError, match=r"2 faults\n.*line 1: '\.\./outside\.png' is no path.*\n.*line 2.*no such file"):
         fetch("yolo", root, tmp_path / "wrong")
+
+
+def test_a_link_that_leads_back(tmp_path):
+    write_yolo(tmp_path / "p")
+    (tmp_path / "p/images/val/loop").symlink_to(".")
+    with pytest.raises(ValueError, match=r"loop: a link that leads back to a folder that it is in"):
+        fetch("yolo", tmp_path / "p", tmp_path / "out")
 
 
 def test_layouts_of_roboflow(tmp_path):

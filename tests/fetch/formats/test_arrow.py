@@ -118,6 +118,7 @@ def test_boxes_and_lists_of_classes(tmp_path):
     save_to_disk(tmp_path / "set", content, schema=schema, features=features)
     raw, classes = fetch(tmp_path / "set", tmp_path / "out")
     assert classes == {"labels": ("big", "red"), "box_label": ("ship", "car")}
+    assert list(raw["all"].pictures()) == [picture(0), picture(1, orientation=6), picture(2)]
     given = raw["all"].annotations
     assert given.labels.tolist() == [[0, 1], [0, 1], [0, 0]]
     np.testing.assert_allclose(given.boxes.boxes, [[0.5, 0.5, 0.5, 0.5]] * 2, atol=1e-6)

@@ -149,6 +149,11 @@ def test_a_wrong_box_is_named(folder, tmp_path, change, message):
         fetch(folder, tmp_path / "out")
 
 
+def test_a_path_to_the_table_itself_is_explained(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"list\.csv: a file; path names the folder"):
+        fetch(folder, tmp_path / "out", path=str(folder / "list.csv"))
+
+
 def test_all_faults_come_at_once(folder, tmp_path):
     write(folder, ["file,label", "a/00.png,", "a/77.png,x", "../b,x", "b/01.png,cat", "a/02.png,Cat", "a/04.png"])
     with pytest.raises(ValueError, match="pictures: 5 faults") as caught:
