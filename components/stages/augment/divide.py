@@ -58,7 +58,7 @@ def _check_groups(
     splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
 ) -> None:
     """Check that no group (patient, page, video) is in two splits, published ones included. The default column is ``group``."""
-    column = settings.column if settings.by == "group" else "group"
+    column = settings.groups or "group"
     if column not in columns:
         return
     seen: dict[int, str] = {}
@@ -66,7 +66,7 @@ def _check_groups(
         for group in np.unique(columns[column][rows]).tolist():
             if seen.setdefault(group, split) != split:
                 name = classes[column][group]
-                hint = f"split: {{by: group, column: {column}}} keeps groups whole"
+                hint = f"split: {{by: group, column: {column}}}, or by: image with this column, keeps groups whole"
                 raise ValueError(f"{key}.split: the {column} {name!r} is in {seen[group]} and in {split}; {hint}")
 
 
