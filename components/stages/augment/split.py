@@ -129,8 +129,8 @@ def apportion(sizes: dict[int, int], target: float, order: dict[int, bytes]) -> 
     """Apportion round(``target``) in proportion to ``sizes``: rounded down, the rest to the largest remainders.
 
     A class of at least ``DIVISIBLE`` images has one at least, in excess of the target if there are more such classes than
-    images to apportion. Ties decide which of the classes without any have one, by ``order``, a hash per class; of the others, which
-    have one more, in the order of the labels.
+    images to apportion. Ties among classes that have none are broken by ``order``, a hash per class, ties among the others by
+    the label.
     """
     total = sum(sizes.values())
     exact = {label: size * target / total for label, size in sorted(sizes.items())}

@@ -109,7 +109,9 @@ class ViewSettings(Strict):
     to 1), and before ``augment``;
     ``background``: colour under transparent pixels; ``levels``: [black, white] of grey pictures with 16 bits a pixel;
     ``max_pixels``: of a picture that must be decoded whole;
-    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted.
+    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted;
+    ``conflicts`` (equal images of two classes) are reported, errors, or dropped; ``near_duplicates: equal`` extends both to
+    images that differ by compression, size or brightness alone, ``near_distance`` apart; ``quality``: report on the pictures.
     """
 
     dataset: Name
@@ -145,6 +147,22 @@ class ViewSettings(Strict):
     corrupt: Transforms = ()
     unreadable: Literal["error", "skip"] = "error"
     leakage: Literal["error", "drop"] = "error"
+    near_duplicates: Literal["report", "equal"] = Field(
+        default="report",
+        description="report: near-duplicates are listed; equal: they count as equal images, so that a new split has them on "
+        "one side, and leakage and conflicts cover them.",
+    )
+    near_distance: int = Field(
+        default=4,
+        ge=0,
+        le=8,
+        description="Bits of 63 in which the perceptual hashes of near-duplicates may differ; their pixels are compared then. "
+        "0: equal hashes.",
+    )
+    conflicts: Literal["report", "error", "drop"] = Field(
+        default="report", description="equal images of two classes: listed, an error, or all of them left out and counted"
+    )
+    quality: bool = Field(default=True, description="report near-duplicates, suspected label errors and odd pictures")
 
     @model_validator(mode="after")
     def _agrees(self) -> ViewSettings:
