@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.stages.augment.policy.policies import Splits
-from components.stages.augment.split import find_leaks, largest_remainder, make_splits
+from components.stages.augment.split import apportion, find_leaks, make_splits
 
 
 def split(digests, labels, settings, *, published=None, fonts=None, seed=0):
@@ -38,8 +38,84 @@ def test_counts_are_stratified_and_exact():
         assert np.abs(np.bincount(labels[found[name]]) - share * np.bincount(labels)).max() <= 1
 
 
+def hashes(count, seed=0):
+    return {label: hashlib.sha256(f"{seed}:{label}".encode()).digest() for label in range(count)}
+
+
 def test_small_classes_do_not_round_to_nothing_all_together():
-    assert largest_remainder(dict.fromkeys(range(10), 6), 6.0) == dict.fromkeys(range(6), 1) | dict.fromkeys(range(6, 10), 0)
+    """Classes of two: as many as fit have one, and which ones does not depend on the order of their names."""
+    found = apportion(dict.fromkeys(range(100), 2), 20.0, hashes(100))
+    assert sorted(found.values()) == [0] * 80 + [1] * 20
+    chosen = {label for label, share in found.items() if share}
+    assert max(chosen) > 60, "not the first classes alone"
+    assert apportion(dict.fromkeys(range(100), 2), 20.0, hashes(100, 1)) != found
+
+
+def test_every_class_of_three_has_a_test_image():
+    labels = np.repeat(np.arange(200), 3)
+    columns = {"label": (labels, tuple(f"class {i}" for i in range(200)))}
+    arguments = {"digests": digests_of(range(600)), "columns": columns, "primary": "label", "seed": 0, "key": "views.v.split"}
+    found = make_splits({"all": np.arange(600)}, Splits(validation=0.1, test=0.2), **arguments)
+    assert np.bincount(labels[found["test"]], minlength=200).tolist() == [1] * 200
+    assert np.bincount(labels[found["train"]], minlength=200).min() == 1
+    assert len(found["validation"]) == 60
+    assert labels[found["validation"]].max() > 150, "not the first classes alone"
+
+
+def folded(folds, labels, digests=None, **settings):
+    digests = digests_of(range(len(labels))) if digests is None else digests
+    return [split(digests, labels, Splits(folds=folds, fold=fold, **settings)) for fold in range(folds)]
+
+
+def test_folds_test_every_image_once_and_are_stratified():
+    labels = np.repeat(np.arange(10), [100, 90, 80, 70, 60, 50, 40, 30, 20, 11])
+    found = folded(5, labels, validation=0.1)
+    assert sorted(np.concatenate([splits["test"] for splits in found])) == list(range(551))
+    for splits in found:
+        assert sorted(np.concatenate(list(splits.values()))) == list(range(551))
+        assert np.abs(np.bincount(labels[splits["test"]]) - np.bincount(labels) / 5).max() < 1
+        assert len(splits["test"]) in (110, 111)
+        assert len(splits["validation"]) == 55
+
+
+def test_folds_do_not_depend_on_the_order_of_files_and_keep_equal_images_together():
+    labels, digests = np.arange(90) // 3 % 4, digests_of(i // 3 for i in range(90))
+    order = np.random.default_rng(0).permutation(90)
+    first = folded(3, labels, digests)[1]["test"]
+    second = folded(3, labels[order], [digests[i] for i in order])[1]["test"]
+    assert {digests[i] for i in first} == {digests[order[i]] for i in second}
+    assert len({digests[i] for i in first}) * 3 == len(first)
+
+
+def test_folds_of_a_column_hold_out_whole_classes():
+    fonts = np.arange(80) % 4
+    tests = [
+        split(digests_of(range(80)), [0, 1] * 40, Splits(by="font", folds=4, fold=fold), fonts=fonts)["test"]
+        for fold in range(4)
+    ]
+    assert sorted(tuple(set(fonts[rows].tolist())) for rows in tests) == [(0,), (1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5, "test": 0.2}, "folds makes the test split; leave test out"),
+        ({"folds": 5, "fold": 5}, "fold 5 is not allowed: the folds are 0 to 4"),
+        ({"fold": 1}, "fold needs folds"),
+        ({"folds": 5, "validation": 0.8}, "nothing to train on"),
+    ],
+)
+def test_wrong_folds_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Splits(**settings)
+
+
+def test_folds_need_enough_images_and_no_published_test_split():
+    with pytest.raises(ValueError, match=r"views\.v\.split\.folds: 9 is not allowed: there are 8 different images"):
+        split(digests_of(range(8)), [0] * 8, Splits(folds=9))
+    published = {"train": np.arange(6), "test": np.arange(6, 8)}
+    with pytest.raises(ValueError, match=r"split\.folds: the dataset has a published test split"):
+        split(digests_of(range(8)), [0] * 8, Splits(folds=2), published=published)
 
 
 def test_the_side_of_an_image_does_not_depend_on_the_order_of_files_but_on_the_seed():
@@ -159,7 +235,30 @@ def test_a_class_of_one_group_stays_in_training():
 
 
 def test_a_column_is_for_groups_alone():
-    with pytest.raises(ValueError, match="column needs by: group"):
-        Splits(by="image", column="page", test=0.2)
+    with pytest.raises(ValueError, match="column needs by: group or by: image"):
+        Splits(by="page", column="page", test=0.2)
     with pytest.raises(ValueError, match="by: group takes fractions"):
         Splits(by="group", test=("g0",))
+
+
+@pytest.mark.parametrize("by", ["image", "group"])
+def test_folds_of_groups_keep_them_whole(by):
+    sizes = np.random.default_rng(1).integers(1, 12, 40)
+    found = [grouped(sizes, Splits(by=by, column="page", folds=4, fold=fold, validation=0.2)) for fold in range(4)]
+    groups = found[0][1]
+    for splits, _ in found:
+        sides = [set(groups[rows].tolist()) for rows in splits.values()]
+        assert all(not a & b for i, a in enumerate(sides) for b in sides[:i])
+    assert sorted(np.concatenate([splits["test"] for splits, _ in found])) == list(range(len(groups)))
+    counts = [len(splits["test"]) for splits, _ in found]
+    assert max(counts) - min(counts) <= 2
+
+
+def test_images_by_whole_groups_are_stratified_where_groups_alone_are_not():
+    """Two classes of 100 images in groups of ten: the shares of the classes are exact, groups whole."""
+    labels = np.repeat([0, 1], 100)
+    for seed in range(5):
+        found, groups = grouped([10] * 20, Splits(by="image", column="page", validation=0.1, test=0.2), labels, seed)
+        assert np.bincount(labels[found["test"]]).tolist() == [20, 20]
+        assert np.bincount(labels[found["validation"]]).tolist() == [10, 10]
+        assert not set(groups[found["test"]]) & set(groups[found["train"]])

@@ -216,7 +216,7 @@ def test_a_failure_keeps_the_view_that_was_there(noise_out, make):
     view = make(dataset)
     before = contents(view.folder)
     with pytest.raises(ValueError):
-        make(dataset, split={"test": 0.001})
+        make(dataset, split={"by": "nothing", "test": 0.1})
     assert contents(view.folder) == before
 
 

@@ -58,17 +58,17 @@ def contact_sheet(
     if augmenter is None:
         across = 1 if beside else COLUMNS
         lines = [tiles[start : start + across] for start in range(0, len(tiles), across)]
-        return _draw(title, f"{original}s; nothing is drawn at training", lines, beside or ["" for _ in lines])
+        return draw_sheet(title, f"{original}s; nothing is drawn at training", lines, beside or ["" for _ in lines])
     draws = [Draws.make(COLUMNS - 1, seed, "contact", line) for line in range(len(tiles))]
     repeated = [{name: np.stack([array[row]] * (COLUMNS - 1)) for name, array in arrays.items()} for row in range(len(tiles))]
     lines = [[tile, *_tiles(augmenter.move(r, d))] for tile, r, d in zip(tiles, repeated, draws, strict=True)]
     subtitle = f"left: {original}; right: {COLUMNS - 1} draws of the augmentation policy"
-    return _draw(title, subtitle, lines, beside or ["" for _ in lines])
+    return draw_sheet(title, subtitle, lines, beside or ["" for _ in lines])
 
 
 def _tiles(arrays: Arrays) -> list[Image.Image]:
     """Resize every image and draw its boxes in the colours of their classes."""
-    tiles = [_enlarged(image) for image in arrays["image"]]
+    tiles = [enlarged(image) for image in arrays["image"]]
     if "boxes" in arrays:
         for tile, boxes, labels, mask in zip(tiles, *(arrays[name] for name in BOXES), strict=True):
             draw = ImageDraw.Draw(tile)
@@ -78,7 +78,8 @@ def _tiles(arrays: Arrays) -> list[Image.Image]:
     return tiles
 
 
-def _draw(title: str, subtitle: str, lines: list[list[Image.Image]], captions: list[str]) -> bytes:
+def draw_sheet(title: str, subtitle: str, lines: list[list[Image.Image]], captions: list[str]) -> bytes:
+    """Draw lines of equally large tiles, each with its caption at the left, as PNG."""
     width, height = lines[0][0].size
     font, captions = ImageFont.load_default(15), [_short(caption) for caption in captions]
     space = max(round(font.getlength(caption)) for caption in captions)
@@ -98,7 +99,7 @@ def _draw(title: str, subtitle: str, lines: list[list[Image.Image]], captions: l
     return file.getvalue()
 
 
-def _enlarged(pixels: np.ndarray) -> Image.Image:
+def enlarged(pixels: np.ndarray) -> Image.Image:
     """Convert uint8 [H, W, C] to RGB of tile size. Small images are enlarged by an integer factor without interpolation."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
     longer = max(image.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,16 @@ from components.stages.augment.table import NAMED, Classes, Table
 
 @dataclass(frozen=True)
 class Divided:
-    """A dataset's images and splits; ``leaked``: split -> number of rows dropped because another split has them."""
+    """A dataset's images and splits; ``leaked``: split -> number of rows dropped because another split has them.
+
+    ``conflicts``: number of rows dropped because the same image has another class too.
+    """
 
     table: Table
     classes: Classes
     splits: dict[str, Rows]
     leaked: dict[str, int]
+    conflicts: int = 0
 
     @property
     def primary(self) -> str | None:
@@ -31,18 +36,29 @@ def primary(classes: Classes) -> str | None:
     return next((column for column in ("label", "domain") if column in classes), None)
 
 
-def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str) -> Divided:
-    """Divide the missing splits, then check for leakage and for classes without training images. ``key``: the view's."""
+def divide(
+    table: Table, classes: Classes, settings: ViewSettings, seed: int, key: str, *, identity: Sequence[bytes] | None = None
+) -> Divided:
+    """Divide the missing splits, then check for leakage and for classes without training images. ``key``: the view's.
+
+    ``identity``: images with the same count as equal; by default those with the same pixels.
+    """
+    identity = table.digests if identity is None else identity
+    conflicts = find_conflicts(table, primary(classes), identity) if settings.conflicts != "report" else {}
+    if conflicts and settings.conflicts == "error":
+        raise ValueError(f"{key}: {_describe_conflicts(conflicts, table, classes)}")
+    dropped = np.array(sorted({*conflicts, *conflicts.values()}), dtype=np.int64)
+    published = {split: np.setdiff1d(rows, dropped).astype(np.int64) for split, rows in table.published.items()}
     splits = make_splits(
-        table.published,
+        published,
         settings.split,
-        digests=table.digests,
+        digests=identity,
         columns={column: (indices, classes[column]) for column, indices in table.columns.items()},
         primary=primary(classes),
         seed=seed,
         key=f"{key}.split",
     )
-    leaks = find_leaks(splits, table.digests)
+    leaks = find_leaks(splits, identity)
     if leaks and settings.leakage == "error":
         raise ValueError(f"{key}: {'; '.join(_describe(split, leak, table) for split, leak in leaks.items())}")
     splits = {split: np.setdiff1d(rows, list(leaks.get(split, ()))).astype(np.int64) for split, rows in splits.items()}
@@ -51,14 +67,35 @@ def divide(table: Table, classes: Classes, settings: ViewSettings, seed: int, ke
     for column in sorted({primary(classes) or "domain", "domain"} & set(classes)):
         what = "domains" if column == "domain" else "classes"
         _check_complete(splits, table.columns[column], classes[column], what, key)
-    return Divided(table, classes, splits, {split: len(leak) for split, leak in leaks.items()})
+    return Divided(table, classes, splits, {split: len(leak) for split, leak in leaks.items()}, len(dropped))
+
+
+def find_conflicts(table: Table, column: str | None, identity: Sequence[bytes]) -> dict[int, int]:
+    """Return {row: the first row of the same image with another class}, for every image that has several classes."""
+    if column is None:
+        return {}
+    labels, rows = table.columns[column], np.concatenate(list(table.published.values())).tolist()
+    members: dict[bytes, list[int]] = {}
+    for row in sorted(rows):
+        members.setdefault(identity[row], []).append(row)
+    mixed = [same for same in members.values() if len(same) > 1 and len(set(labels[same].tolist())) > 1]
+    return {row: next(other for other in same if labels[other] != labels[row]) for same in mixed for row in same}
+
+
+def _describe_conflicts(conflicts: dict[int, int], table: Table, classes: Classes) -> str:
+    column = primary(classes)
+    assert column is not None
+    label = [classes[column][index] for index in table.columns[column]]
+    pairs = [(row, other) for row, other in conflicts.items() if row < other][:NAMED]
+    named = [f"{table.names[a]} ({label[a]}) = {table.names[b]} ({label[b]})" for a, b in pairs]
+    return f"{len(conflicts)} images are the same in two classes (conflicts: drop leaves them out): {', '.join(named)}"
 
 
 def _check_groups(
     splits: dict[str, Rows], columns: dict[str, np.ndarray], classes: Classes, settings: Splits, key: str
 ) -> None:
     """Check that no group (patient, page, video) is in two splits, published ones included. The default column is ``group``."""
-    column = settings.column if settings.by == "group" else "group"
+    column = settings.groups or "group"
     if column not in columns:
         return
     seen: dict[int, str] = {}
@@ -66,7 +103,7 @@ def _check_groups(
         for group in np.unique(columns[column][rows]).tolist():
             if seen.setdefault(group, split) != split:
                 name = classes[column][group]
-                hint = f"split: {{by: group, column: {column}}} keeps groups whole"
+                hint = f"split: {{by: group, column: {column}}}, or by: image with this column, keeps groups whole"
                 raise ValueError(f"{key}.split: the {column} {name!r} is in {seen[group]} and in {split}; {hint}")
 
 

@@ -19,8 +19,10 @@ from components.stages.augment.divide import Divided, divide
 from components.stages.augment.layouts import read_dataset
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_corruption, validate_policy
+from components.stages.augment.quality.similarity import Similarity, identity_of
 from components.stages.augment.report.rows import write_rows
 from components.stages.augment.report.samples import write_samples
+from components.stages.augment.report.write import write_findings
 from components.stages.augment.table import choose_columns, decode_all
 from components.stages.augment.tokens import captions_of, tokenise
 from components.stages.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
@@ -46,19 +48,28 @@ def make_view(
     with fresh_folder(out) as folder, fresh_folder(report) if report else nullcontext() as report_folder:
         scratch = folder / "scratch"
         table, classes = choose_columns(decode_all(raw, settings, scratch), classes, settings, key)
-        data = divide(table, classes, settings, seed, key)
+        similarity = Similarity.of(table, settings) if _compares(settings, report) else None
+        data = divide(table, classes, settings, seed, key, identity=identity_of(table, similarity, settings))
+        if report_folder:
+            write_rows(report_folder, raw, data, settings.copies if augmenter else 0)
+            if settings.quality and similarity:
+                write_findings(report_folder, name, data, similarity, settings)
         if corruption:  # after the splits, which depend on the original images
             corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
         facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
+        dropped |= {"conflicts": data.conflicts} if settings.conflicts == "drop" else {}
         write_json(folder / "view.json", {**_facts_as_json(facts), "dropped": dropped}, ensure_ascii=False)
         write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
-        if report_folder:
-            write_rows(report_folder, raw, data, settings.copies if augmenter else 0)
+        if report_folder:  # the samples show what became of the pictures
             write_samples(report_folder / "samples", raw, data, corrupted=corruption is not None)
         shutil.rmtree(scratch)
     return facts
+
+
+def _compares(settings: ViewSettings, report: Path | None) -> bool:
+    return settings.near_duplicates == "equal" or (settings.quality and report is not None)
 
 
 def _facts_as_json(facts: ViewFacts) -> dict[str, Any]:

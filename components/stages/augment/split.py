@@ -8,13 +8,16 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from components.core.strict import SettingsError
+from components.stages.augment.allot import allot, units_of
 from components.stages.augment.policy.policies import Splits
 
 NEW_SPLITS = ("test", "validation")  # the splits that can be divided off, in this order
+DIVISIBLE = 3  # images of a class from which every new split has one: the others keep two
 Rows = np.ndarray  # int64 indices into the table of all images
 Column = tuple[np.ndarray, tuple[str, ...]]  # class indices int64 [N], class names
 
@@ -36,60 +39,105 @@ def make_splits(
     ``primary``: the column to stratify by, or None. SettingsError below ``key`` if a published split is requested, if there is
     no split to divide, or if a column or class does not exist.
     """
-    requests = {split: part for split in NEW_SPLITS if (part := getattr(settings, split)) is not None}
-    for split in requests:
+    wanted = {"test": "folds"} if settings.folds else {}
+    wanted |= {split: split for split in NEW_SPLITS if getattr(settings, split) is not None}
+    for split, setting in wanted.items():
         if split in published:
-            raise SettingsError(f"{key}.{split}: the dataset has a published {split} split; leave this key out")
+            raise SettingsError(f"{key}.{setting}: the dataset has a published {split} split; leave this key out")
     pools = [name for name in ("all", "train") if name in published]
-    if len(pools) == 2 or (requests and not pools):
+    if len(pools) == 2 or (wanted and not pools):
         raise SettingsError(f"{key}: one split to divide is needed, 'all' or 'train'; the dataset has {', '.join(published)}")
     if not pools:
         return published
-    rest = published[pools[0]]
-    if settings.by not in ("image", "group", *columns):
-        allowed = f"'image', 'group', or a column: {', '.join(sorted(columns))}"
-        raise SettingsError(f"{key}.by: {settings.by!r} is not allowed: {allowed}")
-    if settings.by == "group" and settings.column not in columns:
-        raise SettingsError(f"{key}.column: {settings.column!r} is not a column; the dataset has {', '.join(sorted(columns))}")
-    labels = columns[primary][0] if primary is not None else np.zeros(len(digests), dtype=np.int64)
-    chosen = {split: rows for split, rows in published.items() if split != pools[0]}
-    size = len(rest)
-    for split, part in requests.items():
-        if settings.by == "image":
-            assert isinstance(part, float)
-            rows = _stratified(rest, part * size, digests, labels, seed)
-        elif settings.by == "group":
-            assert isinstance(part, float)
-            rows = _whole_groups(rest, part * size, columns[settings.column], labels, seed)
-        else:
-            rows = _held_out(rest, part, columns[settings.by], seed, f"{key}.{split}")
-        chosen[split], rest = rows, np.setdiff1d(rest, rows)
+    _check_columns(settings, columns, key)
+    classes = columns[primary] if primary is not None else (np.zeros(len(digests), dtype=np.int64), ("",))
+    divided = Dividend(digests, columns, classes, seed, size=len(published[pools[0]]))
+    chosen, rest = {split: rows for split, rows in published.items() if split != pools[0]}, published[pools[0]]
+    for split, setting in wanted.items():
+        chosen[split] = (
+            _fold(rest, settings, divided, key) if setting == "folds" else _part(rest, split, settings, divided, key)
+        )
+        rest = np.setdiff1d(rest, chosen[split])
     return {"train": rest, **chosen}
 
 
-def _stratified(rows: Rows, target: float, digests: Sequence[bytes], labels: np.ndarray, seed: int) -> Rows:
+def _check_columns(settings: Splits, columns: dict[str, Column], key: str) -> None:
+    if settings.by not in ("image", "group", *columns):
+        allowed = f"'image', 'group', or a column: {', '.join(sorted(columns))}"
+        raise SettingsError(f"{key}.by: {settings.by!r} is not allowed: {allowed}")
+    if settings.groups is not None and settings.groups not in columns:
+        raise SettingsError(f"{key}.column: {settings.groups!r} is not a column; the dataset has {', '.join(sorted(columns))}")
+
+
+@dataclass(frozen=True)
+class Dividend:
+    """What is divided. ``classes``: the column to stratify by; ``size``: images before the first split is taken."""
+
+    digests: Sequence[bytes]
+    columns: dict[str, Column]
+    classes: Column
+    seed: int
+    size: int
+
+
+def _fold(rows: Rows, settings: Splits, data: Dividend, key: str) -> Rows:
+    """Select the fold that is the test split; the folds together are ``rows``."""
+    assert settings.folds is not None
+    column = settings.groups or (None if settings.by == "image" else settings.by)
+    units = units_of(rows, data.digests, data.columns[column] if column else None)
+    if len(units) < settings.folds:
+        what = f"classes of {column!r}" if column else "different images"
+        raise SettingsError(f"{key}.folds: {settings.folds} is not allowed: there are {len(units)} {what}")
+    return allot(units, data.classes[0], [1 / settings.folds] * settings.folds, data.seed)[settings.fold]
+
+
+def _part(rows: Rows, split: str, settings: Splits, data: Dividend, key: str) -> Rows:
+    """Select a fraction of all images, or of the classes of a column, from the remaining ``rows``."""
+    part = getattr(settings, split)
+    if settings.by not in ("image", "group"):
+        return _held_out(rows, part, data.columns[settings.by], data.seed, f"{key}.{split}")
+    if settings.by == "group":
+        return _whole_groups(rows, part * data.size, data.columns[settings.column], data.classes[0], data.seed)
+    if settings.groups:
+        share = part * data.size / len(rows)
+        return allot(
+            units_of(rows, data.digests, data.columns[settings.groups]), data.classes[0], [1 - share, share], data.seed
+        )[1]
+    return _stratified(rows, part * data.size, data, f"{data.seed}:{split}")
+
+
+def _stratified(rows: Rows, target: float, data: Dividend, tie: str) -> Rows:
     """Select about ``target`` rows, stratified by class; equal images stay together, in the order of a keyed content hash."""
+    (labels, names), digests = data.classes, data.digests
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
         groups.setdefault(digests[row], []).append(row)
     by_class: dict[int, list[bytes]] = {}
-    for digest in sorted(groups, key=lambda digest: hashlib.sha256(f"{seed}:".encode() + digest).digest()):
+    for digest in sorted(groups, key=lambda digest: hashlib.sha256(f"{data.seed}:".encode() + digest).digest()):
         by_class.setdefault(int(labels[groups[digest]].min()), []).append(digest)
     sizes = {label: sum(len(groups[digest]) for digest in members) for label, members in by_class.items()}
+    order = {label: hashlib.sha256(f"{tie}:{names[label]}".encode()).digest() for label in sizes}
     taken = [
         row
-        for label, quota in largest_remainder(sizes, target).items()
+        for label, quota in apportion(sizes, target, order).items()
         for row in _take([groups[digest] for digest in by_class[label]], quota)
     ]
     return np.array(sorted(taken), dtype=np.int64)
 
 
-def largest_remainder(sizes: dict[int, int], target: float) -> dict[int, int]:
-    """Apportion round(``target``) in proportion to ``sizes``: rounded down, the rest to the largest remainders."""
+def apportion(sizes: dict[int, int], target: float, order: dict[int, bytes]) -> dict[int, int]:
+    """Apportion round(``target``) in proportion to ``sizes``: rounded down, the rest to the largest remainders.
+
+    A class of at least ``DIVISIBLE`` images has one at least, in excess of the target if there are more such classes than
+    images to apportion. Ties among classes that have none are broken by ``order``, a hash per class, ties among the others by
+    the label.
+    """
     total = sum(sizes.values())
     exact = {label: size * target / total for label, size in sorted(sizes.items())}
-    shares = {label: int(share) for label, share in exact.items()}
-    for label in sorted(exact, key=lambda label: (shares[label] - exact[label], label))[: round(target) - sum(shares.values())]:
+    shares = {label: max(int(share), int(sizes[label] >= DIVISIBLE)) for label, share in exact.items()}
+    left = max(0, round(target) - sum(shares.values()))
+    ranks = {label: (shares[label] - exact[label], order[label] if shares[label] == 0 else b"") for label in exact}
+    for label in sorted(exact, key=lambda label: (*ranks[label], label))[:left]:
         shares[label] += 1
     return shares
 

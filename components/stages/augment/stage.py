@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.core.files import read_json
 from components.core.settings import Workspace
 from components.stages.augment.prepare import make_view
 
@@ -17,4 +18,6 @@ def run(workspace: Workspace, name: str) -> None:
     facts = make_view(name, settings, dataset, outputs / "views" / name, workspace.params.seed, report=report)
     counts = " + ".join(f"{split} {count}" for split, count in facts.counts.items())
     classes = ", ".join(f"{len(names)} {column} classes" for column, names in facts.classes.items())
-    print(f"{name}: {facts.height} x {facts.width} x {facts.channels}, {counts} images, {classes}")
+    text = f"{name}: {facts.height} x {facts.width} x {facts.channels}, {counts} images, {classes}"
+    quality = read_json(report / "quality.json").get("summary", [])
+    print("\n".join([text, *(f"  {line}" for line in quality)]))

@@ -37,7 +37,7 @@ def pictures(files_out):
 
 def report_of(dataset, folder, **block):
     settings = parse(ViewSettings, {"dataset": "d", "image_size": 12, "channels": 3, "split": SPLIT, **block}, "views.v")
-    make_view("v", settings, dataset, folder / "view", 0, folder / "report")
+    make_view("v", settings, dataset, folder / "view", 0, report=folder / "report")
     return settings, open_view(folder / "view"), folder / "report"
 
 

@@ -28,25 +28,49 @@ Transforms = tuple[dict[str, Any], ...]  # - Affine: {rotate: [-10, 10], p: 0.8}
 class Splits(Strict):
     """How to divide missing splits from a dataset's only split or its published training split.
 
-    ``by: image`` takes fractions of the images, stratified by class; ``by: group`` takes whole groups of the column ``column``
-    (patients, pages, videos), about the given fractions of the images; ``by: <column>`` holds out whole classes of the column,
-    by name or as a fraction of its classes. Published splits are unchanged; requesting one that is published is an error.
+    ``by: image`` takes fractions of the images, stratified by class, and with ``column`` whole groups of that column (patients,
+    pages, videos), stratified as far as whole groups can be; ``by: group`` takes whole groups of ``column`` in random order,
+    about the given fractions of the images; ``by: <column>`` holds out whole classes of the column, by name or as a fraction of
+    its classes. ``folds: 5, fold: 0`` makes the test split one of five parts of equal size, of images, groups or classes
+    as ``by`` says: the five views of folds 0 to 4 test every image once. Published splits are unchanged; requesting one that is
+    published is an error.
     """
 
-    by: str = "image"
-    column: str = "group"
-    validation: Fraction | ClassNames | None = None
-    test: Fraction | ClassNames | None = None
+    by: str = Field(default="image", description='what is divided: "image", "group", or a column of the dataset')
+    column: str = Field(default="group", description="column whose groups stay whole, with by: group or by: image")
+    validation: Fraction | ClassNames | None = Field(default=None, description="fraction, or classes with by: <column>")
+    test: Fraction | ClassNames | None = Field(default=None, description="fraction, or classes with by: <column>")
+    folds: int | None = Field(default=None, ge=2, le=100, description="number of folds of a cross-validation; replaces test")
+    fold: int = Field(default=0, ge=0, le=99, description="fold that is the test split, from 0")
+
+    @property
+    def groups(self) -> str | None:
+        """Column whose groups stay whole."""
+        return self.column if self.by == "group" or (self.by == "image" and "column" in self.model_fields_set) else None
 
     @model_validator(mode="after")
     def _agrees(self) -> Splits:
         parts = [part for part in (self.validation, self.test) if part is not None]
         if self.by in ("image", "group") and any(isinstance(part, tuple) for part in parts):
             raise ValueError(f"by: {self.by} takes fractions; class names need by: <column>")
-        if self.by != "group" and "column" in self.model_fields_set:
-            raise ValueError("column needs by: group")
+        if self.by not in ("group", "image") and "column" in self.model_fields_set:
+            raise ValueError("column needs by: group or by: image")
         if sum(part for part in parts if isinstance(part, float)) >= 1:
             raise ValueError("validation and test together leave nothing to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_agree(self) -> Splits:
+        if self.folds is None:
+            if self.fold:
+                raise ValueError("fold needs folds")
+            return self
+        if self.test is not None:
+            raise ValueError("folds makes the test split; leave test out")
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is not allowed: the folds are 0 to {self.folds - 1}")
+        if isinstance(self.validation, float) and self.validation >= 1 - 1 / self.folds:
+            raise ValueError("validation and a fold together leave nothing to train on")
         return self
 
 
@@ -85,7 +109,9 @@ class ViewSettings(Strict):
     to 1), and before ``augment``;
     ``background``: colour under transparent pixels; ``levels``: [black, white] of grey pictures with 16 bits a pixel;
     ``max_pixels``: of a picture that must be decoded whole;
-    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted.
+    ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted;
+    ``conflicts`` (equal images of two classes) are reported, errors, or dropped; ``near_duplicates: equal`` extends both to
+    images that differ by compression, size or brightness alone, ``near_distance`` apart; ``quality``: report on the pictures.
     """
 
     dataset: Name
@@ -121,6 +147,22 @@ class ViewSettings(Strict):
     corrupt: Transforms = ()
     unreadable: Literal["error", "skip"] = "error"
     leakage: Literal["error", "drop"] = "error"
+    near_duplicates: Literal["report", "equal"] = Field(
+        default="report",
+        description="report: near-duplicates are listed; equal: they count as equal images, so that a new split has them on "
+        "one side, and leakage and conflicts cover them.",
+    )
+    near_distance: int = Field(
+        default=4,
+        ge=0,
+        le=8,
+        description="Bits of 63 in which the perceptual hashes of near-duplicates may differ; their pixels are compared then. "
+        "0: equal hashes.",
+    )
+    conflicts: Literal["report", "error", "drop"] = Field(
+        default="report", description="equal images of two classes: listed, an error, or all of them left out and counted"
+    )
+    quality: bool = Field(default=True, description="report near-duplicates, suspected label errors and odd pictures")
 
     @model_validator(mode="after")
     def _agrees(self) -> ViewSettings:
