@@ -21,7 +21,7 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.strict import NoSettings, Strict
-from components.networks.published import load_fitting
+from components.networks.published import ClassNames, Fitted, Note, listed, taken_whole
 from components.networks.translator_blocks import MUNITDiscriminator, of_domain, wide
 from components.translation.interface import EVALUATION_ROLES, Betas, check_batch, domains_of, example, signature
 
@@ -76,6 +76,7 @@ class PairRecipe(nn.Module):
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": tuple(ROLES), "evaluate": EVALUATION_ROLES}
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
+    class_column: ClassVar[str] = "domain"
     prefers_fp32 = True  # the balance of the two sides is unproven in bf16
     network: ClassVar[type[nn.Module]]
     optimizers: dict[str, Optimizer]
@@ -201,28 +202,35 @@ class Side:
     recipe: PairRecipe
     name: str
 
-    def load_published(self, state: dict[str, Any]) -> list[str]:
+    def load_published(self, state: dict[str, Any], names: ClassNames | None = None) -> Fitted:
         """Load another run's weights (given to the auto-encoders: both sides'), or a published file of this side.
 
         A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}, or tensors named "a.<name>" and "b.<name>".
         ValueError, without changing a weight, if ``state`` is neither this recipe's nor a published file's.
         """
+        notes = self.of_domains(names)
         if any(name.startswith(f"{self.name}.") for name in state):
             own = {name: w for name, w in state.items() if name.startswith(f"{self.name}.")}
-            load_fitting(self.recipe, state if self.name == "autoencoders" else self.recipe.state_dict() | own)
-            return []
+            both = self.name == "autoencoders"
+            taken_whole(self.recipe, state if both else self.recipe.state_dict() | own)
+            return Fitted(len(state if both else own), notes)
         networks: Any = getattr(self.recipe, self.name)
         found = [published_domain(state, domain) for domain in PUBLISHED]
         kept = [{name: w.clone() for name, w in network.state_dict().items()} for network in networks]
-        notes: list[str] = []
         try:
-            for network, tensors in zip(networks, found, strict=True):
-                notes += network.load_published(tensors)
+            taken = sum(network.load_published(tensors).taken for network, tensors in zip(networks, found, strict=True))
         except ValueError:
             for network, tensors in zip(networks, kept, strict=True):
                 network.load_state_dict(tensors)
             raise
-        return notes
+        return Fitted(taken, notes)
+
+    def of_domains(self, names: ClassNames | None) -> tuple[Note, ...]:
+        """Return a note if the file's domains are others, or not named: its first network becomes domain 0's all the same."""
+        if names is None or names.file == names.own:
+            return ()
+        theirs = "a and b" if names.file is None else listed(names.file)
+        return (Note("kept", "domains", f"the file's {theirs} become {listed(names.own)}, in this order"),)
 
 
 def published_domain(state: dict[str, Any], domain: str) -> dict[str, Tensor]:

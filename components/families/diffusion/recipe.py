@@ -27,7 +27,7 @@ from components.families.diffusion.export import exportable
 from components.families.diffusion.settings import TrainSettings
 from components.networks import MODELS
 from components.networks.caption_transformer import CaptionTransformer
-from components.networks.published import load_fitting
+from components.networks.published import ClassNames, Fit, Fitted, below
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -214,12 +214,22 @@ class Start:
 
     model: ConditionalModel
 
-    def load_published(self, state: dict[str, Any]) -> list[str]:
-        """Load the whole model, or its network alone; see ``Published``."""
-        own = {name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}
-        if own:
-            load_fitting(self.model, own)
-            return []
+    def load_published(self, state: dict[str, Any], names: ClassNames | None = None) -> Fitted:
+        """Load the whole model, or its network alone; see ``Published``.
+
+        A run may start from one with other conditions: what encodes them starts fresh or is left out.
+        """
+        inside = {name.removeprefix("network."): w for name, w in state.items() if name.startswith("network.")}
         network: Any = self.model.network
-        notes: list[str] = network.load_published(state)
-        return notes
+        if not inside:
+            fitted: Fitted = network.load_published(state, names)
+            return fitted
+        fit = Fit.of_parts(self.model, {"network": network.fit_published(inside, names)})
+        fit.state |= {name: w for name, w in state.items() if not name.startswith("network.")}
+        for part, what in (("captions", "an encoder of captions"), ("schedule", "a learnt noise schedule")):
+            found, expected = (below(part, tensors) for tensors in (fit.state, fit.own))
+            if expected and not found:
+                fit.start_fresh(part, f"the file has no {what.partition(' ')[2]}")
+            elif not expected:
+                fit.leave_out(part, found, f"the file has {what}, this run none")
+        return fit.load()

@@ -14,11 +14,11 @@ from components.families.stargan import recipe as stargan
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan.settings import TrainSettings, check_run
 from components.serving.loading import load_served
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
+from components.stages.train.start import initialise
 from components.translation.judges import Settings
 
 SIZE, BATCH = 16, 6
@@ -48,7 +48,7 @@ def settings(model=None, **train):
 def build(views=None, links=None, model=None, **train):
     torch.manual_seed(0)
     recipe = StarGANRecipe.build(settings(model, **train), views or {"main": FACTS}, {})
-    recipe.notes = initialise(recipe, links or {})
+    recipe.notes = [line for start in initialise(recipe, links or {}) for line in start.lines()]
     return recipe
 
 
