@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict, resolve
+from components.core.strict import NoSettings, Strict
 from components.diffusion.conditions import drop_conditions, lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound
 from components.families.diffusion.export import exportable
 from components.families.diffusion.settings import TrainSettings
-from components.networks import MODELS
 from components.networks.caption_transformer import CaptionTransformer
 from components.networks.published import ClassNames, Fit, Fitted, below
 
@@ -66,9 +66,8 @@ class Diffusion(nn.Module):
     @classmethod
     def build_network(cls, settings: RunSettings, image_size: int, channels: int, classes: int) -> nn.Module:
         """Build the U-Net for the conditions of the ``train`` block."""
-        network: nn.Module = resolve(MODELS, settings.model.name, "model.name")(
-            **settings.train.conditions.network_options(image_size, channels, classes), **settings.model.options
-        )
+        facts = settings.train.conditions.network_options(image_size, channels, classes)
+        network: nn.Module = catalogue.build_network(settings.model, facts)
         return network
 
     @classmethod

@@ -158,6 +158,18 @@ class Discriminator(nn.Module):
         return fit
 
 
+class Classifier(nn.Module):
+    """The discriminator as a classifier of labels alone: image [N, C, H, W] -> logits [N, sum of num_labels]."""
+
+    def __init__(self, discriminator: Discriminator):
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(image)[1]
+        return logits
+
+
 class StarGAN(nn.Module):
     """Both networks. ``num_labels``: labels per data set, in the order of the label vector."""
 

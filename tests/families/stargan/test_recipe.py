@@ -229,7 +229,10 @@ def test_it_starts_from_another_run_of_its_own_and_from_published_files(tmp_path
         state = found[name].generator.state_dict(), found[name].discriminator.state_dict()
         torch.testing.assert_close(state, wanted, rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"link init \(.*own.pt\): .*do not fit"):
-        build(BOTH, {"init": Artifact(tmp_path / "own.pt", "")})
+        build(links={"init": Artifact(tmp_path / "own.pt", "")}, model={"width": 8})
+    more = build(BOTH, {"init": Artifact(tmp_path / "own.pt", "")})
+    assert [note.split(": ")[1] for note in more.notes] == ["generator.main.0.weight", "discriminator.conv2.weight"]
+    torch.testing.assert_close(more.discriminator.main.state_dict(), first.discriminator.main.state_dict(), rtol=0, atol=0)
 
 
 # ------------------------------------------------------------------------------------------------ what is served
