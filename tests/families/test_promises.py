@@ -16,11 +16,11 @@ from components.core.strict import SettingsError
 from components.families import RECIPES
 from components.stages.assemble import trained_recipe
 from components.stages.export.onnx_graph import CHECKED_BATCHES, largest_differences, paired_outputs, write_graph
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.processes import digest
 from components.stages.train.schedule import learning_rate_scale
 from components.stages.train.settings import LoopSettings
-from components.stages.train.start import initialise
 
 ACTS = [(family, setting) for family, entry in TINY.items() for setting in entry["acts"]]
 

@@ -37,9 +37,9 @@ def _globals_in_one(data: IO[bytes]) -> Iterator[str]:
         elif opcode.name == "MEMOIZE":
             memo[len(memo)] = texts[-1] if texts else ""
         elif opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[int(argument)] = texts[-1] if texts else ""
+            memo[int(str(argument))] = texts[-1] if texts else ""
         elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
-            texts.append(memo.get(int(argument), ""))
+            texts.append(memo.get(int(str(argument)), ""))
         elif isinstance(argument, str):
             texts.append(argument)
 

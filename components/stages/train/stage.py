@@ -26,6 +26,7 @@ from components.core.runtime import (
 )
 from components.core.settings import RunSettings, Workspace
 from components.stages.assemble import build_recipe, open_views
+from components.stages.start import initialise
 from components.stages.train.batch_norm import batch_norms
 from components.stages.train.batch_size import resolve_batch_size
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
@@ -33,7 +34,6 @@ from components.stages.train.curves import Curves
 from components.stages.train.launch import launch
 from components.stages.train.loop import Log, Stopped, train
 from components.stages.train.processes import LAUNCHER, Place, place_in, process_group, require_same
-from components.stages.train.start import initialise
 from components.stages.train.validation import SPLIT, check_validation
 from components.stages.views.view import View
 

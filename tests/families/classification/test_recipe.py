@@ -15,8 +15,8 @@ from components.families.classification.recipe import Classification, standardis
 from components.families.classification.served import Served
 from components.networks.vit import ViT
 from components.stages.export.onnx_graph import write_graph
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
-from components.stages.train.start import initialise
 
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
 FACTS = ViewFacts("v", 16, 3, {"label": ("a", "b", "c")}, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), {"train": 9}, "")

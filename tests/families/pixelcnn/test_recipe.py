@@ -18,9 +18,9 @@ from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
-from components.stages.train.start import initialise
 
 SIZE = 6
 FACTS = ViewFacts("v", SIZE, 1, {"label": ("a", "b", "c")}, (0.0,), (1.0,), {"train": 9}, "")

@@ -18,7 +18,7 @@ from components.families.stargan.settings import ExportSettings, TrainSettings
 from components.serving.loading import load_served
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
-from components.stages.train.loop import LoopSettings
+from components.stages.train.settings import LoopSettings
 from components.translation.judges import Settings
 
 SIZE, BATCH = 16, 8

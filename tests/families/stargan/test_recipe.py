@@ -16,9 +16,9 @@ from components.families.stargan.settings import TrainSettings, check_run
 from components.serving.loading import load_served
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
-from components.stages.train.start import initialise
 from components.translation.judges import Settings
 
 SIZE, BATCH = 16, 6

@@ -22,9 +22,9 @@ from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
-from components.stages.train.start import initialise
 from components.stages.views.order import Balanced
 from components.translation.judges import Settings
 

@@ -8,10 +8,10 @@ from families.tiny import Tiny, copied, scattered
 
 from components.core.artifact import Artifact
 from components.core.settings import Workspace
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.curves import Curves
 from components.stages.train.stage import write_outs
-from components.stages.train.start import initialise
 
 CLASSES = ("a", "b", "c")
 
