@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from components.core.weights.reading import without_wrappers
 from components.families.stargan_v2.blocks import AdaIN
 from components.families.stargan_v2.networks import Generator, StarGANv2
+from components.networks.published import ClassNames
 
 SMALL = {"image_size": 16, "channels": 3, "num_domains": 3, "width": 4, "max_width": 8, "bottleneck": 8}
 NARROW = {**SMALL, "latent_dim": 4, "style_dim": 6, "mapping_width": 8}
@@ -277,6 +278,20 @@ def test_heads_of_another_number_of_domains_start_fresh() -> None:
     for key, value in network.state_dict().items():
         fresh = ".unshared." in key or key.startswith("discriminator.main.6.")
         assert torch.equal(value, own[key] if fresh else file.state_dict()[key]), key
+
+
+def test_heads_of_domains_of_other_names_start_fresh() -> None:
+    file, network = small(seed=1), small()
+    fitted = network.load_published(file.state_dict(), ClassNames(("a", "c", "b"), ("a", "b", "c")))
+    assert [note.name for note in fitted.notes] == [
+        "mapping_network.unshared",
+        "style_encoder.unshared",
+        "discriminator.main.6",
+    ]
+    assert {note.kind for note in fitted.notes} == {"fresh"}
+    same = small(seed=2).load_published(file.state_dict(), ClassNames(("a", "b", "c"), ("a", "b", "c")))
+    assert same.lines() == []
+    assert same.taken == len(file.state_dict())
 
 
 @pytest.mark.parametrize(
