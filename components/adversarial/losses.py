@@ -51,6 +51,15 @@ def category_loss(logits: Tensor, category: Tensor) -> Tensor:
     return F.cross_entropy(logits, category)
 
 
+def attribute_loss(logits: Tensor, attributes: Tensor) -> Tensor:
+    """-E log D_cls(c | x) (arXiv 1711.09020, eq. 2 and 3) for K independent attributes; logits and degrees 0 to 1, [N, K].
+
+    Binary cross-entropy, summed over the attributes: the log-likelihood of all of them.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.binary_cross_entropy_with_logits(logits, attributes.to(logits.dtype), reduction="sum") / len(logits)
+
+
 @contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """Exclude the networks' weights from gradients; those that they hold stay as they are.

@@ -12,7 +12,7 @@ from components.core.files import write_atomically
 from components.core.settings import Workspace
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from components.core.weights.reading import Weights
 
 
 @dataclass(frozen=True)
@@ -36,63 +36,26 @@ class Artifact:
         """Return whether the link points to a view."""
         return (self.path / "view.json").is_file()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Load the weights by name from a torch file (weights only), safetensors or npz; from a run: its ``weights.pt``."""
-        path = self.path / "weights.pt" if self.path.is_dir() else self.path
-        loaded = _LOADERS.get(path.suffix, _load_unknown)(path)
-        # The containers that published checkpoints wrap their weights in.
-        for key in ("state", "state_dict", "model"):
-            if isinstance(loaded.get(key), dict):
-                loaded = loaded[key]
-        return loaded
+    @property
+    def weights_file(self) -> Path:
+        """The file itself; of a run's folder its ``weights.pt``. ValueError for a folder without one."""
+        if not self.path.is_dir():
+            return self.path
+        if not (self.path / "weights.pt").is_file():
+            raise ValueError(f"{self.path}: a folder without weights.pt; name the file of weights in it")
+        return self.path / "weights.pt"
 
+    def state_dict(self) -> dict[str, Any]:
+        """Load the weights by name as they are in the file, out of their container: a run's own ``weights.pt``."""
+        from components.core.weights.reading import load_file, unwrapped
 
-def _load_torch(path: Path) -> dict[str, Any]:
-    import torch
+        return unwrapped(load_file(self.weights_file))[0]
 
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch.load raises many types on foreign files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: not a torch file that holds weights only ({reason})") from None
+    def weights(self) -> Weights:
+        """Read weights from elsewhere: clean names, finite tensors, the names of their classes."""
+        from components.core.weights.reading import read_weights
 
-
-def _load_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from None
-
-
-def _load_npz(path: Path) -> dict[str, Any]:
-    import zipfile
-
-    import numpy as np
-    import torch
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, TypeError) as error:  # ValueError: it would be unpickled
-        raise ValueError(f"{path}: not an npz file ({error})") from None
-
-
-def _load_unknown(path: Path) -> dict[str, Any]:
-    readable = ", ".join(sorted(_LOADERS))
-    raise ValueError(f"{path}: weights are read from {readable}; other formats hold pickled code and are not opened")
-
-
-_LOADERS = {
-    ".pt": _load_torch,
-    ".pth": _load_torch,
-    ".ckpt": _load_torch,
-    ".bin": _load_torch,
-    ".safetensors": _load_safetensors,
-    ".npz": _load_npz,
-}
+        return read_weights(self.weights_file)
 
 
 def write_pointer(pointer: Path, workspace: Path, path: str) -> str:

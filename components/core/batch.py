@@ -110,6 +110,13 @@ class ViewFacts:
     context_length: int = 0
     masked: bool = False
 
+    def classes_to_tell_apart(self) -> tuple[str, ...]:
+        """Names of the classes of ``label``; ValueError if a classifier has nothing to learn."""
+        names = self.classes.get("label", ())
+        if len(names) < 2:
+            raise ValueError(f"view {self.name!r} has {len(names)} class(es) {list(names)}; a classifier needs at least 2")
+        return names
+
     @property
     def height(self) -> int:
         """Pixels."""

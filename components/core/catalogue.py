@@ -7,9 +7,13 @@ list. They are looked up by name, so that core imports no package above it.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.core.strict import must_exist, resolve
+
+if TYPE_CHECKING:
+    from components.core.settings import ModelSettings
 
 Kind = Literal["recipe", "network", "source", "detector"]
 CATALOGUES: dict[Kind, tuple[str, str]] = {
@@ -30,6 +34,11 @@ def names(kind: Kind) -> dict[str, str]:
 def load(kind: Kind, name: str, key: str) -> Any:
     """Return the class with this name. SettingsError names the setting ``key`` and the choices for an unknown one."""
     return resolve(names(kind), name, key)
+
+
+def build_network(model: ModelSettings, facts: Mapping[str, Any]) -> Any:
+    """Build the network of a run's block ``model``. ``facts``: the arguments that follow from the data and the recipe."""
+    return load("network", model.name, "model.name")(**facts, **model.options)
 
 
 def module_of(kind: Kind, name: str, key: str) -> str:

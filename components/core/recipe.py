@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
 
@@ -111,12 +111,27 @@ class Served(Protocol):
     def predict(self, inputs: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]: ...
 
 
+class Fitted(Protocol):
+    """What became of a file's tensors: ``components.networks.published`` has the class."""
+
+    @property
+    def taken(self) -> int:
+        """Number of tensors loaded as they stand in the file."""
+
+    def lines(self, kind: Any = None) -> list[str]:
+        """Return notes on all others, or those of one kind: "adapted", "fresh", "left_out", "kept"."""
+
+    def without_fresh(self, names: Collection[str]) -> Self:
+        """Drop the notes that the networks ``names`` start fresh."""
+
+
 class Published(Protocol):
     """A network, or several published together, that can be initialised from given weights."""
 
-    def load_published(self, state: dict[str, Any]) -> list[str]:
-        """Load tensors by name, in a published layout or in its own; return notes on tensors that were adapted or skipped.
+    def load_published(self, state: dict[str, Any], names: Any = None) -> Fitted:
+        """Load tensors by name, in a published layout or in its own; return what became of them.
 
+        ``names``: the ``ClassNames`` of the file and of the run; layers with an output per class are loaded only if they agree.
         ValueError lists the tensors that do not fit; the weights are then unchanged.
         """
 
@@ -144,6 +159,7 @@ class Recipe(Module, Protocol):
     ``Roles``: stage -> the roles of links that it accepts; links to views have any other role.
     ``averaged``: the networks to average if ``train.ema_decay`` is set; exports then use the averages.
     ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> the module to initialise.
+    ``class_column`` (optional, "label"): the view's column whose classes the network's head is for; "" if it is none.
     ``prefers_fp32``: resolve precision ``auto`` to fp32. ``detects``: it is a classifier and has ``detection``.
     ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import load_fitting
+from .published import Fitted, taken_whole, with_counters
 
 IMAGE_SIZE = 299
 WIDTH = 2048  # features
@@ -106,14 +106,12 @@ class InceptionV3(nn.Module):
         x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # [N, 2048, 8, 8]
         return x.mean((2, 3))
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+    def load_published(self, state: dict[str, Tensor]) -> Fitted:
         """Load ``pt_inception-2015-12-05``. ValueError lists what does not fit, as for torchvision's file.
 
         Batch norm's step counters may be missing: they are unused.
         """
-        counters = {key: value for key, value in self.state_dict().items() if key.endswith(".num_batches_tracked")}
-        load_fitting(self, counters | state)
-        return []
+        return taken_whole(self, with_counters(self.state_dict(), state))
 
 
 def resized(image: Tensor) -> Tensor:

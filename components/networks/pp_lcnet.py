@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import fit_head, load_fitting
+from .published import ClassNames, Fitted, fit_classifier, with_counters
 
 Stride = int | tuple[int, int]
 
@@ -118,26 +118,23 @@ class PPLCNet(nn.Module):
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """PaddleClas' names -> ours: ``fc`` is ``head`` and transposed, batch norm has other names and no counter."""
+        """PaddleClas' names -> ours: ``fc`` is ``head`` and transposed, batch norm has other names."""
         renamed: dict[str, Tensor] = {}
         for published, value in state.items():
             key = published
             for old, new in RENAMED.items():
                 key = key.replace(old, new)
             renamed[key] = value.t() if published == "fc.weight" else value  # Paddle keeps it as [in, out]
-            if published.endswith(".bn._mean"):
-                renamed[key.replace("running_mean", "num_batches_tracked")] = value.new_zeros(()).long()
         return renamed
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load a published file's tensors, in its layout or ours; returns notes on what was not taken as it stands.
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load a published file's tensors, in its layout or ours.
 
-        The head starts fresh where the file has none or another number of classes. ValueError lists what does not fit;
-        the weights are then unchanged.
+        The head starts fresh if the file has none or other classes. ValueError lists what does not fit; the weights are then
+        unchanged.
         """
-        state, notes = fit_head(self, self.from_published(state))
-        load_fitting(self, state)
-        return notes
+        renamed = with_counters(self.state_dict(), self.from_published(state))
+        return fit_classifier(self, renamed, names, "conv1.conv.weight").load()
 
 
 def scaled(width: int, scale: float) -> int:

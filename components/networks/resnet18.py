@@ -1,6 +1,7 @@
 """ResNet-18 for small images (He et al. 2016, arXiv 1512.03385): Table 1's 18 layers on section 4.2's 3x3 stem, no max-pool.
 
-Names and sizes are those of OpenOOD's ``ResNet18_32x32``, so that its checkpoints load; only its ``fc`` is our ``head``.
+Names and sizes are those of OpenOOD's ``ResNet18_32x32``, so that its checkpoints load; only its ``fc`` is our ``head``. Of
+torchvision's ``resnet18`` all but the 7x7 stem is taken.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import fit_head, load_fitting
+from .published import ClassNames, Fitted, fit_classifier, with_counters
 
 BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer
-RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD, kuangliu/pytorch-cifar
+RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD and torchvision, kuangliu/pytorch-cifar
+STEM = "conv1.weight"
 
 
 class ResidualBlock(nn.Module):
@@ -71,22 +73,24 @@ class ResNet18(nn.Module):
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """OpenOOD's names -> ours: ``module.`` of DataParallel goes, ``fc`` (or ``linear``) is ``head``."""
+        """OpenOOD's and torchvision's names -> ours: ``fc`` (or ``linear``) is ``head``, ``downsample`` is ``shortcut``."""
         renamed = {}
         for key, value in state.items():
-            first, _, rest = key.removeprefix("module.").partition(".")
+            first, _, rest = key.replace(".downsample.", ".shortcut.").partition(".")
             renamed[f"{RENAMED.get(first, first)}.{rest}"] = value
         return renamed
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load a published file's tensors, in its layout or ours; returns notes on what was not taken as it stands.
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load a published file's tensors, in its layout or ours.
 
-        The head starts fresh where the file has none or another number of classes. ValueError lists what does not fit;
-        the weights are then unchanged.
+        The head starts fresh if the file has none or other classes, and the stem if it is torchvision's of 7 x 7 pixels.
+        ValueError lists what does not fit; the weights are then unchanged.
         """
-        state, notes = fit_head(self, self.from_published(state))
-        load_fitting(self, state)
-        return notes
+        renamed = with_counters(self.state_dict(), self.from_published(state))
+        fit = fit_classifier(self, renamed, names, STEM)
+        if (kernel := fit.state.get(STEM)) is not None and kernel.shape[-2:] == (7, 7):
+            fit.start_fresh("conv1", "the file's is 7 x 7 with a stride, for photographs; this network's is 3 x 3")
+        return fit.load()
 
 
 def _stage(width_in: int, width: int, num_blocks: int, stride: int) -> nn.Sequential:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import load_fitting
+from .published import Fitted, taken_whole
 
 EPSILON = 1e-5  # beside the variance (instance norm) or the deviation (layer norm)
 MAX_SCALES = 3  # of the discriminator, as published
@@ -214,13 +214,12 @@ class MUNITDiscriminator(nn.Module):
             scores.append(wide(cnn(image)))
         return scores
 
-    def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Load one domain's tensors of a ``dis_*.pt`` (``of_domain``), or another run's; no notes.
+    def load_published(self, state: Mapping[str, Tensor]) -> Fitted:
+        """Load one domain's tensors of a ``dis_*.pt`` (``of_domain``), or another run's.
 
         ValueError lists what does not fit; the weights are then unchanged.
         """
-        load_fitting(self, from_published(state))
-        return []
+        return taken_whole(self, from_published(state))
 
 
 def field(layers: int) -> int:

@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import fit_head, load_fitting
+from .published import ClassNames, Fitted, fit_classifier
+from .vit_files import from_flax, is_flax
 
 # (width, depth, heads). B, L: Dosovitskiy et al., Table 1. Ti, S: Touvron et al. 2021 (DeiT, arXiv 2012.12877), Table 1.
 VARIANTS = {"Ti": (192, 12, 3), "S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16)}
 VARIANT_MLP_RATIO = 4.0
+EXTRA = "a layer before the head of ImageNet-21k, no part of this network"
 APPROXIMATION = {"gelu": "none", "gelu_tanh": "tanh"}  # our word -> torch's
 
 
@@ -140,22 +142,22 @@ class ViT(nn.Module):
 
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """timm's layout is ours: a copy of the dict, nothing renamed."""
-        return dict(state)
+        """Return the tensors by our names, which are timm's; the authors' npz files are renamed."""
+        return from_flax(state) if is_flax(state) else dict(state)
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load a published file's tensors, in its layout or ours; returns notes on what was not taken as it stands.
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load a published file's tensors, in its layout or ours.
 
-        Positions of another image size are interpolated (section 3.2). The head starts fresh where the file has none or another
-        number of classes. ValueError lists what does not fit; the weights are then unchanged.
+        Positions of another image size are interpolated (section 3.2). The head starts fresh if the file has none or other
+        classes. ValueError lists what does not fit; the weights are then unchanged.
         """
-        state, notes = fit_head(self, self.from_published(state))
-        positions, own = state.get("pos_embed", self.pos_embed), self.pos_embed.shape[1]
+        fit = fit_classifier(self, self.from_published(state), names, "patch_embed.proj.weight")
+        fit.leave_out("pre_logits", [key for key in fit.state if key.startswith("pre_logits")], EXTRA)
+        positions, own = fit.state.get("pos_embed", self.pos_embed), self.pos_embed.shape[1]
         if positions.dim() == 3 and positions.shape[1] != own:
-            state["pos_embed"] = interpolate_positions(positions, self.grid)
-            notes.append(f"pos_embed: the file has {positions.shape[1] - 1} patches, this view {own - 1}: interpolated")
-        load_fitting(self, state)
-        return notes
+            grown = f"the file has {positions.shape[1] - 1} patches, this view {own - 1}: interpolated"
+            fit.replace("pos_embed", interpolate_positions(positions, self.grid), "adapted", grown)
+        return fit.load()
 
 
 def stochastic_depth(branch: Tensor, rate: float, training: bool) -> Tensor:

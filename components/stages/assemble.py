@@ -43,26 +43,6 @@ def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:
         raise SettingsError(f"{key}: {list(image_size)} is not allowed: {taker.__name__} takes square images only")
 
 
-def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[str]:
-    """Load the weights of the links ``init`` and ``init_...``; return notes on tensors that were adapted or skipped.
-
-    A linked run of the same recipe has tensors of the same names: a module of ``published`` loads those below its own name. Any
-    other file is passed to ``load_published``.
-    """
-    published = recipe.published
-    names = {id(module): name for name, module in recipe.named_modules()}
-    notes = []
-    for role in sorted(links.keys() & published.keys()):
-        prefix = names.get(id(published[role]), "")
-        state = links[role].state_dict()
-        own = {name.removeprefix(f"{prefix}."): tensor for name, tensor in state.items() if name.startswith(f"{prefix}.")}
-        try:
-            notes += [f"{role}: {note}" for note in published[role].load_published(own or state)]
-        except ValueError as error:
-            raise ValueError(f"link {role} ({links[role].path}): {error}") from None
-    return notes
-
-
 def is_start(role: str) -> bool:
     """Return whether a train link of this role points to initial weights, which are not read after the training."""
     return role == "init" or role.startswith("init_")

@@ -196,7 +196,7 @@ def load_lpips(links: dict[str, Artifact]) -> LPIPS | None:
 
     network = LPIPS()
     try:
-        network.load_published(links["alexnet"].state_dict(), links["lpips"].state_dict())
+        network.load_published(links["alexnet"].weights().state, links["lpips"].weights().state)
     except ValueError as error:
         raise ValueError(f"links alexnet and lpips: {error}") from None
     return network

@@ -1,13 +1,12 @@
 """What the recipes MUNIT and UNIT have in common: two domains, each with an auto-encoder and a discriminator.
 
-``PairRecipe`` builds and exports the networks; a family adds its training step. A list by domain holds domain 0's and domain
-1's; ``other`` of 0 is 1.
+``PairRecipe`` builds, trains and exports the networks; a family adds its forward pass and its losses. A list by domain holds
+domain 0's and domain 1's; ``other`` of 0 is 1. Starting weights: ``pair_weights``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,20 +15,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from components.adversarial.losses import least_squares_discriminator, least_squares_generator
+from components.adversarial.losses import frozen, least_squares_discriminator, least_squares_generator
 from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
+from components.core.step import optimize
 from components.core.strict import NoSettings, Strict
-from components.networks.published import load_fitting
-from components.networks.translator_blocks import MUNITDiscriminator, of_domain, wide
+from components.networks.translator_blocks import MUNITDiscriminator, wide
 from components.translation.interface import EVALUATION_ROLES, Betas, check_batch, domains_of, example, signature
+from components.translation.pair_weights import Side
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
 DOMAINS = (0, 1)
-PUBLISHED = ("a", "b")  # domain 0 and 1 in the published files
 LARGE = 128  # pixels: from this size on, memory matters more than a fifth of the time
 ROLES = {"init": "autoencoders", "init_discriminator": "discriminators"}  # role of a link -> the networks it initialises
 
@@ -76,6 +75,7 @@ class PairRecipe(nn.Module):
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": tuple(ROLES), "evaluate": EVALUATION_ROLES}
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
+    class_column: ClassVar[str] = "domain"
     prefers_fp32 = True  # the balance of the two sides is unproven in bf16
     network: ClassVar[type[nn.Module]]
     optimizers: dict[str, Optimizer]
@@ -119,6 +119,40 @@ class PairRecipe(nn.Module):
 
     def streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler="balanced", by="domain")}
+
+    def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        """Update the discriminators on translations, then the auto-encoders on all terms: the paper's order.
+
+        The auto-encoders' weights do not change in between: with ``shared`` both halves use one forward pass.
+        """
+        images = by_domain(batches["train"])
+        noise = self.draw_noise(images, step)
+        forward = self.forward_pass(images, noise) if self.shared else None
+        fakes = self.translations(images, noise) if forward is None else [fake.detach() for fake in forward.fake]
+        discriminator = discriminators_loss(self.discriminators, images, fakes)
+        optimize({"discriminator": discriminator}, self.optimizers["discriminators"])
+        with frozen(self.discriminators):
+            terms = self.terms(images, noise, forward or self.forward_pass(images, noise))
+            weights = {"adversarial": 1.0} | self.settings.weights.model_dump()
+            losses = {name: weights[name] * term for name, term in terms.items() if weights[name]}
+            optimize(losses, self.optimizers["autoencoders"])
+        return {"discriminator": discriminator, **terms}
+
+    def draw_noise(self, images: list[Tensor], step: int) -> Any:
+        """Draw what both halves of a step share: MUNIT's styles; UNIT draws its latents by the step."""
+        raise NotImplementedError
+
+    def translations(self, images: list[Tensor], noise: Any) -> list[Tensor]:
+        """Translate by domain, without a graph: ``fake`` of ``forward_pass``."""
+        raise NotImplementedError
+
+    def forward_pass(self, images: list[Tensor], noise: Any) -> Any:
+        """Encode, reconstruct and translate by domain; ``fake`` of the result has the translations."""
+        raise NotImplementedError
+
+    def terms(self, images: list[Tensor], noise: Any, forward: Any) -> dict[str, Tensor]:
+        """Compute the auto-encoders' losses without their weights."""
+        raise NotImplementedError
 
     def export_graphs(
         self, encoders: Sequence[nn.Module], decoders: Sequence[nn.Module], codes: tuple[str, ...], style_width: int = 0
@@ -192,40 +226,3 @@ def adversarial_loss(discriminators: nn.ModuleList, fakes: Sequence[Tensor]) -> 
 def distance(predictions: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """E |prediction - target|_1, mean over elements, summed over domains."""
     return torch.stack([(wide(a) - wide(b)).abs().mean() for a, b in zip(predictions, targets, strict=True)]).sum()
-
-
-@dataclass(frozen=True)
-class Side:
-    """The networks of one side of a recipe, ``name``: "autoencoders" or "discriminators"."""
-
-    recipe: PairRecipe
-    name: str
-
-    def load_published(self, state: dict[str, Any]) -> list[str]:
-        """Load another run's weights (given to the auto-encoders: both sides'), or a published file of this side.
-
-        A published ``gen_*.pt`` or ``dis_*.pt`` holds {"a": tensors, "b": tensors}, or tensors named "a.<name>" and "b.<name>".
-        ValueError, without changing a weight, if ``state`` is neither this recipe's nor a published file's.
-        """
-        if any(name.startswith(f"{self.name}.") for name in state):
-            own = {name: w for name, w in state.items() if name.startswith(f"{self.name}.")}
-            load_fitting(self.recipe, state if self.name == "autoencoders" else self.recipe.state_dict() | own)
-            return []
-        networks: Any = getattr(self.recipe, self.name)
-        found = [published_domain(state, domain) for domain in PUBLISHED]
-        kept = [{name: w.clone() for name, w in network.state_dict().items()} for network in networks]
-        notes: list[str] = []
-        try:
-            for network, tensors in zip(networks, found, strict=True):
-                notes += network.load_published(tensors)
-        except ValueError:
-            for network, tensors in zip(networks, kept, strict=True):
-                network.load_state_dict(tensors)
-            raise
-        return notes
-
-
-def published_domain(state: dict[str, Any], domain: str) -> dict[str, Tensor]:
-    """One domain's tensors, nested or with the domain before each name."""
-    flat = {name.removeprefix(f"{domain}."): w for name, w in state.items() if name.startswith(f"{domain}.")}
-    return flat or of_domain(state, domain)

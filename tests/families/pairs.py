@@ -9,9 +9,9 @@ from components.core.strict import NoSettings, parse
 from components.families.munit import recipe as munit
 from components.families.unit import recipe as unit
 from components.serving.loading import load_served
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.settings import LoopSettings
 from components.translation.judges import Settings
 
@@ -51,7 +51,7 @@ def settings(kind, model=None, **train):
 def build(kind, facts=FACTS, links=None, **given):
     torch.manual_seed(given.get("seed", 0))
     recipe = KINDS[kind][0].build(settings(kind, **given), {"main": facts}, {})
-    recipe.notes = initialise(recipe, links or {})
+    recipe.notes = [line for start in initialise(recipe, links or {}) for line in start.lines()]
     return recipe
 
 

@@ -14,8 +14,9 @@ from components.core.artifact import Artifact
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 from components.families import RECIPES
-from components.stages.assemble import initialise, trained_recipe
+from components.stages.assemble import trained_recipe
 from components.stages.export.onnx_graph import CHECKED_BATCHES, largest_differences, paired_outputs, write_graph
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.processes import digest
 from components.stages.train.schedule import learning_rate_scale
@@ -182,10 +183,13 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
 
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
     first, second = scattered(tiny.build()), tiny.build(seed=1)
-    (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
+    settings = {"view": {"classes": tiny.entry["view"]["columns"]}}
+    (tmp_path / "weights.pt").write_bytes(serialise({"settings": settings, "state": first.state_dict()}))
     links = dict.fromkeys(first.published, Artifact(tmp_path / "weights.pt", ""))
     assert set(links) == {role for role in first.Roles["train"] if role.startswith("init")}
-    assert initialise(second, links) == []
+    starts = initialise(second, links)
+    assert [line for start in starts for line in start.lines()] == []
+    assert sum(start.fitted.taken for start in starts) >= len(first.state_dict())
     assert digest(second.state_dict()) == digest(first.state_dict())
 
 

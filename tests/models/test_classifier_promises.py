@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from components.core.settings import parse_model
 from components.core.strict import SettingsError, resolve
 from components.networks import MODELS
+from components.networks.published import ClassNames
 
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},
@@ -97,7 +98,7 @@ def test_a_wrong_type_is_refused_with_the_key_s_path(name: str) -> None:
 
 def test_own_state_loads_without_a_note(name: str) -> None:
     giver, taker = build(name, seed=0).eval(), build(name, seed=1).eval()
-    assert taker.load_published(giver.state_dict()) == []
+    assert taker.load_published(giver.state_dict()).lines() == []
     assert torch.equal(taker(images())[0], giver(images())[0])
 
 
@@ -106,9 +107,35 @@ def test_a_foreign_head_starts_fresh_and_the_rest_is_loaded(name: str, keep: boo
     giver, taker = build(name, num_classes=9).eval(), build(name, seed=1).eval()
     fresh = taker.head.weight.clone()
     state = {key: value for key, value in giver.state_dict().items() if keep or not key.startswith("head.")}
-    assert taker.load_published(state) == [f"head: the file has {told}, this view 5: starts fresh"]
+    assert taker.load_published(state).lines() == [f"head: the file has {told}, this view 5: starts fresh"]
     assert torch.equal(taker.head.weight, fresh)
     assert torch.equal(taker.features(images()), giver.features(images()))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "kind", "told"),
+    [
+        (tuple("abcde"), None, ""),
+        (None, "kept", "head: 5 classes, kept; the file does not name them"),
+        (tuple("abced"), "fresh", "head: the file's classes are a, b, c, e, d, this view's a, b, c, d, e: starts fresh"),
+    ],
+)
+def test_a_head_of_as_many_classes_is_kept_only_if_their_names_agree(name: str, theirs, kind, told) -> None:
+    giver, taker = build(name, seed=0), build(name, seed=1)
+    own = taker.head.weight.clone()
+    fitted = taker.load_published(giver.state_dict(), ClassNames(theirs, tuple("abcde")))
+    assert fitted.lines(kind) == ([told] if told else [])
+    assert torch.equal(taker.head.weight, own if kind == "fresh" else giver.head.weight)
+    assert fitted.taken == len(giver.state_dict()) - (2 if kind == "fresh" else 0)
+
+
+def test_a_grey_picture_has_the_same_features_by_weights_for_rgb_and_for_grey(name: str) -> None:
+    rgb, grey, back = build(name, seed=0).eval(), build(name, channels=1, seed=1).eval(), build(name, seed=2).eval()
+    assert "RGB, this view is grey: channels summed" in grey.load_published(rgb.state_dict()).lines("adapted")[0]
+    picture = images(channels=1)
+    assert torch.allclose(grey(picture)[0], rgb(picture.expand(-1, 3, -1, -1))[0], atol=1e-4)
+    assert "grey images, this view is RGB" in back.load_published(grey.state_dict()).lines("adapted")[0]
+    assert torch.allclose(back(picture.expand(-1, 3, -1, -1))[0], grey(picture)[0], atol=1e-4)
 
 
 def test_a_file_that_does_not_fit_is_refused_before_a_weight_changes(name: str) -> None:

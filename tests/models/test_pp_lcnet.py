@@ -89,7 +89,7 @@ def test_scales_have_the_published_number_of_parameters(scale) -> None:
 def test_a_published_file_gives_what_plain_convolutions_give() -> None:
     file, network = made_up_file(), build().eval()
     assert len(file) == 146
-    assert network.load_published(file) == []
+    assert network.load_published(file).lines() == []
     image = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     wanted = by_plain_convolutions(file, image)
     assert torch.allclose(network(image)[0], wanted, atol=1e-4 * wanted.abs().max().item())
@@ -104,7 +104,9 @@ def test_renaming_twice_is_renaming_once() -> None:
 
 def test_a_published_head_of_other_classes_starts_fresh() -> None:
     network = build()
-    assert network.load_published(made_up_file(num_classes=4)) == ["head: the file has 4 classes, this view 6: starts fresh"]
+    assert network.load_published(made_up_file(num_classes=4)).lines() == [
+        "head: the file has 4 classes, this view 6: starts fresh"
+    ]
 
 
 def test_dropout_masks_in_training_and_scales_afterwards() -> None:

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.core.weights.reading import without_wrappers
 from components.networks.resnet18 import ResNet18
 
 
@@ -66,15 +67,28 @@ def test_number_of_parameters_is_openood_s() -> None:
 @pytest.mark.parametrize("size", [32, 20])
 def test_a_published_file_gives_what_plain_convolutions_give(prefix, size) -> None:
     network = build().eval()
-    assert network.load_published(made_up_file(prefix)) == []
+    assert network.load_published(without_wrappers(made_up_file(prefix))).lines() == []
     image = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
     wanted = by_plain_convolutions(made_up_file(), image)
     assert torch.allclose(network(image)[0], wanted, atol=1e-5 * wanted.abs().max().item())
 
 
 def test_renaming_twice_is_renaming_once() -> None:
-    once = ResNet18.from_published(made_up_file("module."))
+    once = ResNet18.from_published(made_up_file())
     assert once.keys() == ResNet18.from_published(once).keys() == build().state_dict().keys()
+
+
+def test_torchvision_s_file_is_taken_but_for_its_stem() -> None:
+    """There a shortcut is called downsample, the first convolution has 7 x 7 pixels, and old files count no batches."""
+    file = {name.replace("shortcut", "downsample"): value for name, value in made_up_file().items()}
+    file = {name: value for name, value in file.items() if not name.endswith("num_batches_tracked")}
+    network, width = build().eval(), len(file["conv1.weight"])
+    own = network.conv1.weight.clone()
+    fitted = network.load_published(file | {"conv1.weight": torch.ones(width, 3, 7, 7)})
+    assert [note.partition(":")[0] for note in fitted.lines("fresh")] == ["conv1"]
+    assert torch.equal(network.conv1.weight, own)
+    assert torch.equal(network.layer2[0].shortcut[0].weight, file["layer2.0.downsample.0.weight"])
+    assert torch.equal(network.bn1.weight, file["bn1.weight"])
 
 
 def test_the_start_keeps_the_scale_of_the_gradient() -> None:

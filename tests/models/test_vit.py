@@ -32,6 +32,65 @@ def test_names_are_timm_s() -> None:
     assert keys == ["cls_token", "pos_embed", *(f"{layer}.{kind}" for layer in named for kind in ("weight", "bias"))]
 
 
+def flax_file(depth: int = 2, heads: int = 2, width: int = 16, hidden: int = 64) -> dict[str, torch.Tensor]:
+    """A file in the authors' npz layout: names and shapes written out, values random."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls": (1, 1, width),
+        "embedding/kernel": (4, 4, 2, width),
+        "embedding/bias": (width,),
+    }
+    shapes |= {"Transformer/posembed_input/pos_embedding": (1, 10, width), "head/kernel": (width, 3), "head/bias": (3,)}
+    shapes |= {f"Transformer/encoder_norm/{kind}": (width,) for kind in ("scale", "bias")}
+    for block in (f"Transformer/encoderblock_{i}" for i in range(depth)):
+        shapes |= {f"{block}/LayerNorm_{i}/{kind}": (width,) for i in (0, 2) for kind in ("scale", "bias")}
+        attention = f"{block}/MultiHeadDotProductAttention_1"
+        for part in ("query", "key", "value"):
+            shapes |= {
+                f"{attention}/{part}/kernel": (width, heads, width // heads),
+                f"{attention}/{part}/bias": (heads, width // heads),
+            }
+        shapes |= {f"{attention}/out/kernel": (heads, width // heads, width), f"{attention}/out/bias": (width,)}
+        mlp = f"{block}/MlpBlock_3/Dense"
+        shapes |= {f"{mlp}_0/kernel": (width, hidden), f"{mlp}_0/bias": (hidden,)}
+        shapes |= {f"{mlp}_1/kernel": (hidden, width), f"{mlp}_1/bias": (width,)}
+    generator = torch.Generator().manual_seed(0)
+    return {name: 0.4 * torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "params/"])
+def test_the_authors_npz_gives_what_its_own_arrays_give(prefix) -> None:
+    """Every product written out with the file's axes: kernels [in, out], heads as axes of their own."""
+    file = {name: tensor.numpy() for name, tensor in flax_file().items()}
+    network = vit(activation="gelu_tanh").double().eval()
+    given = {prefix + name: tensor for name, tensor in flax_file().items()} | {f"{prefix}pre_logits/bias": torch.zeros(16)}
+    fitted = network.load_published(given)
+    assert [str(note).partition(":")[0] for note in fitted.notes] == ["pre_logits"]
+    image = torch.randn(1, 2, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    pixels = image[0].permute(1, 2, 0).numpy()
+    patches = [
+        np.einsum("hwc,hwcd->d", pixels[y : y + 4, x : x + 4], file["embedding/kernel"]) + file["embedding/bias"]
+        for y in range(0, 12, 4)
+        for x in range(0, 12, 4)
+    ]
+    z = np.concatenate([file["cls"][0], patches]) + file["Transformer/posembed_input/pos_embedding"][0]
+    for block in ("Transformer/encoderblock_0", "Transformer/encoderblock_1"):
+        own = {name.removeprefix(f"{block}/"): value for name, value in file.items() if name.startswith(f"{block}/")}
+        attend = {name.removeprefix("MultiHeadDotProductAttention_1/"): value for name, value in own.items()}
+        h = layer_norm(z, own["LayerNorm_0/scale"], own["LayerNorm_0/bias"])
+        q, k, v = (
+            np.einsum("td,dhe->hte", h, attend[f"{p}/kernel"]) + attend[f"{p}/bias"][:, None] for p in ("query", "key", "value")
+        )
+        scores = np.exp(np.einsum("hte,hse->hts", q, k) / math.sqrt(8))
+        mixed = np.einsum("hts,hse->the", scores / scores.sum(-1, keepdims=True), v)
+        z = z + np.einsum("the,hed->td", mixed, attend["out/kernel"]) + attend["out/bias"]
+        h = layer_norm(z, own["LayerNorm_2/scale"], own["LayerNorm_2/bias"])
+        h = gelu(h @ own["MlpBlock_3/Dense_0/kernel"] + own["MlpBlock_3/Dense_0/bias"], "gelu_tanh")
+        z = z + h @ own["MlpBlock_3/Dense_1/kernel"] + own["MlpBlock_3/Dense_1/bias"]
+    features = layer_norm(z, file["Transformer/encoder_norm/scale"], file["Transformer/encoder_norm/bias"])[0]
+    wanted = features @ file["head/kernel"] + file["head/bias"]
+    assert np.abs(network(image)[0].detach().numpy()[0] - wanted).max() < 1e-10
+
+
 # ------------------------------------------------------------------------------------------------ the equations
 
 
@@ -123,7 +182,7 @@ def test_positions_that_are_no_square_grid_are_refused() -> None:
 
 def test_weights_of_another_image_size_load_with_interpolated_positions() -> None:
     giver, taker = vit(image_size=24), vit(image_size=12)
-    notes = taker.load_published(giver.state_dict())
+    notes = taker.load_published(giver.state_dict()).lines()
     assert notes == ["pos_embed: the file has 36 patches, this view 9: interpolated"]
     assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, (3, 3)))
     assert torch.equal(taker.blocks[1].attn.qkv.weight, giver.blocks[1].attn.qkv.weight)
@@ -194,7 +253,7 @@ def test_a_variant_may_be_repeated_in_numbers_and_ti_is_the_default() -> None:
 def test_positions_of_a_rectangle_are_rows_by_columns():
     giver = ViT(image_size=16, channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
     taker = ViT(image_size=(8, 24), channels=1, num_classes=2, patch=4, width=8, depth=1, heads=1)
-    notes = taker.load_published(giver.state_dict())
+    notes = taker.load_published(giver.state_dict()).lines()
     assert taker.pos_embed.shape[1] == 1 + 2 * 6
     assert "the file has 16 patches, this view 12: interpolated" in notes[-1]
     assert torch.allclose(taker.pos_embed, interpolate_positions(giver.pos_embed, (2, 6)))

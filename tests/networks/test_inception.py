@@ -127,7 +127,7 @@ def test_resizing_takes_the_two_nearest_pixels_and_no_more() -> None:
 
 def test_torchvision_s_file_is_refused_and_missing_step_counters_are_not(empty: InceptionV3) -> None:
     file = {key: value for key, value in empty.state_dict().items() if not key.endswith("num_batches_tracked")}
-    assert empty.load_published(file) == []
+    assert empty.load_published(file).lines() == []
     foreign = {**file, "fc.weight": torch.empty(1000, 2048, device="meta"), "AuxLogits.fc.bias": torch.empty(1000)}
     with pytest.raises(ValueError, match=r"1 left over: AuxLogits.fc.bias; 1 of another shape: fc.weight \(1000, 2048\)"):
         empty.load_published(foreign)

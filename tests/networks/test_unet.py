@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from components.core.batch import Batch
 from components.core.recipe import Graph
+from components.core.settings import parse_model
 from components.networks.unet.blocks import AttentionBlock, GroupNorm, ResBlock, time_embedding
 from components.networks.unet.classifier import AttentionPool, UNetClassifier
 from components.networks.unet.unet import UNet
@@ -164,7 +165,7 @@ def published(**settings) -> dict[str, Tensor]:
 
 def test_a_published_file_s_tensors_mean_what_the_equations_say() -> None:
     state, network = published(), tiny(6, num_classes=5)
-    assert network.load_published(state) == []
+    assert network.load_published(state).lines() == []
     x, label = noise(3, 2, 8, 8), torch.tensor([4, 0, 2])
     with torch.no_grad():
         assert torch.allclose(network(x, TIME, label=label), by_equations(state, x, TIME, label), atol=1e-4, rtol=1e-4)
@@ -183,7 +184,7 @@ def test_the_two_orders_of_qkv(order) -> None:
 def test_what_of_a_published_file_is_not_taken_is_told() -> None:
     network, file = tiny(6, num_classes=3), published()
     means = {key: file[key] for key in ("out.2.weight", "out.2.bias")}
-    notes = network.load_published({**file, **{key: torch.cat([value, -value]) for key, value in means.items()}})
+    notes = network.load_published({**file, **{key: torch.cat([value, -value]) for key, value in means.items()}}).lines()
     assert notes == [
         "out.2: the file predicts variances too, this network does not: left out",
         "label_emb: the file has 5 classes, this view 3: starts fresh",
@@ -193,6 +194,49 @@ def test_what_of_a_published_file_is_not_taken_is_told() -> None:
     with pytest.raises(ValueError, match=r"1 missing: out\.0\.bias"):
         network.load_published({key: value for key, value in published().items() if key != "out.0.bias"})
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_run_without_conditions_starts_from_a_network_with_all_and_the_other_way_round() -> None:
+    """Without its conditions (embedding 0, low-resolution image 0, no attention to a text) the giver is the taker."""
+    every = {"num_classes": 5, "text_width": 6, "low_resolution": True}
+    giver, taker = tiny(5, **every), tiny(6)
+    fitted = taker.load_published(giver.state_dict())
+    assert [note.name for note in fitted.notes if note.kind == "left_out"] == ["label_emb", "cross", "input_blocks.0.0.weight"]
+    with torch.no_grad():
+        for name, parameter in giver.named_parameters():
+            if ".cross.proj_out" in name:
+                parameter.zero_()
+    x, text = noise(3, 2, 8, 8), noise(3, 4, 6)
+    nothing = {"label": torch.full((3,), -1), "text": text, "text_mask": torch.ones(3, 4, dtype=torch.bool)}
+    with torch.no_grad():
+        wanted = giver(x, TIME, **nothing, low_resolution=torch.zeros(3, 2, 4, 4))
+        assert torch.allclose(taker(x, TIME), wanted, atol=1e-5)
+    again, own = tiny(7, **every), tiny(7, **every).state_dict()
+    fitted = again.load_published(taker.state_dict())
+    assert [note.name for note in fitted.notes if note.kind == "fresh"] == ["label_emb", "cross", "input_blocks.0.0.weight"]
+    state = again.state_dict()
+    assert torch.equal(state["label_emb.weight"], own["label_emb.weight"])
+    assert torch.equal(state["input_blocks.0.0.weight"][:, 2:], own["input_blocks.0.0.weight"][:, 2:])
+    assert torch.equal(state["input_blocks.0.0.weight"][:, :2], taker.state_dict()["input_blocks.0.0.weight"])
+
+
+def test_the_published_multipliers_at_512_pixels() -> None:
+    """ADM's channel_mult there is (0.5, 1, 1, 2, 2, 4, 4) at width 256: half the width at full size."""
+    options = parse_model({"name": "unet", "multipliers": [0.5, 1, 1, 2, 2, 4, 4], "width": 256, "head_width": 64}, "m").options
+    assert options["multipliers"] == (0.5, 1, 1, 2, 2, 4, 4)
+    assert [type(multiplier) for multiplier in options["multipliers"]] == [float, *[int] * 6], "whole numbers stay as they are"
+    with torch.device("meta"):
+        facts = {"image_size": 512, "channels": 3, "num_classes": 1000, "text_width": None, "low_resolution": False}
+        network = UNet(**facts, **options | {"attention": (32, 16, 8), "scale_shift": True, "residual_resize": True})
+        state = network.state_dict()
+    assert state["input_blocks.0.0.weight"].shape == (128, 3, 3, 3)
+    assert state["out.2.weight"].shape == (3, 128, 3, 3)
+    assert state["time_embed.2.weight"].shape == (1024, 1024)
+    with (
+        torch.device("meta"),
+        pytest.raises(ValueError, match=r"multipliers: 0\.3 is not allowed: .*256 = 76\.8 channels"),
+    ):
+        UNet(**facts, width=256, multipliers=(0.3, 1))
 
 
 def test_odd_widths_of_the_time_embedding_end_in_zero() -> None:
@@ -315,7 +359,9 @@ def test_every_combination_runs_and_trains(scale_shift, residual_resize) -> None
 def test_classifier_answers_logits_and_loads_a_published_file() -> None:
     torch.manual_seed(0)
     file, network = (UNetClassifier(**TINY, num_classes=count).eval() for count in (5, 3))
-    assert network.load_published(file.state_dict()) == ["out.2.c_proj: not of 3 classes in the file: starts fresh"]
+    assert network.load_published(file.state_dict()).lines() == [
+        "out.2.c_proj: the file has 5 classes, this view 3: starts fresh"
+    ]
     assert torch.equal(network.out[2].qkv_proj.weight, file.out[2].qkv_proj.weight)
     x = noise(3, 2, 8, 8).requires_grad_()
     logits = file(x, TIME)

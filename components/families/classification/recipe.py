@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
 from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
-from components.core.strict import Strict, resolve
-from components.networks import MODELS
+from components.core.strict import Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -93,13 +93,9 @@ class Classification(nn.Module):
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:
         """The classifier of the view's classes."""
         view = views["main"]
-        classes = view.classes.get("label", ())
-        if len(classes) < 2:
-            raise ValueError(f"view {view.name!r} has {len(classes)} class(es) {list(classes)}; a classifier needs at least 2")
-        network = resolve(MODELS, settings.model.name, "model.name")(
-            image_size=view.image_size, channels=view.channels, num_classes=len(classes), **settings.model.options
-        )
-        return cls(settings, view, network)
+        classes = len(view.classes_to_tell_apart())
+        facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": classes}
+        return cls(settings, view, catalogue.build_network(settings.model, facts))
 
     def streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler=self.settings.sampler)}

@@ -15,19 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict, resolve
+from components.core.strict import NoSettings, Strict
 from components.diffusion.conditions import drop_conditions, lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound
 from components.families.diffusion.export import exportable
 from components.families.diffusion.settings import TrainSettings
-from components.networks import MODELS
 from components.networks.caption_transformer import CaptionTransformer
-from components.networks.published import load_fitting
+from components.networks.published import ClassNames, Fit, Fitted, below
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -66,9 +66,8 @@ class Diffusion(nn.Module):
     @classmethod
     def build_network(cls, settings: RunSettings, image_size: int, channels: int, classes: int) -> nn.Module:
         """Build the U-Net for the conditions of the ``train`` block."""
-        network: nn.Module = resolve(MODELS, settings.model.name, "model.name")(
-            **settings.train.conditions.network_options(image_size, channels, classes), **settings.model.options
-        )
+        facts = settings.train.conditions.network_options(image_size, channels, classes)
+        network: nn.Module = catalogue.build_network(settings.model, facts)
         return network
 
     @classmethod
@@ -214,12 +213,22 @@ class Start:
 
     model: ConditionalModel
 
-    def load_published(self, state: dict[str, Any]) -> list[str]:
-        """Load the whole model, or its network alone; see ``Published``."""
-        own = {name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}
-        if own:
-            load_fitting(self.model, own)
-            return []
+    def load_published(self, state: dict[str, Any], names: ClassNames | None = None) -> Fitted:
+        """Load the whole model, or its network alone; see ``Published``.
+
+        A run may start from one with other conditions: what encodes them starts fresh or is left out.
+        """
+        inside = {name.removeprefix("network."): w for name, w in state.items() if name.startswith("network.")}
         network: Any = self.model.network
-        notes: list[str] = network.load_published(state)
-        return notes
+        if not inside:
+            fitted: Fitted = network.load_published(state, names)
+            return fitted
+        fit = Fit.of_parts(self.model, {"network": network.fit_published(inside, names)})
+        fit.state |= {name: w for name, w in state.items() if not name.startswith("network.")}
+        for part, what in (("captions", "an encoder of captions"), ("schedule", "a learnt noise schedule")):
+            found, expected = (below(part, tensors) for tensors in (fit.state, fit.own))
+            if expected and not found:
+                fit.start_fresh(part, f"the file has no {what.partition(' ')[2]}")
+            elif not expected:
+                fit.leave_out(part, found, f"the file has {what}, this run none")
+        return fit.load()

@@ -109,7 +109,7 @@ def add_inception(report: Report, served: Any, real: RealImages, settings: Setti
     from components.networks.inception import InceptionV3, features_of
 
     network = InceptionV3()
-    network.load_published(weights.state_dict())
+    network.load_published(weights.weights().state)
     arguments = sample_arguments(served, settings)
     samples = served.sample(real.inputs(sampled_index(real, settings), settings.guidance), **arguments)
     features = features_of(network, real.images), features_of(network, samples)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.published import load_fitting
+from ...networks.published import Fitted, taken_whole
 from ...networks.translator_blocks import (
     ContentEncoder,
     ConvBlock,
@@ -158,13 +158,12 @@ class MUNIT(nn.Module):
         """The reconstruction, decode(encode(image))."""
         return self.decode(*self.encode(image))
 
-    def load_published(self, state: Mapping[str, Tensor]) -> list[str]:
-        """Load one domain's tensors of a ``gen_*.pt`` (``translator_blocks.of_domain``), or another run's; no notes.
+    def load_published(self, state: Mapping[str, Tensor]) -> Fitted:
+        """Load one domain's tensors of a ``gen_*.pt`` (``translator_blocks.of_domain``), or another run's.
 
         ValueError lists what does not fit; the weights are then unchanged.
         """
-        load_fitting(self, from_published(state))
-        return []
+        return taken_whole(self, from_published(state))
 
 
 class Encoding(nn.Module):

@@ -15,11 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from components.adversarial.losses import frozen
-from components.core.batch import Batch, ViewFacts
+from components.core.batch import ViewFacts
 from components.core.recipe import Exportable
 from components.core.settings import RunSettings
-from components.core.step import draw, optimize
+from components.core.step import draw
 from components.core.strict import Strict
 from components.families.munit.networks import MUNIT, Decoding, Encoding
 from components.translation.pairs import (
@@ -27,8 +26,6 @@ from components.translation.pairs import (
     PairRecipe,
     PairSettings,
     adversarial_loss,
-    by_domain,
-    discriminators_loss,
     distance,
     other,
 )
@@ -60,7 +57,7 @@ class Forward:
 
 
 class MUNITRecipe(PairRecipe):
-    """The recipe: ``PairRecipe`` with MUNIT's auto-encoders and training step."""
+    """The recipe: ``PairRecipe`` with MUNIT's auto-encoders, styles and losses."""
 
     Train: ClassVar[type[Strict]] = TrainSettings
     network = MUNIT
@@ -70,19 +67,9 @@ class MUNITRecipe(PairRecipe):
         networks: Any = self.autoencoders
         self.style_width: int = networks[0].style_width
 
-    def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        images = by_domain(batches["train"])
-        styles = [self.random_style(images[k], step, k) for k in DOMAINS]
-        forward = self.forward_pass(images, styles) if self.shared else None
-        fakes = self.translations(images, styles) if forward is None else [fake.detach() for fake in forward.fake]
-        discriminator = discriminators_loss(self.discriminators, images, fakes)
-        optimize({"discriminator": discriminator}, self.optimizers["discriminators"])
-        with frozen(self.discriminators):
-            terms = self.terms(images, styles, forward or self.forward_pass(images, styles))
-            weights = {"adversarial": 1.0} | self.settings.weights.model_dump()
-            losses = {name: weights[name] * term for name, term in terms.items() if weights[name]}
-            optimize(losses, self.optimizers["autoencoders"])
-        return {"discriminator": discriminator, **terms}
+    def draw_noise(self, images: list[Tensor], step: int) -> list[Tensor]:
+        """Random styles by domain."""
+        return [self.random_style(images[k], step, k) for k in DOMAINS]
 
     def random_style(self, image: Tensor, step: int, domain: int) -> Tensor:
         """s ~ N(0, I), [n, S], for translations into ``domain``."""
@@ -90,23 +77,23 @@ class MUNITRecipe(PairRecipe):
         return draw(shape, seed=self.seed, step=step, use=f"style_{domain}", device=image.device).to(image.dtype)
 
     @torch.no_grad()
-    def translations(self, images: list[Tensor], styles: list[Tensor]) -> list[Tensor]:
+    def translations(self, images: list[Tensor], noise: list[Tensor]) -> list[Tensor]:
         """Only ``fake`` of ``forward_pass``, without a graph."""
         networks: Any = self.autoencoders
         content = [networks[k].enc_content(images[k]) for k in DOMAINS]
-        return [networks[k].decode(content[other(k)], styles[k]) for k in DOMAINS]
+        return [networks[k].decode(content[other(k)], noise[k]) for k in DOMAINS]
 
-    def forward_pass(self, images: list[Tensor], styles: list[Tensor]) -> Forward:
+    def forward_pass(self, images: list[Tensor], noise: list[Tensor]) -> Forward:
         """Encode, reconstruct and translate images, with random styles by domain. Each decoder processes both in one batch."""
         networks: Any = self.autoencoders
         content, style = map(list, zip(*(networks[k].encode(images[k]) for k in DOMAINS), strict=True))
         decoded = [
-            networks[k].decode(torch.cat([content[k], content[other(k)]]), torch.cat([style[k], styles[k]])).chunk(2)
+            networks[k].decode(torch.cat([content[k], content[other(k)]]), torch.cat([style[k], noise[k]])).chunk(2)
             for k in DOMAINS
         ]
         return Forward(content, style, [reconstructed for reconstructed, _ in decoded], [fake for _, fake in decoded])
 
-    def terms(self, images: list[Tensor], styles: list[Tensor], forward: Forward) -> dict[str, Tensor]:
+    def terms(self, images: list[Tensor], noise: list[Tensor], forward: Forward) -> dict[str, Tensor]:
         """The auto-encoders' losses (eq. 1 to 4) without their weights, each summed over both domains."""
         networks: Any = self.autoencoders
         content, style = map(list, zip(*(networks[k].encode(forward.fake[k]) for k in DOMAINS), strict=True))
@@ -114,7 +101,7 @@ class MUNITRecipe(PairRecipe):
             "adversarial": adversarial_loss(self.discriminators, forward.fake),
             "image": distance(forward.reconstructed, images),
             "content": distance(content, [forward.content[other(k)] for k in DOMAINS]),
-            "style": distance(style, styles),
+            "style": distance(style, noise),
         }
         if self.settings.weights.cycle:
             back = [networks[k].decode(content[other(k)], forward.style[k]) for k in DOMAINS]

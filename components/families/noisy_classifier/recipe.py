@@ -11,14 +11,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
 from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict, resolve
+from components.core.strict import NoSettings, Strict
 from components.diffusion.objective import diffuse, times_of
 from components.diffusion.schedules import make_schedule
-from components.networks import MODELS
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -95,11 +95,7 @@ class NoisyClassifier(nn.Module):
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> NoisyClassifier:
         """Build the classifier of the view's classes."""
         view = views["main"]
-        classes = view.classes.get("label", ())
-        if len(classes) < 2:
-            raise ValueError(f"view {view.name!r} has {len(classes)} class(es) {list(classes)}; a classifier needs at least 2")
-        network = resolve(MODELS, settings.model.name, "model.name")(**network_facts(view), **settings.model.options)
-        return cls(settings, view, network)
+        return cls(settings, view, catalogue.build_network(settings.model, network_facts(view)))
 
     def streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size)}
@@ -163,4 +159,4 @@ class NoisyClassifier(nn.Module):
 
 def network_facts(view: ViewFacts) -> dict[str, int]:
     """Arguments of the network that follow from the data."""
-    return {"image_size": view.image_size, "channels": view.channels, "num_classes": len(view.classes["label"])}
+    return {"image_size": view.image_size, "channels": view.channels, "num_classes": len(view.classes_to_tell_apart())}

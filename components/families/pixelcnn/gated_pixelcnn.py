@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...networks.published import ClassNames, Fit, Fitted
+
 FIRST_KERNEL = 7
 
 
@@ -124,9 +126,17 @@ class GatedPixelCNN(nn.Module):
             above, beside = layer(above, beside, label)
         return self.head(beside).unflatten(1, (self.levels, self.channels))
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load another run's tensors; ValueError lists those that do not fit, and no weight is changed then."""
-        from ...networks.published import load_fitting
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load another run's tensors; the classes' biases start fresh if its classes are others, or it has none.
 
-        load_fitting(self, state)
-        return []
+        ValueError lists what does not fit, and no weight is changed then.
+        """
+        fit = Fit(self, state, names)
+        if self.takes_label:
+            key = "layers.0.condition.weight"
+            found, expected = (len(tensors.get(key, ())) for tensors in (fit.state, fit.own))
+            for layer in range(len(self.layers)):
+                fit.fit_classes(f"layers.{layer}.condition", found, expected, none="no classes")
+        else:
+            fit.leave_out("condition", [key for key in fit.state if ".condition." in key], "this network has no classes")
+        return fit.load()

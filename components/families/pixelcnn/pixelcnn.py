@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...networks.published import ClassNames, Fitted, taken_whole
+
 
 def causal_mask(width_out: int, width_in: int, kernel: int, kind: str, colours: int) -> Tensor:
     """Ones [width_out, width_in, kernel, kernel] at visible pixels: above, to the left, and itself depending on ``kind``.
@@ -104,12 +106,9 @@ class PixelCNN(nn.Module):
         """Rename published parameters: there a masked convolution wraps its convolution as ``conv``."""
         return {key.replace(".conv.", "."): value for key, value in state.items()}
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
         """Load a file's tensors, in its layout or this one; ValueError lists what does not fit, no weight is changed then."""
-        from ...networks.published import load_fitting
-
-        load_fitting(self, self.from_published(state))
-        return []
+        return taken_whole(self, self.from_published(state))
 
 
 def norm(width: int, batch_norm: bool) -> nn.Module:

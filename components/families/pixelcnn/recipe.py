@@ -17,12 +17,12 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
+from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
 from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict, resolve
-from components.networks import MODELS
+from components.core.strict import NoSettings, Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -130,9 +130,8 @@ class PixelCNNRecipe(nn.Module):
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> PixelCNNRecipe:
         """Build the network for the view."""
         view = views["main"]
-        network_class = resolve(MODELS, settings.model.name, "model.name")
-        network = network_class(**network_facts(network_class, view), **settings.model.options)
-        return cls(settings, view, network)
+        network_class = catalogue.load("network", settings.model.name, "model.name")
+        return cls(settings, view, catalogue.build_network(settings.model, network_facts(network_class, view)))
 
     @classmethod
     def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:

@@ -6,13 +6,14 @@ instance norm removes what a constant adds inside an image; only the zeros at th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ...networks.published import load_fitting
+from ...networks.published import ClassNames, Fit, Fitted, with_counters
 
 SMALLEST = 16  # pixels: a bottleneck of 4 x 4, patches of half an image
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -54,10 +55,7 @@ class Generator(nn.Module):
         running_statistics: bool = False,
     ):
         super().__init__()
-        check_size(image_size)
-        assert channels >= 1
-        check_labels(num_labels)
-        check_at_least_1(width=width, blocks=blocks)
+        check_facts(image_size, channels, num_labels, width=width, blocks=blocks)
         self.channels, self.running_statistics = channels, running_statistics
 
         def normed(convolution: nn.Module, width: int) -> list[nn.Module]:
@@ -76,26 +74,27 @@ class Generator(nn.Module):
         maps = label[:, :, None, None].expand(-1, -1, *image.shape[2:])
         return self.main(torch.cat([image, maps.to(image.dtype)], dim=1))
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load the authors' ``G`` file; return notes on what was left out or replaced.
+    def load_published(self, state: Mapping[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load the authors' ``G`` file: see ``fit_published``. ValueError lists what does not fit, and changes nothing."""
+        return self.fit_published(state, names).load()
+
+    def fit_published(self, state: Mapping[str, Tensor], names: ClassNames | None = None) -> Fit:
+        """Fit the authors' ``G`` file.
 
         Its running statistics are left out unless ``running_statistics``: the authors always translate in training mode, with
-        each image's own. Weights for another number of labels start fresh. ValueError lists what does not fit, and changes
-        nothing.
+        each image's own. Weights of other labels start fresh.
         """
-        state, own, notes = dict(state), self.state_dict(), []
-        if self.running_statistics:  # files of PyTorch before 0.4.1 do not count
-            state = {**{key: value for key, value in own.items() if key.endswith(STATISTICS[2])}, **state}
-        elif any(key.endswith(STATISTICS) for key in state):
-            state = {key: value for key, value in state.items() if not key.endswith(STATISTICS)}
-            notes.append("running statistics: left out, each image's own are used, as in training")
-        key = "main.0.weight"
-        if key in state and own[key].shape[1] != state[key].shape[1] > self.channels:
-            found, meant = (weight.shape[1] - self.channels for weight in (state[key], own[key]))
-            state[key] = torch.cat([state[key][:, : self.channels], own[key][:, self.channels :]], dim=1)
-            notes.append(f"{key}: the file has {found} numbers of label and mask, here are {meant}: theirs start fresh")
-        load_fitting(self, state)
-        return notes
+        fit = Fit(self, with_counters(self.state_dict(), state), names)
+        if not self.running_statistics:
+            averages = [key for key in fit.state if key.endswith(STATISTICS)]
+            fit.leave_out("running statistics", averages, "each image's own are used, as in training")
+        key, kernel = "main.0.weight", fit.state.get("main.0.weight")
+        if kernel is not None and kernel.shape[1] > self.channels:
+            found, expected = (weight.shape[1] - self.channels for weight in (kernel, fit.own[key]))
+            if difference := fit.other_classes(key, found, expected, what="labels (with masks)", none="no labels"):
+                whole = torch.cat([kernel[:, : self.channels], fit.own[key][:, self.channels :]], dim=1)
+                fit.replace(key, whole, "fresh", f"{difference}: theirs start fresh")
+        return fit
 
 
 class Discriminator(nn.Module):
@@ -114,10 +113,7 @@ class Discriminator(nn.Module):
         depth: int | None = None,
     ):
         super().__init__()
-        check_size(image_size)
-        assert channels >= 1
-        check_labels(num_labels)
-        check_at_least_1(width=width)
+        check_facts(image_size, channels, num_labels, width=width)
         deepest = image_size.bit_length() - 1  # one pixel left
         depth = min(6, deepest - 1) if depth is None else depth
         if not 1 <= depth <= deepest:
@@ -150,15 +146,28 @@ class Discriminator(nn.Module):
         scores: Tensor = self.conv1(h)
         return scores
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load the authors' ``D`` file like the generator's; the head for another number of labels starts fresh."""
-        state, own, notes = dict(state), self.state_dict(), []
-        key = "conv2.weight"
-        if key in state and state[key].shape[0] != own[key].shape[0]:
-            notes.append(f"{key}: the file has {state[key].shape[0]} labels, here are {own[key].shape[0]}: starts fresh")
-            state[key] = own[key]
-        load_fitting(self, state)
-        return notes
+    def load_published(self, state: Mapping[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load the authors' ``D`` file like the generator's."""
+        return self.fit_published(state, names).load()
+
+    def fit_published(self, state: Mapping[str, Tensor], names: ClassNames | None = None) -> Fit:
+        """Fit the authors' ``D`` file; the head of other labels starts fresh."""
+        fit = Fit(self, state, names)
+        found, expected = (len(tensors.get("conv2.weight", ())) for tensors in (fit.state, fit.own))
+        fit.fit_classes("conv2.weight", found, expected, what="labels")
+        return fit
+
+
+class Classifier(nn.Module):
+    """The discriminator as a classifier of labels alone: image [N, C, H, W] -> logits [N, sum of num_labels]."""
+
+    def __init__(self, discriminator: Discriminator):
+        super().__init__()
+        self.discriminator = discriminator
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(image)[1]
+        return logits
 
 
 class StarGAN(nn.Module):
@@ -192,24 +201,44 @@ class StarGAN(nn.Module):
             image_size=image_size, channels=channels, num_labels=num_labels, width=discriminator_width, depth=depth
         )
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load another run's weights, or one of the authors' two files: the other network keeps its own, and a note says so."""
-        if any(name.startswith("generator.") for name in state):
-            load_fitting(self, state)
-            return []
-        if "conv1.weight" in state:
-            return [*self.discriminator.load_published(state), "generator: not in the file, starts fresh"]
-        return [*self.generator.load_published(state), "discriminator: not in the file, starts fresh"]
+    def load_published(self, state: Mapping[str, Any], names: ClassNames | None = None) -> Fitted:
+        """Load another run's weights, or the authors' two files in one: {"G": tensors, "D": tensors}, nested or flat.
+
+        Of one of the two files alone the other network starts fresh.
+        """
+        parts = parts_of(state)
+        fits = {name: getattr(self, name).fit_published(part, names) for name, part in parts.items()}
+        fit = Fit.of_parts(self, fits)
+        for name, _ in self.named_children():
+            if name not in parts:
+                fit.start_fresh(name, "not in the file")
+        return fit.load()
 
 
-def check_size(image_size: int) -> None:
+NAMES = {"G": "generator", "D": "discriminator"}  # in the authors' code -> here
+
+
+def parts_of(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Return network -> its tensors. A file of one network is told by its names: the discriminator's has ``conv1``."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        network = NAMES.get(first, first)
+        if network not in NAMES.values():
+            return {"discriminator" if "conv1.weight" in state else "generator": dict(state)}
+        tensors = value if isinstance(value, Mapping) else {rest: value}
+        parts.setdefault(network, {}).update(tensors)
+    return parts
+
+
+def check_facts(image_size: int, channels: int, num_labels: tuple[int, ...], **options: int) -> None:
+    """Raise ValueError for images or labels that no network is for, and for an option below 1."""
+    assert channels >= 1
     if image_size < SMALLEST or image_size % 4:
         raise ValueError(f"image_size: {image_size} is not allowed: a multiple of 4 pixels, at least {SMALLEST}")
-
-
-def check_labels(num_labels: tuple[int, ...]) -> None:
     if not num_labels or min(num_labels) < 1:
         raise ValueError(f"num_labels: {list(num_labels)} is not allowed: one number a data set, each at least 1")
+    check_at_least_1(**options)
 
 
 def check_at_least_1(**options: int) -> None:

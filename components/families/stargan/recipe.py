@@ -1,7 +1,8 @@
 """Train StarGAN (Choi et al. 2018, arXiv 1711.09020): one generator for all domains of one data set, or of two jointly.
 
 A step updates the discriminator and, at every ``critic_steps``-th step, the generator. With a train link ``second`` to another
-view each step does so on both data sets in turn. Targets are the batch's own domains in random order: each equally often.
+view each step does so on both data sets in turn. Targets are the batch's own labels in random order: each as often as in the
+batch. Labels are a domain an image, or several attributes (``labels``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from torch.optim import Adam, Optimizer
 
 from components.adversarial.domains import known_labels, label_vector
 from components.adversarial.losses import (
-    category_loss,
     cycle_consistency,
     frozen,
     gradient_penalty,
@@ -27,21 +27,26 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
-from components.core.strict import NoSettings, Strict
-from components.families.stargan.networks import StarGAN
-from components.families.stargan.settings import STREAMS, TrainSettings, check_run, check_views
-from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature
+from components.core.strict import Strict
+from components.families.stargan.labels import Labels, label_table
+from components.families.stargan.networks import Classifier, StarGAN
+from components.families.stargan.settings import STREAMS, ExportSettings, TrainSettings, check_run, check_views
+from components.families.stargan.signature import example_of, signature_of
+from components.translation.interface import EVALUATION_ROLES, check_batch
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
 
 class StarGANRecipe(nn.Module):
-    """The recipe. ``domains``: the names of each data set's domains."""
+    """The recipe. ``datasets``: the labels of each data set."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": EVALUATION_ROLES}
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {
+        "train": ("init", "init_discriminator"),
+        "evaluate": (*EVALUATION_ROLES, "attributes"),
+    }
     Train: ClassVar[type[Strict]] = TrainSettings
-    Export: ClassVar[type[Strict]] = NoSettings
+    Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = False
     prefers_fp32 = True  # unproven: the critic's Lipschitz constant is held by a gradient's norm
     optimizers: dict[str, Optimizer]
@@ -49,17 +54,19 @@ class StarGANRecipe(nn.Module):
     published: Mapping[str, Published]
     labels: Tensor
 
-    def __init__(self, settings: RunSettings, view: ViewFacts, domains: tuple[tuple[str, ...], ...], networks: StarGAN):
+    def __init__(self, settings: RunSettings, view: ViewFacts, datasets: tuple[Labels, ...], networks: StarGAN):
         super().__init__()
-        self.settings, self.seed, self.view, self.domains = settings.train, settings.train.seed, view, domains
-        self.num_labels = tuple(len(names) for names in domains)
+        self.settings, self.seed, self.view, self.datasets = settings.train, settings.train.seed, view, datasets
+        self.export = settings.export
+        self.num_labels = tuple(len(labels.names) for labels in datasets)
+        self.class_column = datasets[0].column if len(datasets) == 1 else ""
         self.generator, self.discriminator = networks.generator, networks.discriminator
         self.optimizers = {
             name: Adam(network.parameters(), lr=self.settings.learning_rate, betas=self.settings.betas, fused=True)
             for name, network in (("discriminator", self.discriminator), ("generator", self.generator))
         }
         self.averaged = {"generator": self.generator}
-        self.published = {"init": networks}
+        self.published = {"init": networks, "init_discriminator": self.discriminator}
         self.register_buffer("labels", label_table(self.num_labels), persistent=False)
 
     @classmethod
@@ -74,45 +81,44 @@ class StarGANRecipe(nn.Module):
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StarGANRecipe:
-        """Networks for the domains of all views."""
+        """Networks for the labels of all views."""
         check_views(views)
         main = views["main"]
-        domains = tuple(domains_of(views[role]) for role in STREAMS.values() if role in views)
-        for names in domains:
-            check_batch(settings.train.batch_size, settings.train.processes, len(names))
-        networks = make_networks(settings, main.image_size, main.channels, tuple(map(len, domains)))
-        return cls(settings, main, domains, networks)
+        datasets = tuple(Labels.of(views[role]) for role in STREAMS.values() if role in views)
+        for labels in datasets:
+            check_batch(settings.train.batch_size, settings.train.processes, 1 if labels.several else len(labels.names))
+        num_labels = tuple(len(labels.names) for labels in datasets)
+        return cls(settings, main, datasets, make_networks(settings, main.image_size, main.channels, num_labels))
 
     def streams(self) -> dict[str, Stream]:
-        used = list(STREAMS.items())[: len(self.domains)]
-        size = self.settings.batch_size
-        return {role: Stream(view=view, batch_size=size, sampler="balanced", by="domain") for role, view in used}
+        used = zip(STREAMS.items(), self.datasets, strict=False)
+        return {role: labels.stream(view, self.settings.batch_size) for (role, view), labels in used}
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         """One update of the discriminator, and one of the generator where it is due, on each data set in turn."""
         scalars: dict[str, Tensor] = {}
         for dataset, role in enumerate(self.streams()):
-            losses = self.update(batches[role]["image"], batches[role]["domain"], dataset, step)
+            losses = self.update(batches[role]["image"], self.datasets[dataset].read(batches[role]), dataset, step)
             scalars |= {name if dataset == 0 else f"{role}_{name}": loss for name, loss in losses.items()}
         return scalars
 
-    def update(self, image: Tensor, domain: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
+    def update(self, image: Tensor, labels: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
         """The generator does not change between both updates: they share its translations, and their graph if it is due."""
         torch.clear_autocast_cache()  # another data set's updates have changed the weights that bf16 copies were made of
         generating = (step + 1) % self.settings.critic_steps == 0
-        target = self.shuffled(domain, dataset, step)
+        target = self.shuffled(labels, dataset, step)
         with torch.set_grad_enabled(generating):
             fake = self.generator(image, self.label(target, dataset))
-        losses = self.discriminator_losses(image, domain, fake.detach(), dataset, step)
+        losses = self.discriminator_losses(image, labels, fake.detach(), dataset, step)
         optimize(losses, self.optimizers["discriminator"])
         if generating:
-            more = self.generator_losses(image, domain, fake, target, dataset)
+            more = self.generator_losses(image, labels, fake, target, dataset)
             optimize(more, self.optimizers["generator"])
             losses |= more
         return losses
 
-    def discriminator_losses(self, image: Tensor, domain: Tensor, fake: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
-        """L_D (eq. 5, with the penalty of eq. 8): real against fake, and the domain of real images."""
+    def discriminator_losses(self, image: Tensor, labels: Tensor, fake: Tensor, dataset: int, step: int) -> dict[str, Tensor]:
+        """L_D (eq. 5, with the penalty of eq. 8): real against fake, and the labels of real images."""
         scores, logits = self.discriminator(torch.cat([image, fake]))
         real_score, fake_score = scores.chunk(2)
         real_logits = known_labels(logits[: len(image)], dataset, self.num_labels)
@@ -122,30 +128,32 @@ class StarGANRecipe(nn.Module):
         return {
             "critic": wasserstein_critic(real_score, fake_score),
             "penalty": self.settings.gradient_penalty * penalty,
-            "classification": self.settings.classification * category_loss(real_logits, domain),
+            "classification": self.settings.classification * self.datasets[dataset].loss(real_logits, labels),
         }
 
-    def generator_losses(self, image: Tensor, domain: Tensor, fake: Tensor, target: Tensor, dataset: int) -> dict[str, Tensor]:
-        """L_G (eq. 6): adversarial loss, classification as the target domain, and reconstruction from the translation back."""
+    def generator_losses(self, image: Tensor, labels: Tensor, fake: Tensor, target: Tensor, dataset: int) -> dict[str, Tensor]:
+        """L_G (eq. 6): adversarial loss, classification as the target, and reconstruction from the translation back."""
         with frozen(self.discriminator):
             scores, logits = self.discriminator(fake)
-        back = self.generator(fake, self.label(domain, dataset))
+        back = self.generator(fake, self.label(labels, dataset))
         fake_logits = known_labels(logits, dataset, self.num_labels)
         return {
             "adversarial": wasserstein_generator(scores),
-            "fake_classification": self.settings.classification * category_loss(fake_logits, target),
+            "fake_classification": self.settings.classification * self.datasets[dataset].loss(fake_logits, target),
             "reconstruction": self.settings.reconstruction * cycle_consistency(image, back),
         }
 
-    def shuffled(self, domain: Tensor, dataset: int, step: int) -> Tensor:
-        """This process's share of the global batch's domains in random order: int64 [N]."""
-        order = gather(self.draw((len(domain),), step, f"target_{dataset}", "uniform")).argsort(stable=True)
-        first = processes()[0] * len(domain)
-        return gather(domain)[order[first : first + len(domain)]]
+    def shuffled(self, labels: Tensor, dataset: int, step: int) -> Tensor:
+        """This process's share of the global batch's labels in random order of the images: [N] or [N, K]."""
+        order = gather(self.draw((len(labels),), step, f"target_{dataset}", "uniform")).argsort(stable=True)
+        first = processes()[0] * len(labels)
+        return gather(labels)[order[first : first + len(labels)]]
 
-    def label(self, domain: Tensor, dataset: int) -> Tensor:
-        """The label vectors [c, mask] (eq. 7) of domains of ``dataset``: float32 [N, label_dim]."""
-        return self.labels[sum(self.num_labels[:dataset]) + domain]
+    def label(self, labels: Tensor, dataset: int) -> Tensor:
+        """The label vectors [c, mask] (eq. 7) of labels of ``dataset``: float32 [N, label_dim]."""
+        if self.datasets[dataset].several:
+            return label_vector(labels, dataset, self.num_labels)
+        return self.labels[sum(self.num_labels[:dataset]) + labels]
 
     def draw(self, shape: tuple[int, ...], step: int, use: str, kind: Literal["normal", "uniform"]) -> Tensor:
         return draw(shape, seed=self.seed, step=step, use=use, kind=kind, device=self.labels.device)
@@ -156,32 +164,36 @@ class StarGANRecipe(nn.Module):
         With running statistics this differs from the network that was trained, as for published checkpoints: the norms use
         averages over training images instead of each image's own moments.
         """
+        graphs = {"model": Graph(self.generator, self.graph_inputs, ("translated",))}
+        if any(labels.several for labels in self.datasets):
+            graphs["classifier"] = Graph(Classifier(self.discriminator), lambda batch: {"image": batch["image"]}, ("logits",))
         return Exportable(
-            graphs={"model": Graph(self.generator, self.graph_inputs, ("translated",))},
+            graphs=graphs,
             facts=self.facts(),
-            signature=signature(self.view, style_width=0),
-            example=lambda batch: example(batch, 0, len(self.domains[0])),
+            signature=signature_of(self.view, self.datasets),
+            example=lambda batch: example_of(batch, self.datasets),
         )
 
     def graph_inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Real images, and every domain of every data set in turn."""
+        """Real images with their own attributes, or with every domain of every data set in turn."""
+        if self.datasets[0].several:
+            return {"image": batch["image"], "label": self.label(batch["labels"], 0)}
         target = torch.arange(batch["image"].shape[0]) % sum(self.num_labels)
         return {"image": batch["image"], "label": self.labels[target]}
 
     def facts(self) -> dict[str, Any]:
-        """Facts for the served code. ``domains``: of all data sets, one after another."""
-        return {
+        """Facts for the served code. ``domains``: the labels of all data sets, one after another; ``several``: per data set."""
+        facts = {
             "image_size": self.view.image_size,
             "channels": self.view.channels,
-            "domains": [name for names in self.domains for name in names],
+            "domains": [name for labels in self.datasets for name in labels.names],
             "num_labels": list(self.num_labels),
             "style_width": 0,
         }
-
-
-def label_table(num_labels: tuple[int, ...]) -> Tensor:
-    """Row k: the label vector of the k-th of all domains, float32 [sum(num_labels), label_dim]."""
-    return torch.cat([label_vector(torch.eye(count), index, num_labels) for index, count in enumerate(num_labels)])
+        if not any(labels.several for labels in self.datasets):
+            return facts
+        groups = self.export.groups_among(facts["domains"])
+        return facts | {"several": [labels.several for labels in self.datasets], "exclusive": groups}
 
 
 def make_networks(settings: RunSettings, image_size: int, channels: int, num_labels: tuple[int, ...]) -> StarGAN:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ...networks.published import Fit
 from .blocks import SLOPE, DownBlock, he_initialised, ladder
 
 
@@ -92,14 +93,10 @@ class Discriminator(nn.Module):
         return self.main(image).flatten(1)
 
 
-def fit_domains(own: dict[str, Tensor], state: dict[str, Tensor], heads: str) -> tuple[dict[str, Tensor], list[str]]:
-    """``state``, with ``own`` layers below ``heads`` if its number of domains differs, and a note that says so."""
-    found, meant = _num_domains(state, heads), _num_domains(own, heads)
-    if found == meant:
-        return state, []
-    shared = {key: value for key, value in state.items() if not key.startswith(heads)}
-    fresh = {key: value for key, value in own.items() if key.startswith(heads)}
-    return {**shared, **fresh}, [f"{heads[:-1]}: the file has {found} domains, here are {meant}: starts fresh"]
+def fit_domains(fit: Fit, heads: str) -> None:
+    """Keep the layers below the prefix ``heads`` only if the file's domains are this run's."""
+    found, expected = (_num_domains(tensors, heads) for tensors in (fit.state, fit.own))
+    fit.fit_classes(heads.removesuffix("."), found, expected, what="domains", none="no domains")
 
 
 def _num_domains(state: dict[str, Tensor], heads: str) -> int:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.published import load_fitting
+from ...networks.published import ClassNames, Fit, Fitted, below
 from .blocks import SLOPE, DownBlock, UpBlock, he_initialised, ladder
 from .domains import Discriminator, MappingNetwork, StyleEncoder, fit_domains
 
@@ -186,36 +186,33 @@ class StarGANv2(nn.Module):
 
     @staticmethod
     def from_published(state: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
-        """A file of ``nets`` or ``nets_ema``, nested or flat -> network -> its tensors, without DataParallel's ``module.``."""
+        """A file of ``nets`` or ``nets_ema``, nested or flat -> network -> its tensors."""
         parts: dict[str, dict[str, Tensor]] = {}
         for name, value in state.items():
             nested = isinstance(value, Mapping)
             for key, tensor in ((f"{name}.{key}", value[key]) for key in value) if nested else [(name, value)]:
-                network, _, rest = key.removeprefix("module.").partition(".")
-                parts.setdefault(network, {})[rest.removeprefix("module.")] = tensor
+                network, _, rest = key.partition(".")
+                parts.setdefault(network, {})[rest] = tensor
         return parts
 
-    def load_published(self, state: Mapping[str, Any]) -> list[str]:
-        """Load the authors' file; return notes on what was left out or starts fresh.
+    def load_published(self, state: Mapping[str, Any], names: ClassNames | None = None) -> Fitted:
+        """Load the authors' file.
 
-        ``fan``, which finds landmarks, is left out. Networks that the file lacks and heads for another number of domains start
-        fresh. ValueError lists what does not fit, and changes nothing.
+        ``fan``, which finds landmarks, is left out. Networks that the file lacks and heads for other domains start fresh.
+        ValueError lists what does not fit, and changes nothing.
         """
-        parts, notes = self.from_published(state), []
-        if parts.pop("fan", None):
-            notes.append("fan: finds landmarks in faces, no part of the model: left out")
-        if not any(name in parts for name, _ in self.named_children()):
-            names = ", ".join(name for name, _ in self.named_children())
-            raise ValueError(f"the published weights hold none of StarGAN v2's networks: {names}")
-        for name, network in self.named_children():
+        parts = self.from_published(state)
+        networks = dict(self.named_children())
+        if not networks.keys() & parts.keys():
+            raise ValueError(f"the published weights hold none of StarGAN v2's networks: {', '.join(networks)}")
+        fit = Fit(self, {f"{name}.{key}": tensor for name, part in parts.items() for key, tensor in part.items()}, names)
+        fit.leave_out("fan", below("fan", fit.state), "it finds landmarks in faces, no part of the model")
+        for name, network in networks.items():
             if name not in parts:
-                notes.append(f"{name}: not in the file: starts fresh")
-                parts[name] = network.state_dict()
+                fit.start_fresh(name, "not in the file")
             elif isinstance(network, MappingNetwork | StyleEncoder | Discriminator):
-                parts[name], told = fit_domains(network.state_dict(), parts[name], network.heads)
-                notes += [f"{name}.{note}" for note in told]
-        load_fitting(self, {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()})
-        return notes
+                fit_domains(fit, f"{name}.{network.heads}")
+        return fit.load()
 
 
 def _halvings(image_size: int, bottleneck: int, high_pass: float) -> int:

@@ -63,6 +63,7 @@ class StarGANv2Recipe(nn.Module):
     Export: ClassVar[type[Strict]] = NoSettings
     prefers_fp32 = True
     detects: ClassVar[bool] = False
+    class_column: ClassVar[str] = "domain"
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]

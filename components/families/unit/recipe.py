@@ -15,10 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from components.adversarial.losses import frozen
-from components.core.batch import Batch
 from components.core.recipe import Exportable
-from components.core.step import draw, optimize
+from components.core.step import draw
 from components.core.strict import Strict
 from components.families.unit.networks import UNIT
 from components.networks.translator_blocks import wide
@@ -27,8 +25,6 @@ from components.translation.pairs import (
     PairRecipe,
     PairSettings,
     adversarial_loss,
-    by_domain,
-    discriminators_loss,
     distance,
     other,
 )
@@ -59,44 +55,35 @@ class Forward:
 
 
 class UNITRecipe(PairRecipe):
-    """The recipe: ``PairRecipe`` with UNIT's auto-encoders and training step."""
+    """The recipe: ``PairRecipe`` with UNIT's auto-encoders, latents and losses."""
 
     Train: ClassVar[type[Strict]] = TrainSettings
     network = UNIT
 
-    def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        images = by_domain(batches["train"])
-        forward = self.forward_pass(images, step) if self.shared else None
-        fakes = self.translations(images, step) if forward is None else [fake.detach() for fake in forward.fake]
-        discriminator = discriminators_loss(self.discriminators, images, fakes)
-        optimize({"discriminator": discriminator}, self.optimizers["discriminators"])
-        with frozen(self.discriminators):
-            terms = self.terms(images, forward or self.forward_pass(images, step), step)
-            weights = {"adversarial": 1.0} | self.settings.weights.model_dump()
-            losses = {name: weights[name] * term for name, term in terms.items() if weights[name]}
-            optimize(losses, self.optimizers["autoencoders"])
-        return {"discriminator": discriminator, **terms}
+    def draw_noise(self, images: list[Tensor], step: int) -> int:
+        """The step, by which latents are drawn where they are needed."""
+        return step
 
     def latent(self, mean: Tensor, step: int, use: str) -> Tensor:
         """z ~ q(z | x) = N(mean, I) (section 3)."""
         return mean + draw(tuple(mean.shape), seed=self.seed, step=step, use=use, device=mean.device).to(mean.dtype)
 
     @torch.no_grad()
-    def translations(self, images: list[Tensor], step: int) -> list[Tensor]:
+    def translations(self, images: list[Tensor], noise: int) -> list[Tensor]:
         """Only ``fake`` of ``forward_pass``, without a graph."""
         networks: Any = self.autoencoders
-        latent = [self.latent(networks[k].encode(images[k]), step, f"latent_{k}") for k in DOMAINS]
+        latent = [self.latent(networks[k].encode(images[k]), noise, f"latent_{k}") for k in DOMAINS]
         return [networks[k].decode(latent[other(k)]) for k in DOMAINS]
 
-    def forward_pass(self, images: list[Tensor], step: int) -> Forward:
+    def forward_pass(self, images: list[Tensor], noise: int) -> Forward:
         """Encode, reconstruct and translate images by domain. Each decoder processes both in one batch."""
         networks: Any = self.autoencoders
         mean = [networks[k].encode(images[k]) for k in DOMAINS]
-        latent = [self.latent(mean[k], step, f"latent_{k}") for k in DOMAINS]
+        latent = [self.latent(mean[k], noise, f"latent_{k}") for k in DOMAINS]
         decoded = [networks[k].decode(torch.cat([latent[k], latent[other(k)]])).chunk(2) for k in DOMAINS]
         return Forward(mean, [reconstructed for reconstructed, _ in decoded], [fake for _, fake in decoded])
 
-    def terms(self, images: list[Tensor], forward: Forward, step: int) -> dict[str, Tensor]:
+    def terms(self, images: list[Tensor], noise: int, forward: Forward) -> dict[str, Tensor]:
         """The auto-encoders' losses (section 3) without their weights, each summed over both domains."""
         networks: Any = self.autoencoders
         terms = {
@@ -108,7 +95,7 @@ class UNITRecipe(PairRecipe):
             mean = [networks[k].encode(forward.fake[k]) for k in DOMAINS]  # of images of the other domain
             terms["cycle_prior"] = to_prior(mean)
         if self.settings.weights.cycle:
-            latent = [self.latent(mean[k], step, f"cycle_{k}") for k in DOMAINS]
+            latent = [self.latent(mean[k], noise, f"cycle_{k}") for k in DOMAINS]
             terms["cycle"] = distance([networks[k].decode(latent[other(k)]) for k in DOMAINS], images)
         return terms
 

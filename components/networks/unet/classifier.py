@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..published import load_fitting
+from ..published import ClassNames, Fit, Fitted
 from .blocks import GroupNorm, QkvOrder, time_embedding, time_layers
 from .stages import Plan, middle, way_down
 
@@ -52,7 +52,7 @@ class UNetClassifier(nn.Module):
         channels: int,
         num_classes: int,
         width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 2),
+        multipliers: tuple[int | float, ...] = (1, 2, 2),
         blocks: int = 2,
         attention: tuple[int, ...] = (),
         heads: int = 1,
@@ -65,20 +65,7 @@ class UNetClassifier(nn.Module):
     ):
         super().__init__()
         assert min(image_size, channels, num_classes) >= 1
-        plan = Plan(
-            image_size=image_size,
-            width=width,
-            multipliers=multipliers,
-            blocks=blocks,
-            attention=attention,
-            heads=heads,
-            head_width=head_width,
-            groups=groups,
-            dropout=dropout,
-            scale_shift=scale_shift,
-            residual_resize=residual_resize,
-            qkv_order=qkv_order,
-        )
+        plan = Plan.of(locals())
         count = plan.counts[-1]
         self.width = width
         self.time_embed = time_layers(width)
@@ -106,20 +93,13 @@ class UNetClassifier(nn.Module):
         """x_t [N, C, H, W], time [N] on the scale 0..1000 -> logits [N, K]."""
         return self.head(self.features(x, time))
 
-    @staticmethod
-    def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a copy: guided-diffusion's parameter names are used here unchanged."""
-        return dict(state)
-
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load guided-diffusion's tensors and return notes: the last layer is not loaded if the number of classes differs.
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load guided-diffusion's tensors, whose names are ours; the last layer starts fresh if the file's classes are others.
 
         ValueError lists the tensors that do not fit, and no weight is changed then.
         """
-        state, own, notes = self.from_published(state), self.state_dict(), []
-        ends = ("out.2.c_proj.weight", "out.2.c_proj.bias")
-        if any(key not in state or state[key].shape != own[key].shape for key in ends):
-            state.update({key: own[key] for key in ends})
-            notes.append(f"out.2.c_proj: not of {len(own[ends[1]])} classes in the file: starts fresh")
-        load_fitting(self, state)
-        return notes
+        fit = Fit(self, state, names)
+        found, expected = (len(tensors.get("out.2.c_proj.bias", ())) for tensors in (fit.state, fit.own))
+        fit.fit_classes("out.2.c_proj", found, expected)
+        fit.fit_channels("input_blocks.0.0.weight")
+        return fit.load()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ class Plan:
 
     image_size: int
     width: int
-    multipliers: Sequence[int]
+    multipliers: Sequence[float]
     blocks: int
     attention: Sequence[int]
     heads: int
@@ -42,6 +43,11 @@ class Plan:
     qkv_order: QkvOrder
     text_width: int | None = None
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Plan:
+        """Take the settings of stages out of a network's arguments."""
+        return cls(**{field.name: options[field.name] for field in fields(cls) if field.name in options})
+
     def __post_init__(self) -> None:
         parts = {"groups": self.groups, "heads": self.heads, "head_width": self.head_width}
         for key, value in {"width": self.width, "blocks": self.blocks, **parts}.items():
@@ -52,6 +58,10 @@ class Plan:
         if self.qkv_order not in ("heads_first", "qkv_first"):
             raise ValueError(f"qkv_order: {self.qkv_order!r} is not allowed: heads_first, qkv_first")
         check_levels(self.image_size, self.multipliers, self.attention)
+        for multiplier in self.multipliers:
+            if multiplier * self.width % 1:
+                channels = f"{multiplier} x width {self.width} = {multiplier * self.width:g} channels"
+                raise ValueError(f"multipliers: {multiplier} is not allowed: {channels}, a whole number is needed")
         for key, part in parts.items():
             if uneven := [count for count in self.counts if part is not None and count % part]:
                 raise ValueError(f"{key}: {part} does not divide a level's {uneven[0]} channels (width x multiplier)")
@@ -59,7 +69,7 @@ class Plan:
     @property
     def counts(self) -> list[int]:
         """Channels of each level."""
-        return [multiplier * self.width for multiplier in self.multipliers]
+        return [int(multiplier * self.width) for multiplier in self.multipliers]
 
     @property
     def sizes(self) -> list[int]:
@@ -127,10 +137,10 @@ def way_up(plan: Plan, skipped: list[int]) -> nn.ModuleList:
     return stages
 
 
-def check_levels(image_size: int, multipliers: Sequence[int], attention: Sequence[int]) -> None:
+def check_levels(image_size: int, multipliers: Sequence[float], attention: Sequence[int]) -> None:
     """ValueError if the image cannot be halved that often, or if attention is asked for at a size that no level has."""
-    if not multipliers or min(multipliers) < 1:
-        raise ValueError(f"multipliers: {list(multipliers)} is not allowed: one or more numbers of at least 1")
+    if not multipliers or min(multipliers) <= 0:
+        raise ValueError(f"multipliers: {list(multipliers)} is not allowed: one or more numbers above 0")
     if image_size % 2 ** (len(multipliers) - 1):
         most = (image_size & -image_size).bit_length()
         raise ValueError(f"multipliers: {len(multipliers)} levels do not halve {image_size} pixels evenly; at most {most}")

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..published import load_fitting
+from ..published import ClassNames, Fit, Fitted, Note
 from .blocks import GroupNorm, QkvOrder, time_embedding, time_layers, zeroed
 from .stages import Plan, middle, way_down, way_up
 
@@ -43,7 +43,7 @@ class UNet(nn.Module):
         text_width: int | None,
         low_resolution: bool,
         width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 2),
+        multipliers: tuple[int | float, ...] = (1, 2, 2),
         blocks: int = 2,
         attention: tuple[int, ...] = (),
         heads: int = 1,
@@ -59,21 +59,7 @@ class UNet(nn.Module):
         assert min(image_size, channels) >= 1
         if text_width is not None and text_width < 1:
             raise ValueError(f"text_width: {text_width} is not allowed: at least 1")
-        plan = Plan(
-            image_size=image_size,
-            width=width,
-            multipliers=multipliers,
-            blocks=blocks,
-            attention=attention,
-            heads=heads,
-            head_width=head_width,
-            groups=groups,
-            dropout=dropout,
-            scale_shift=scale_shift,
-            residual_resize=residual_resize,
-            qkv_order=qkv_order,
-            text_width=text_width,
-        )
+        plan = Plan.of(locals())
         self.width, self.text_width, self.low_resolution = width, text_width, low_resolution
         self.time_embed = time_layers(width)
         self.label_emb = None if num_classes is None else nn.Embedding(num_classes, 4 * width)
@@ -137,27 +123,60 @@ class UNet(nn.Module):
         if (text is None) != (text_mask is None):
             raise ValueError("text and text_mask: one is given without the other")
 
-    @staticmethod
-    def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a copy: guided-diffusion's parameter names are used here unchanged."""
-        return dict(state)
+    def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
+        """Load guided-diffusion's tensors, whose names are ours: see ``fit_published``.
 
-    def load_published(self, state: dict[str, Tensor]) -> list[str]:
-        """Load guided-diffusion's tensors and return notes on those that were not loaded as they are.
-
-        Learned variances (twice the output channels) are dropped. Label embeddings keep their initial values if the number of
-        classes differs. ValueError lists the tensors that do not fit, and no weight is changed then.
+        ValueError lists the tensors that do not fit, and no weight is changed then.
         """
-        state, notes = self.from_published(state), []
-        own = self.state_dict()
+        return self.fit_published(state, names).load()
+
+    def fit_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fit:
+        """Fit a file's tensors to this network's outputs and conditions.
+
+        Learned variances (twice the output channels) are dropped. A condition that this network does not have is left out; one
+        that the file does not have, and embeddings of other classes, start fresh.
+        """
+        fit = Fit(self, state, names)
         ends = ("out.2.weight", "out.2.bias")
-        if all(key in state and len(state[key]) == 2 * len(own[key]) for key in ends):
-            state.update({key: state[key][: len(own[key])] for key in ends})
-            notes.append("out.2: the file predicts variances too, this network does not: left out")
-        key = "label_emb.weight"
-        if key in own and (key not in state or state[key].shape != own[key].shape):
-            found = f"{len(state[key])} classes" if key in state else "no classes"
-            state[key] = own[key]
-            notes.append(f"label_emb: the file has {found}, this view {len(own[key])}: starts fresh")
-        load_fitting(self, state)
-        return notes
+        if all(key in fit.state and len(fit.state[key]) == 2 * len(fit.own[key]) for key in ends):
+            fit.state.update({key: fit.state[key][: len(fit.own[key])] for key in ends})
+            fit.notes.append(VARIANCES)
+        fit_label(fit)
+        fit_text(fit)
+        fit_low_resolution(fit, self.low_resolution)
+        return fit
+
+
+VARIANCES = Note("left_out", "out.2", "the file predicts variances too, this network does not: left out")
+FIRST = "input_blocks.0.0.weight"
+
+
+def fit_label(fit: Fit) -> None:
+    """Fit the embedding of classes."""
+    found, expected = (len(tensors.get("label_emb.weight", ())) for tensors in (fit.state, fit.own))
+    if expected:
+        fit.fit_classes("label_emb", found, expected, none="no classes")
+    else:
+        fit.leave_out("label_emb", ["label_emb.weight"], f"the file has {found} classes, which are no condition of this run")
+
+
+def fit_text(fit: Fit) -> None:
+    """Fit the attention to a text."""
+    found, expected = ([key for key in tensors if ".cross." in key] for tensors in (fit.state, fit.own))
+    if expected and not found:
+        fit.start_fresh("cross", "the file knows no texts", expected)
+    elif not expected:
+        fit.leave_out("cross", found, "the file knows texts, which are no condition of this run")
+
+
+def fit_low_resolution(fit: Fit, wanted: bool) -> None:
+    """Fit the first convolution, whose last input channels are those of the low-resolution image."""
+    kernel, own, channels = fit.state.get(FIRST), fit.own[FIRST], fit.own["out.2.bias"].numel()
+    if kernel is None or kernel.dim() != own.dim():
+        return
+    more = kernel.shape[1] - own.shape[1]
+    if more == channels and not wanted:
+        fit.replace(FIRST, kernel[:, :-channels], "left_out", "the low-resolution image, no condition of this run: left out")
+    elif more == -channels and wanted:
+        whole = torch.cat([kernel, own[:, -channels:]], dim=1)
+        fit.replace(FIRST, whole, "fresh", "the file knows no low-resolution image: its channels start fresh")

@@ -25,7 +25,8 @@ from components.core.runtime import (
     set_threads,
 )
 from components.core.settings import RunSettings, Workspace
-from components.stages.assemble import build_recipe, initialise, open_views
+from components.stages.assemble import build_recipe, open_views
+from components.stages.start import initialise
 from components.stages.train.batch_norm import batch_norms
 from components.stages.train.batch_size import resolve_batch_size
 from components.stages.train.checkpoint import Checkpoints, fingerprint, serialise
@@ -37,7 +38,7 @@ from components.stages.train.validation import SPLIT, check_validation
 from components.stages.views.view import View
 
 Observer = Callable[..., AbstractContextManager[Log]]
-WATCHING = ("workers", "checkpoint_every", "log_every")
+WATCHING = ("workers", "checkpoint_every", "log_every", "init")
 
 
 def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs: str = "") -> None:
@@ -87,7 +88,7 @@ def train_process(
     settings = resolve_batch_size(settings, views, links, device)
     recipe = build_recipe(settings, views, links)
     check_curve(settings, recipe, views["main"].facts)
-    notes = initialise(recipe, links)
+    starts = initialise(recipe, links)
     precision = resolve_precision(settings.train.precision, device, recipe.prefers_fp32)
     require_same_inputs(settings, views, device, precision)
     checkpoints: Checkpoints | None = None
@@ -99,15 +100,15 @@ def train_process(
         checkpoints = Checkpoints(workspace.checkpoints(settings.name) / key) if inputs else None
         observed = observe(workspace, settings.name, key, killed=(Stopped,))
         among = f", {place.world} processes" if place.world > 1 else ""
-        for note in notes:
-            print(note, file=sys.stderr)
+        for line in (line for start in starts for line in start.lines()):
+            print(line, file=sys.stderr)
         size = "" if settings is automatic else f", batches of {settings.train.batch_size}"
         print(f"{settings.name}: {settings.train.steps} steps on {device.type}, {precision}{among}{size}", file=sys.stderr)
     with observed as log:
         curves = train(recipe, views, settings.train, device=device, precision=precision, checkpoints=checkpoints, log=log)
     if place.rank == 0:
         resolved: dict[str, Any] = {"precision": precision, "device": device.type}
-        resolved |= {"init": notes} if notes else {}
+        resolved |= {"init": [start.to_json() for start in starts]} if starts else {}
         resolved |= (outcome := curves.outcome(settings.train.steps))
         print_outcome(settings, outcome)
         write_outs(workspace, settings, views["main"].facts, recipe=recipe, curves=curves, resolved=resolved)

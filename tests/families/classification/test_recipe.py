@@ -14,8 +14,8 @@ from components.families.classification import evaluation
 from components.families.classification.recipe import Classification, standardisation
 from components.families.classification.served import Served
 from components.networks.vit import ViT
-from components.stages.assemble import initialise
 from components.stages.export.onnx_graph import write_graph
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
@@ -24,7 +24,7 @@ FACTS = ViewFacts("v", 16, 3, {"label": ("a", "b", "c")}, (0.1, 0.2, 0.3), (0.5,
 
 def build(links=None, facts=FACTS, **train):
     recipe = Classification.build(run_settings("vit", VIT, **train), {"main": facts}, {})
-    recipe.notes = initialise(recipe, links or {})
+    recipe.notes = [line for start in initialise(recipe, links or {}) for line in start.lines()]
     return recipe
 
 

@@ -25,9 +25,9 @@ from components.families.diffusion.recipe import Diffusion
 from components.families.diffusion.settings import TrainSettings
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
 
@@ -164,8 +164,12 @@ def test_it_starts_from_another_run_of_its_own_and_from_a_published_file(tmp_pat
     (tmp_path / "published.pt").write_bytes(serialise(first.model.network.state_dict()))
     third = build({"label": True}, {"init": Artifact(tmp_path / "published.pt", "")})
     torch.testing.assert_close(third.state_dict(), first.state_dict(), rtol=0, atol=0)
+    fourth = build({}, {"init": Artifact(tmp_path / "weights.pt", "")})
+    state = fourth.state_dict()
+    assert set(first.state_dict()) - set(state) == {"model.network.label_emb.weight"}
+    torch.testing.assert_close(state, {name: first.state_dict()[name] for name in state}, rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"link init \(.*weights.pt\): .*do not fit"):
-        build({}, {"init": Artifact(tmp_path / "weights.pt", "")})
+        build({}, {"init": Artifact(tmp_path / "weights.pt", "")}, model=UNET | {"width": 4})
 
 
 # ------------------------------------------------------------------------------------------------ what is served

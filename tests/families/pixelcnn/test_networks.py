@@ -13,6 +13,7 @@ from components.families.pixelcnn.cache import cache_of
 from components.families.pixelcnn.gated_pixelcnn import GatedPixelCNN
 from components.families.pixelcnn.pixelcnn import PixelCNN
 from components.families.pixelcnn.sampling import draw_level, sample, uniform_draws
+from components.networks.published import ClassNames
 
 VARIANTS = ["residual", "gated", "conditional"]
 LABEL = torch.tensor([2, 0, 1])
@@ -245,7 +246,7 @@ def reference(file, image):
 
 def test_published_weights_give_the_published_network():
     file, network = published(), PixelCNN(channels=1, levels=8, width=4, depth=2).double().eval()
-    assert network.load_published(file) == []
+    assert network.load_published(file).lines() == []
     image = torch.rand(2, 1, 9, 8, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(network(image)[:, :, 0], reference(file, image), rtol=0, atol=1e-10)
@@ -257,7 +258,7 @@ def test_a_file_that_does_not_fit_is_refused(variant):
     with pytest.raises(ValueError, match="1 left over: extra"):
         network.load_published(state)
     state.pop("extra")
-    assert network.load_published(state) == []
+    assert network.load_published(state).lines() == []
 
 
 @pytest.mark.parametrize(("variant", "channels"), [("residual", 3), ("conditional", 1)])
@@ -276,3 +277,17 @@ def test_onnx_graph_gives_the_same_logits_at_other_batch_sizes(variant, channels
     for count in (1, 7):
         given = {name: tensor.numpy() for name, tensor in zip(names, inputs(count), strict=True)}
         assert np.abs(session.run(None, given)[0] - network(*inputs(count)).detach().numpy()).max() <= 1e-4
+
+
+@pytest.mark.parametrize(("theirs", "fresh"), [(("a", "b"), False), (("b", "a"), True), (None, False)])
+def test_a_class_s_biases_are_kept_only_for_classes_of_the_same_names(theirs, fresh):
+    settings = {"channels": 1, "levels": 2, "width": 4, "depth": 2, "num_classes": 2}
+    torch.manual_seed(0)
+    giver, taker = (GatedPixelCNN(**settings, class_condition=True) for _ in range(2))
+    own = taker.layers[1].condition.weight.clone()
+    fitted = taker.load_published(giver.state_dict(), ClassNames(theirs, ("a", "b")))
+    assert len(fitted.lines("fresh")) == (2 if fresh else 0)
+    assert torch.equal(taker.layers[1].condition.weight, own if fresh else giver.layers[1].condition.weight)
+    assert torch.equal(taker.layers[1].link.weight, giver.layers[1].link.weight)
+    plain = GatedPixelCNN(**settings)
+    assert plain.load_published(giver.state_dict()).lines() == ["condition: this network has no classes: left out"]

@@ -16,9 +16,9 @@ from components.families.pixelcnn.evaluation import Settings, evaluate
 from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
 

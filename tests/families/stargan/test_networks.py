@@ -79,7 +79,7 @@ def test_numbers_of_parameters_are_the_published_ones() -> None:
 def test_a_published_file_gives_what_plain_convolutions_give(running, training) -> None:
     """Running statistics count in eval mode alone, and only where they were asked for: else both modes are one network."""
     network = small_generator(running_statistics=running).train(training)
-    notes = network.load_published(generator_file())
+    notes = network.load_published(generator_file()).lines()
     assert [note.partition(":")[0] for note in notes] == ([] if running else ["running statistics"])
     image, label = noise(3, 3, 16, 16), labels(3)
     wanted = by_plain_convolutions(generator_file(), image, label, running and not training)
@@ -88,28 +88,28 @@ def test_a_published_file_gives_what_plain_convolutions_give(running, training) 
 
 def test_files_that_do_not_count_their_batches_load_with_running_statistics() -> None:
     network = small_generator(running_statistics=True)
-    assert network.load_published(generator_file(old=True)) == []
+    assert network.load_published(generator_file(old=True)).lines() == []
     assert torch.equal(network.main[1].running_mean, generator_file()["main.1.running_mean"])
 
 
 def test_labels_of_another_number_start_fresh_and_the_rest_is_the_file_s() -> None:
     network, file = small_generator(num_labels=(3, 2)), generator_file()
     fresh = network.main[0].weight[:, 3:].clone()
-    told = network.load_published(file)[-1]
-    assert told == "main.0.weight: the file has 2 numbers of label and mask, here are 7: theirs start fresh"
+    told = network.load_published(file).lines()[-1]
+    assert told == "main.0.weight: the file has 2 labels (with masks), this view 7: theirs start fresh"
     assert torch.equal(network.main[0].weight[:, :3], file["main.0.weight"][:, :3])
     assert torch.equal(network.main[0].weight[:, 3:], fresh)
     discriminators = [Discriminator(**{**SMALL, "num_labels": count}, width=4) for count in ((2,), (3, 2))]
-    notes = discriminators[1].load_published(discriminators[0].state_dict())
-    assert notes == ["conv2.weight: the file has 2 labels, here are 5: starts fresh"]
+    notes = discriminators[1].load_published(discriminators[0].state_dict()).lines()
+    assert notes == ["conv2.weight: the file has 2 labels, this view 5: starts fresh"]
     assert torch.equal(discriminators[1].conv1.weight, discriminators[0].conv1.weight)
 
 
 def test_one_file_of_the_two_is_told_by_its_names() -> None:
     both = StarGAN(**SMALL, width=4, blocks=2, discriminator_width=4)
-    assert both.load_published(generator_file())[-1] == "discriminator: not in the file, starts fresh"
+    assert both.load_published(generator_file()).lines()[-1] == "discriminator: not in the file: starts fresh"
     other = Discriminator(**SMALL, width=4).state_dict()
-    assert both.load_published(other) == ["generator: not in the file, starts fresh"]
+    assert both.load_published(other).lines() == ["generator: not in the file: starts fresh"]
     assert torch.equal(both.generator.main[3].weight, generator_file()["main.3.weight"])
     assert torch.equal(both.discriminator.conv2.weight, other["conv2.weight"])
 

@@ -14,9 +14,9 @@ from components.families.stargan import recipe as stargan
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan.settings import TrainSettings, check_run
 from components.serving.loading import load_served
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
 from components.translation.judges import Settings
@@ -48,7 +48,7 @@ def settings(model=None, **train):
 def build(views=None, links=None, model=None, **train):
     torch.manual_seed(0)
     recipe = StarGANRecipe.build(settings(model, **train), views or {"main": FACTS}, {})
-    recipe.notes = initialise(recipe, links or {})
+    recipe.notes = [line for start in initialise(recipe, links or {}) for line in start.lines()]
     return recipe
 
 
@@ -229,7 +229,10 @@ def test_it_starts_from_another_run_of_its_own_and_from_published_files(tmp_path
         state = found[name].generator.state_dict(), found[name].discriminator.state_dict()
         torch.testing.assert_close(state, wanted, rtol=0, atol=0)
     with pytest.raises(ValueError, match=r"link init \(.*own.pt\): .*do not fit"):
-        build(BOTH, {"init": Artifact(tmp_path / "own.pt", "")})
+        build(links={"init": Artifact(tmp_path / "own.pt", "")}, model={"width": 8})
+    more = build(BOTH, {"init": Artifact(tmp_path / "own.pt", "")})
+    assert [note.split(": ")[1] for note in more.notes] == ["generator.main.0.weight", "discriminator.conv2.weight"]
+    torch.testing.assert_close(more.discriminator.main.state_dict(), first.discriminator.main.state_dict(), rtol=0, atol=0)
 
 
 # ------------------------------------------------------------------------------------------------ what is served

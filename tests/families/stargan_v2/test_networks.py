@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.core.weights.reading import without_wrappers
 from components.families.stargan_v2.blocks import AdaIN
 from components.families.stargan_v2.networks import Generator, StarGANv2
+from components.networks.published import ClassNames
 
 SMALL = {"image_size": 16, "channels": 3, "num_domains": 3, "width": 4, "max_width": 8, "bottleneck": 8}
 NARROW = {**SMALL, "latent_dim": 4, "style_dim": 6, "mapping_width": 8}
@@ -251,7 +253,7 @@ def test_a_published_file_is_read_nested_or_flat(prefix, nested) -> None:
     file, network = small(seed=1), small()
     state = published(file, prefix)
     flat = {f"{name}.{key}": value for name, part in state.items() for key, value in part.items()}
-    assert network.load_published(state if nested else flat) == []
+    assert network.load_published(without_wrappers(state if nested else flat)).lines() == []
     assert all(torch.equal(value, file.state_dict()[key]) for key, value in network.state_dict().items())
 
 
@@ -259,7 +261,7 @@ def test_averages_come_without_discriminator_and_the_landmarks_are_left_out() ->
     network, state = small(), published(small(seed=1))
     own = network.discriminator.main[0].weight.clone()
     del state["discriminator"]
-    notes = network.load_published({**state, "fan": {"module.conv1.weight": torch.zeros(1)}})
+    notes = network.load_published(without_wrappers({**state, "fan": {"module.conv1.weight": torch.zeros(1)}})).lines()
     assert [note.partition(":")[0] for note in notes] == ["fan", "discriminator"]
     assert torch.equal(network.discriminator.main[0].weight, own)
     assert torch.equal(network.generator.from_rgb.weight, state["generator"]["module.from_rgb.weight"])
@@ -268,14 +270,28 @@ def test_averages_come_without_discriminator_and_the_landmarks_are_left_out() ->
 def test_heads_of_another_number_of_domains_start_fresh() -> None:
     file, network = small(seed=1, num_domains=2), small()
     own = {key: value.clone() for key, value in network.state_dict().items()}
-    assert network.load_published(published(file)) == [
-        "mapping_network.unshared: the file has 2 domains, here are 3: starts fresh",
-        "style_encoder.unshared: the file has 2 domains, here are 3: starts fresh",
-        "discriminator.main.6: the file has 2 domains, here are 3: starts fresh",
+    assert network.load_published(without_wrappers(published(file))).lines() == [
+        "mapping_network.unshared: the file has 2 domains, this view 3: starts fresh",
+        "style_encoder.unshared: the file has 2 domains, this view 3: starts fresh",
+        "discriminator.main.6: the file has 2 domains, this view 3: starts fresh",
     ]
     for key, value in network.state_dict().items():
         fresh = ".unshared." in key or key.startswith("discriminator.main.6.")
         assert torch.equal(value, own[key] if fresh else file.state_dict()[key]), key
+
+
+def test_heads_of_domains_of_other_names_start_fresh() -> None:
+    file, network = small(seed=1), small()
+    fitted = network.load_published(file.state_dict(), ClassNames(("a", "c", "b"), ("a", "b", "c")))
+    assert [note.name for note in fitted.notes] == [
+        "mapping_network.unshared",
+        "style_encoder.unshared",
+        "discriminator.main.6",
+    ]
+    assert {note.kind for note in fitted.notes} == {"fresh"}
+    same = small(seed=2).load_published(file.state_dict(), ClassNames(("a", "b", "c"), ("a", "b", "c")))
+    assert same.lines() == []
+    assert same.taken == len(file.state_dict())
 
 
 @pytest.mark.parametrize(
@@ -295,7 +311,7 @@ def test_a_file_that_does_not_fit_changes_nothing(change, told) -> None:
     for name, part in change.items():
         state[name] = part if name == "generator" else {**state.get(name, {}), **part}
     with pytest.raises(ValueError, match=f"do not fit StarGANv2: .*{told}"):
-        network.load_published(state)
+        network.load_published(without_wrappers(state))
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 

@@ -20,9 +20,9 @@ from components.families.stargan_v2.settings import TrainSettings, check_run
 from components.serving.loading import load_served
 from components.serving.pixels import from_unit_range
 from components.serving.translating import random_styles
-from components.stages.assemble import initialise
 from components.stages.export.served_code import write_code
 from components.stages.export.stage import write_graphs, write_rest
+from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 from components.stages.train.settings import LoopSettings
 from components.stages.views.order import Balanced
@@ -62,7 +62,7 @@ def settings(model=MODEL, **train):
 def build(facts=FACTS, links=None, model=MODEL, **train):
     torch.manual_seed(0)
     recipe = StarGANv2Recipe.build(settings(model, **train), {"main": facts}, {})
-    recipe.notes = initialise(recipe, links or {})
+    recipe.notes = [line for start in initialise(recipe, links or {}) for line in start.lines()]
     return recipe
 
 
@@ -213,7 +213,7 @@ def test_it_starts_from_a_run_of_its_own_and_from_a_published_file_of_other_doma
     torch.testing.assert_close(third.generator.state_dict(), first.generator.state_dict(), rtol=0, atol=0)
     said = "\n".join(third.notes)
     assert "init: discriminator: not in the file" in said
-    assert "the file has 3 domains, here are 2" in said
+    assert "the file has 3 domains, this view 2" in said
     with pytest.raises(ValueError, match=r"link init \(.*published.ckpt\): "):
         build(model=MODEL | {"width": 2}, links={"init": Artifact(tmp_path / "published.ckpt", "")})
 

@@ -1,0 +1,69 @@
+"""Start a training from weights: a linked run's, or a file from elsewhere. What became of each file is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from components.core.artifact import Artifact
+from components.core.recipe import Fitted, Recipe
+from components.core.weights.reading import Weights, without_prefixes
+from components.networks.published import ClassNames
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the weights behind the link ``role`` became; ``read``: notes on how their file was read."""
+
+    role: str
+    artifact: Artifact
+    fitted: Fitted
+    read: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return a line per tensor or layer that was not taken as it stands in the file."""
+        return [f"{self.role}: {note}" for note in (*self.read, *self.fitted.lines())]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record for settings.json: a number of tensors taken as they are, and sentences on all others."""
+        kinds: dict[str, list[str]] = {kind: self.fitted.lines(kind) for kind in ("adapted", "fresh", "left_out", "kept")}
+        facts = {"role": self.role, "file": self.artifact.weights_file.name, "md5": self.artifact.md5}
+        return facts | {"taken": self.fitted.taken, "read": list(self.read)} | kinds
+
+
+def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[Start]:
+    """Load the weights of the links ``init`` and ``init_...``; return what became of each file.
+
+    A linked run of the same recipe has tensors of the same names: a module of ``published`` loads those below its own name. Any
+    other file is passed to ``load_published``, without a prefix that all its names have. What one file lacks and a later one
+    brings does not count as fresh.
+    """
+    published = recipe.published
+    places = {id(module): name for name, module in recipe.named_modules()}
+    starts = []
+    for role in sorted(links.keys() & published.keys()):
+        try:
+            starts.append(_start(recipe, role, links[role], places.get(id(published[role]), "")))
+        except ValueError as error:
+            raise ValueError(f"link {role} ({links[role].path}): {error}") from None
+    brought = {places.get(id(published[start.role]), "") for start in starts}
+    return [replace(start, fitted=start.fitted.without_fresh(brought)) for start in starts]
+
+
+def _start(recipe: Recipe, role: str, link: Artifact, place: str) -> Start:
+    """Load one file into ``recipe.published[role]``; ``place``: its name as a module of the recipe, "" if it is none."""
+    target, weights = recipe.published[role], link.weights()
+    own = {name.removeprefix(f"{place}."): tensor for name, tensor in weights.state.items() if name.startswith(f"{place}.")}
+    names = target.state_dict() if isinstance(target, nn.Module) else ()
+    state, removed = (own, []) if own else without_prefixes(weights.state, names)
+    fitted = target.load_published(state, class_names(recipe, weights))
+    return Start(role, link, fitted, (*weights.notes, *removed))
+
+
+def class_names(recipe: Recipe, weights: Weights) -> ClassNames | None:
+    """Return the names of the file's and the run's classes; None for a recipe without classes of its own."""
+    view, column = getattr(recipe, "view", None), getattr(recipe, "class_column", "label")
+    own = view.classes.get(column) if view is not None and column else None
+    return ClassNames(weights.classes.get(column), tuple(own)) if own else None
