@@ -33,10 +33,10 @@ class Splits(Strict):
     by name or as a fraction of its classes. Published splits are unchanged; requesting one that is published is an error.
     """
 
-    by: str = "image"
-    column: str = "group"
-    validation: Fraction | ClassNames | None = None
-    test: Fraction | ClassNames | None = None
+    by: str = Field(default="image", description="image, group, or a column whose classes are held out")
+    column: str = Field(default="group", description="the column of by: group")
+    validation: Fraction | ClassNames | None = Field(default=None, description="share of the images, or classes by name")
+    test: Fraction | ClassNames | None = Field(default=None, description="share of the images, or classes by name")
 
     @model_validator(mode="after")
     def _agrees(self) -> Splits:
@@ -56,8 +56,8 @@ class BoxSettings(Strict):
     They are albumentations' settings of these names, and apply to ``fit``, ``augment`` and the centre crop.
     """
 
-    min_area: float = Field(default=1.0, gt=0)
-    min_visibility: float = Field(default=0.0, ge=0, le=1)
+    min_area: float = Field(default=1.0, gt=0, description="pixels that a box must keep after cropping")
+    min_visibility: float = Field(default=0.0, ge=0, le=1, description="share of its area that a box must keep")
 
 
 class TextSettings(Strict):
@@ -66,8 +66,8 @@ class TextSettings(Strict):
     A longer caption is an error, or with ``truncate`` cut after the last whole character that fits.
     """
 
-    context_length: int = Field(ge=1, le=4096)
-    truncate: bool = False
+    context_length: int = Field(ge=1, le=4096, description="bytes of a caption")
+    truncate: bool = Field(default=False, description="cut longer captions after the last whole character that fits")
 
 
 class ViewSettings(Strict):
@@ -88,12 +88,12 @@ class ViewSettings(Strict):
     ``unreadable`` files and ``leakage`` (equal images in two splits) are errors, or dropped and counted.
     """
 
-    dataset: Name
+    dataset: Name = Field(description="the block of `datasets` that it is made from")
     image_size: ImageSize
     stored_size: ImageSize | None = None
-    channels: Literal[1, 3]
+    channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    pad_value: int = Field(default=0, ge=0, le=255)
+    pad_value: int = Field(default=0, ge=0, le=255, description="grey level of the padding of fit: pad")
     background: str = Field(
         default="#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
@@ -119,8 +119,8 @@ class ViewSettings(Strict):
     augment: Transforms = ()
     copies: int = Field(default=0, ge=0, le=100)
     corrupt: Transforms = ()
-    unreadable: Literal["error", "skip"] = "error"
-    leakage: Literal["error", "drop"] = "error"
+    unreadable: Literal["error", "skip"] = Field(default="error", description="files that cannot be decoded")
+    leakage: Literal["error", "drop"] = Field(default="error", description="equal images in two splits")
 
     @model_validator(mode="after")
     def _agrees(self) -> ViewSettings:
