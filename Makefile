@@ -21,6 +21,7 @@ help:
 	@echo "make status     what is champion, since when, on which data; make lineage RUN=name: where a version comes from"
 	@echo "make test       the test suite; make test-all adds the slow tests"
 	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports, known vulnerabilities"
+	@echo "make docs       docs/settings.md: every setting with its meaning, range and default"
 	@echo "make bench      speed, as ratios measured in one run"
 
 $(INSTALLED): requirements.lock
@@ -29,7 +30,7 @@ $(INSTALLED): requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.PHONY: run run-all demos plan test test-slow test-all check bench
+.PHONY: run run-all demos plan docs test test-slow test-all check bench
 run: $(INSTALLED)
 	@$(FLOWS) run
 
@@ -96,8 +97,12 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(BIN)/python -m components check > /dev/null
 	$(FLOWS) graph --check
+	$(FLOWS) docs --check
 	$(BIN)/python -m pytest tests/test_graph.py
 	$(BIN)/python tests/audit
+
+docs: $(INSTALLED)
+	@$(FLOWS) docs
 
 bench: $(INSTALLED)
 	@PYTHONPATH=. $(BIN)/python tests/bench

@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class Schedules(Strict):
     """Schedules as cron strings of five fields, in ``time_zone``; a flow without one is not scheduled."""
 
-    time_zone: str = "UTC"
+    time_zone: str = Field(default="UTC", description="of the cron strings, as in Europe/Berlin")
     pipeline: str = Field(default="", description="run pipeline.runs")
     monitor: str = Field(default="", description="check new images for drift, if there is a block monitor")
 
@@ -38,9 +38,9 @@ class Schedules(Strict):
 class Servers(Strict):
     """Servers that ``up`` starts. They have no password: any ``host`` but loopback opens them to the network."""
 
-    host: str = Field(default="127.0.0.1", min_length=1)
-    prefect_port: Port = 4200
-    mlflow_port: Port = 5000
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on; the default: this machine alone")
+    prefect_port: Port = Field(default=4200, description="of Prefect's server")
+    mlflow_port: Port = Field(default=5000, description="of MLflow's server")
     scoring: dict[str, Port] = Field(default_factory=dict, description="run -> port on which its champion answers")
 
     def ports(self) -> dict[str, int]:
@@ -52,9 +52,9 @@ class Servers(Strict):
 class Notify(Strict):
     """Apprise addresses (https://github.com/caronc/apprise/wiki); ``${NAME}`` is replaced from the environment."""
 
-    on_failure: tuple[str, ...] = ()
-    on_promotion: tuple[str, ...] = ()
-    on_drift: tuple[str, ...] = ()
+    on_failure: tuple[str, ...] = Field(default=(), description="addresses that hear of a failed pipeline")
+    on_promotion: tuple[str, ...] = Field(default=(), description="addresses that hear of promotions and requests for approval")
+    on_drift: tuple[str, ...] = Field(default=(), description="addresses that hear of drift")
 
 
 class Monitor(Strict):

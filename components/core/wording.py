@@ -120,8 +120,9 @@ def meanings(docstring: str | None) -> dict[str, str]:
     text = " ".join(inspect.cleandoc(docstring or "").split())
     marks = list(re.finditer(r"((?:``\w+``(?:, | and )?)+)(?: \(([^)]*)\))?: ", text))
     found = {}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        meaning = text[mark.end() : following.start() if following else len(text)].strip(" ;.,")
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends, strict=False):  # without marks there is one end
+        meaning = text[mark.end() : end].strip(" ;.,")
         for name in re.findall(r"``(\w+)``", mark[1]):
             found[name] = f"{meaning} ({mark[2]})" if mark[2] else meaning
     return found

@@ -12,7 +12,7 @@ from components.detectors.shared.protocol import Head, Sample
 
 
 class Energy(Fitted):
-    """-E(x) = T log sum_k exp(logits_k / T), eq. 4. Nothing is fitted. ``temperature`` T (> 0)."""
+    """-E(x) = T log sum_k exp(logits_k / T), eq. 4. Nothing is fitted. ``temperature``: T (> 0)."""
 
     name: ClassVar[str] = "energy"
 

@@ -17,7 +17,7 @@ class GradNorm(Fitted):
 
     With p = softmax(logits / T) and logits = W x + b the gradient is (p - u) x^T / T, of rank one, so its L1 norm is
     ||p - u||_1 ||x||_1 / T (the paper's V and U). Published code sums over the K classes instead of
-    averaging: K times as large, the same order. Nothing is fitted. ``temperature`` T (> 0).
+    averaging: K times as large, the same order. Nothing is fitted. ``temperature``: T (> 0).
     """
 
     name: ClassVar[str] = "gradnorm"

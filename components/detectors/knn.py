@@ -18,8 +18,8 @@ CELLS = 1 << 24  # similarities at a time: 64 MiB in float32
 class KNN(Fitted):
     """-||z - z_(k)||, z = x / ||x|| and z_(k) the k-th nearest of the training images. OpenOOD squares it.
 
-    ``neighbours`` k (>= 1; paper: 50 for CIFAR-10); ``share`` alpha of the training images to store (0 to 1), evenly spaced in
-    their order. Memory and the exported graph grow with them: 4 bytes x F per image.
+    ``neighbours``: k (>= 1; paper: 50 for CIFAR-10); ``share``: alpha, of the training images to store (0 to 1), evenly spaced
+    in their order. Memory and the exported graph grow with them: 4 bytes x F per image.
     """
 
     name: ClassVar[str] = "knn"

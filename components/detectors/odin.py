@@ -21,7 +21,7 @@ class ODIN(Fitted):
     It needs the network and a gradient of its input: use ``score_images``; the detector cannot be exported.
     A pixel with a gradient of exactly 0 is unchanged (the paper's sign; published code takes +1).
 
-    ``temperature`` T (> 0); ``epsilon`` (>= 0), the size of the step for pixels in [0, 1].
+    ``temperature``: T (> 0); ``epsilon`` (>= 0): the size of the step for pixels in [0, 1].
     """
 
     name: ClassVar[str] = "odin"

@@ -17,7 +17,7 @@ from components.detectors.shared.reading import checked, rereadable
 class ReAct(Fitted):
     """log sum_k exp(W min(x, c) + b)_k, where c is a quantile of all activations of the training images.
 
-    ``quantile`` p (0 to 1): 0.9 in the paper and in OpenOOD (there of validation images), 0.99 in the ViM authors' code.
+    ``quantile`` (0 to 1): p, 0.9 in the paper and in OpenOOD (there of validation images), 0.99 in the ViM authors' code.
     """
 
     name: ClassVar[str] = "react"

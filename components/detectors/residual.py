@@ -15,7 +15,7 @@ from components.detectors.shared.protocol import Head, Sample
 class Residual(Fitted):
     """-||R^T (x - o)||, with o and R as in ``principal``. Needs at least F training images.
 
-    ``dimension`` D of the principal space (1 to F - 1; null: the paper's rule).
+    ``dimension``: D of the principal space (1 to F - 1; null: the paper's rule).
     """
 
     name: ClassVar[str] = "residual"

@@ -20,7 +20,7 @@ class ViM(Fitted):
     alpha = (mean largest logit) / (mean residual norm) over the training images. The mean norm does not follow from the
     second moment, so fit iterates twice: once for R, once for alpha.
 
-    ``dimension`` D of the principal space (1 to F - 1; null: the paper's rule).
+    ``dimension``: D of the principal space (1 to F - 1; null: the paper's rule).
     """
 
     name: ClassVar[str] = "vim"

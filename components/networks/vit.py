@@ -81,7 +81,8 @@ class PatchEmbedding(nn.Module):
 class ViT(nn.Module):
     """Image classifier on the class token.
 
-    ``variant`` names width, depth and heads; without it they are free, and those not given are Ti's. ``patch``: side of a
+    ``variant``: the published model whose width, depth and heads it has; without it these are free, and those not given are
+    Ti's. ``width``: of a token; ``depth``: blocks; ``heads``: of the attention, a divisor of the width. ``patch``: side of a
     patch in pixels, divides height and width (published: 16 for 224 px; 4 suits 32 px). ``mlp_ratio``: hidden width / width.
     ``activation``: "gelu_tanh" for the authors' JAX weights, "gelu" (exact) for timm's. ``dropout`` (0 <= p < 1): after every
     dense layer but qkv, and after the positions (appendix B.1). ``drop_path`` (0 <= p < 1): stochastic depth (Huang et al.

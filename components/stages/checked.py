@@ -10,30 +10,36 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from components.core import settings
 from components.core.files import file_state, write_atomically
 from components.core.settings import PARAMS, Workspace, held_params
-from components.core.strict import SettingsError, refuse
+from components.core.strict import SettingsError, collected, refuse
 from components.stages.code.closure import COMPONENTS
+from components.stages.contents import check_contents
 
 CHECKED = ("train", "export", "evaluate", "detect", "ood", "ood_table")  # stages of runs
 MOST = 500  # files in .work/checked
 
 
 def faults(workspace: Workspace, runs: Iterable[str]) -> list[str]:
-    """Return the faults of all that the runs need, one line each; runs that were found sound are not checked again."""
-    new = [run for run in runs if not _note(workspace, run).is_file()]
-    if not new:
-        return []
+    """Return the faults of all that the runs need, one line each.
+
+    The settings of runs that were found sound are not checked again, only what their datasets hold now.
+    """
+    runs = list(runs)
+    sound = [run for run in runs if _note(workspace, run).is_file()]
+    lines = collected(*(partial(check_contents, workspace, run) for run in sound))
+    if len(sound) == len(runs):
+        return lines
     from components.stages.checks import run_faults
 
-    lines: list[str] = []
-    for run in new:
-        found = run_faults(workspace, [run])
+    for run in runs:
+        found = run_faults(workspace, [run]) if run not in sound else []
         lines += [line for line in found if line not in lines]
-        if not found:
+        if not found and run not in sound:
             _remember(_note(workspace, run))
     return lines
 

@@ -67,7 +67,7 @@ def check_run(workspace: Workspace, name: str) -> None:
             partial(check_average, run) if not starts else lambda: None,
             partial(check_judges, workspace, run),
             partial(check_curve, run, recipe),
-            partial(check_contents, workspace, run),
+            partial(check_contents, workspace, name),
             partial(check_recipe, workspace, run, recipe),
         )
     )

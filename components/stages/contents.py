@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.core import catalogue
-from components.core.settings import RunSettings, Workspace
+from components.core.settings import Workspace
 from components.core.strict import SettingsError
 
 Contents = Mapping[str, tuple[str, ...]]  # split, or "all" -> class names
@@ -25,19 +25,20 @@ def known_contents(workspace: Workspace, dataset: str) -> Contents | None:
     return contents
 
 
-def check_contents(workspace: Workspace, run: RunSettings) -> None:
+def check_contents(workspace: Workspace, name: str) -> None:
     """Check that a classifier's dataset has two classes at least, and that the view has the split of the evaluation."""
+    run = workspace.block("runs", name)
     view = workspace.view(run.view)
     contents = known_contents(workspace, view.dataset)
-    if contents is None:
+    if contents is None or getattr(view.split, "folds", None) is not None:
         return
     classes = sorted({name for names in contents.values() for name in names})
     if run.recipe in LABELLED and len(classes) == 1:
         raise SettingsError(f"datasets.{view.dataset}.path: one class alone, {classes[0]!r}; a classifier needs two folders")
     divided = {name for name in ("validation", "test") if getattr(view.split, name) is not None}
     splits = ({*contents} - {"all"} or {"train"}) | divided
-    split = getattr(run.evaluate, "split", None)
-    if split is not None and split not in splits:
+    split = run.evaluate.get("split", "test")
+    if split not in splits:
         hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""
-        fault = f"runs.{run.name}.evaluate.split: {split!r} is not in view {run.view!r}"
+        fault = f"runs.{name}.evaluate.split: {split!r} is not in view {run.view!r}"
         raise SettingsError(f"{fault}, which has {', '.join(sorted(splits))}{hint}")

@@ -36,7 +36,7 @@ class Settings(Strict):
         "inputs": "num_inputs",
     }
 
-    split: Literal["train", "validation", "test"] = "test"
+    split: Literal["train", "validation", "test"] = Field(default="test", description="whose images are translated")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of styles and references")
     images: int = Field(default=256, ge=6, description="at most, per domain and target domain")
     num_styles: int = Field(default=8, ge=2, le=1000, description="per input, for diversity and the inception scores")

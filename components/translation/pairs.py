@@ -55,9 +55,9 @@ class PairSettings(Strict):
 
     batch_size: int = Field(ge=2, description="images of both domains together; published: 2")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of both sides, at the top of the schedule")
-    betas: Betas = (0.5, 0.999)
+    betas: Betas = Field(default=(0.5, 0.999), description="Adam's beta_1 and beta_2")
     weight_decay: float = Field(default=1e-4, ge=0, description="Adam's, added to the gradient")
-    schedule: Schedule = "step"
+    schedule: Schedule = Field(default="step", description="of the learning rate")
     schedule_steps: int | None = Field(default=100_000, ge=1, description="updates until the learning rate is halved")
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     share_forward: bool | None = Field(

@@ -108,7 +108,9 @@ def where_to_look(project: Project) -> str:
     folder = project.folder.relative_to(project.root)
     there = "" if folder == Path() else f"cd {folder} && "
     browse = f"mlflow ui --backend-store-uri {shlex.quote(shown_uri())}"
-    return f"look:  {there}dvc metrics show    {there}dvc plots show    {browse}"
+    # Without names DVC shows every study, a row of dashes for each run that has no results here.
+    metrics, plots = "outputs/evaluate/*/metrics.json", "outputs/evaluate/*/plots outputs/train/*/curves.csv"
+    return f"look:  {there}dvc metrics show {metrics}\n       {there}dvc plots show {plots}\n       {browse}"
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -27,17 +27,27 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block."""
 
-    batch_size: BatchSize = Field(description="images per update; auto: as many as fit in most of a GPU's memory")
-    optimizer: Literal["adamw", "sgd"]
-    learning_rate: float = Field(gt=0, description="at the top of the schedule, for the whole batch")
+    batch_size: BatchSize = Field(default=32, description="images per update; auto: as many as fit in most of a GPU's memory")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="at the top of the schedule, for the whole batch; sgd has no default: 0.1 is usual"
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD with Nesterov's momentum, or AdamW's beta_1")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
-    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    sampler: Literal["shuffle", "balanced"] = Field(
+        default="shuffle", description="every image once an epoch, or every class equally often"
+    )
     standardise: Literal["view", "half", "imagenet"] = Field(
         default="view", description="mean and std: of the training images; 0.5 and 0.5 in [0, 1]; ImageNet's"
     )
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> TrainSettings:
+        if self.optimizer == "sgd" and "learning_rate" not in self.model_fields_set:
+            raise ValueError("learning_rate: missing; optimizer sgd has no default, 0.1 is usual")
+        return self
 
 
 class ExportSettings(Strict):

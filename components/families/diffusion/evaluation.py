@@ -32,9 +32,9 @@ MAX_COLUMNS = 32  # classes in one row of the sheet of samples
 class SamplerRow(Strict):
     """A row of the table of samplers."""
 
-    sampler: SamplerName
-    steps: int = Field(ge=1)
-    eta: float = Field(default=0.0, ge=0, le=1)
+    sampler: SamplerName = Field(description="the sampler of the row")
+    steps: int = Field(ge=1, description="evaluations of the network per image")
+    eta: float = Field(default=0.0, ge=0, le=1, description="noise of DDIM: 0 none, 1 that of DDPM")
 
 
 class Settings(Strict):
@@ -47,17 +47,19 @@ class Settings(Strict):
     renamed: ClassVar[dict[str, str]] = {"gamma": "guidance_scale", "sweep": "guidance_scales"}
 
     split: Literal["train", "validation", "test"] = "test"
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the samples and of the bound's noise")
     bound_draws: int = Field(default=1, ge=0, le=1000, description="times and noises per image; 0: no bound")
-    sampler: SamplerName = "dpm_solver_2m"
-    steps: int = Field(default=20, ge=1)
+    sampler: SamplerName = Field(default="dpm_solver_2m", description="of all samples but those of `samplers`")
+    steps: int = Field(default=20, ge=1, description="evaluations of the network per sample")
     guidance_scale: float = Field(default=1.0, ge=0, description="0 is unconditional, 1 conditional, above 1 guided")
-    guidance: Literal["free", "classifier"] = "free"
+    guidance: Literal["free", "classifier"] = Field(
+        default="free", description="by the network's own conditions, or by the gradient of the linked classifier"
+    )
     rows: int = Field(default=6, ge=1, le=64, description="of the sheet of samples")
-    samples: int = Field(default=256, ge=6, le=1_000_000)
+    samples: int = Field(default=256, ge=6, le=1_000_000, description="images drawn for each row of figures")
     dimensions: int | None = Field(default=None, ge=1, description="to which PCA reduces wider features")
-    guidance_scales: tuple[float, ...] = ()
-    samplers: tuple[SamplerRow, ...] = ()
+    guidance_scales: tuple[float, ...] = Field(default=(), description="a row of figures each, rising")
+    samplers: tuple[SamplerRow, ...] = Field(default=(), description="a row of figures each")
 
     @field_validator("guidance_scales")
     @classmethod

@@ -17,18 +17,18 @@ from components.diffusion.schedules import ScheduleName, make_schedule
 class NoiseSettings(Strict):
     """``schedule`` of log SNR; ``num_steps``: T of a discrete schedule, null for continuous time."""
 
-    schedule: ScheduleName
+    schedule: ScheduleName = Field(description="log SNR over time")
     num_steps: int | None = Field(ge=1, le=100_000, description="T, or null for continuous time")
 
 
 class TextSettings(Strict):
     """A caption made of the class name: ``template`` contains ``{label}``. A transformer encodes its UTF-8 bytes."""
 
-    template: str
+    template: str = Field(description="the caption, with {label} for the class name")
     context: int = Field(default=32, ge=1, le=1024, description="maximum number of bytes")
-    width: int = Field(default=64, ge=1)
-    depth: int = Field(default=2, ge=1)
-    heads: int = Field(default=2, ge=1)
+    width: int = Field(default=64, ge=1, description="of the transformer's tokens")
+    depth: int = Field(default=2, ge=1, description="blocks of the transformer")
+    heads: int = Field(default=2, ge=1, description="of its attention")
 
     @field_validator("template")
     @classmethod
@@ -49,7 +49,7 @@ class TextSettings(Strict):
 class LowResolutionSettings(Strict):
     """Condition on the image reduced by ``factor``, to which training adds noise of up to ``noise`` in units of [-1, 1]."""
 
-    factor: int = Field(ge=2, le=64)
+    factor: int = Field(ge=2, le=64, description="by which the sides are reduced")
     noise: float = Field(default=0.0, ge=0, le=1, description="largest standard deviation (Ho et al. 2022, arXiv 2106.15282)")
 
 
@@ -58,7 +58,7 @@ class Conditions(Strict):
 
     renamed: ClassVar[dict[str, str]] = {"dropout": "label_dropout"}
 
-    label: bool = False
+    label: bool = Field(default=False, description="whether the class is given")
     text: TextSettings | None = None
     low_resolution: LowResolutionSettings | None = None
     label_dropout: float = Field(

@@ -112,10 +112,10 @@ class Decoder(nn.Module):
 class MUNIT(nn.Module):
     """Image [N, C, H, W] in [-1, 1] <-> content and style; published for 256 px: 15,026,187 parameters.
 
-    ``width``: channels at full size, doubled by each of ``downsamplings``, which halve the sides; ``blocks``: residual blocks
-    of the content encoder and of the decoder; ``style_width`` S; ``mlp_width``: of the network from the style to AdaIN's
-    parameters; ``style_downsamplings``: of the style encoder, before its global average (None: the published 4 from 64 px,
-    else 3).
+    ``width``: channels at full size, doubled by each downsampling; ``downsamplings``: layers that halve the sides; ``blocks``:
+    residual blocks of the content encoder and of the decoder; ``style_width``: S, numbers of a style; ``mlp_width``: of the
+    network from the style to AdaIN's parameters; ``style_downsamplings``: of the style encoder, before its global average
+    (None: the published 4 from 64 px, else 3).
     """
 
     prefers_fp32: ClassVar[bool] = False

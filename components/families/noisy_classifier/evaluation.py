@@ -22,7 +22,7 @@ class Settings(Strict):
 
     split: Literal["train", "validation", "test"] = "test"
     levels: int = Field(default=10, ge=2, le=1000, description="number of times")
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the noise")
 
 
 def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class NoiseSettings(Strict):
     """The noise of the diffusion run to be guided; for one with ``vdm_learned`` this is ``vdm_fixed``."""
 
-    schedule: Literal["linear", "cosine", "vdm_fixed"]
+    schedule: Literal["linear", "cosine", "vdm_fixed"] = Field(description="log SNR over time")
     num_steps: int | None = Field(ge=1, le=100_000, description="T, or null for continuous time")
 
 

@@ -28,7 +28,7 @@ class Settings(Strict):
     samples: int = Field(default=64, ge=1, le=1024)
     completions: int = Field(default=8, ge=1, le=128)
     temperature: float = Field(default=1.0, gt=0, description="of both sheets; logits are divided by it")
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of the samples and completions")
 
 
 def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:

@@ -77,7 +77,9 @@ class GatedLayer(nn.Module):
 class GatedPixelCNN(nn.Module):
     """p(image) or, with ``class_condition``, p(image | label), as a product of softmaxes over ``levels``.
 
-    ``width`` features in each stack (a multiple of the number of colours), ``depth`` layers, the first with a kernel of 7.
+    ``levels``: intensities of a colour; ``width``: features in each stack, a multiple of the number of colours; ``depth``:
+    layers, the first with a kernel of 7; ``kernel``: side of the others' kernels; ``class_condition``: whether a class is
+    given.
     """
 
     prefers_fp32: ClassVar[bool] = False

@@ -66,8 +66,9 @@ class ResidualBlock(nn.Module):
 class PixelCNN(nn.Module):
     """p(image) as a product over pixels and colours, each a softmax over ``levels``.
 
-    ``width`` is the paper's h, ``depth`` the number of residual blocks. With ``batch_norm`` the training statistics mix later
-    pixels into earlier ones: likelihoods are those of eval mode.
+    ``levels``: grey levels or intensities of a colour; ``width``: the paper's h, channels; ``depth``: number of residual
+    blocks; ``batch_norm``: whether the blocks normalise. With it the training statistics mix later pixels into earlier ones:
+    likelihoods are those of eval mode.
     """
 
     prefers_fp32: ClassVar[bool] = False

@@ -171,7 +171,12 @@ class Classifier(nn.Module):
 
 
 class StarGAN(nn.Module):
-    """Both networks. ``num_labels``: labels per data set, in the order of the label vector."""
+    """Both networks. ``num_labels``: labels per data set, in the order of the label vector.
+
+    ``width``: channels of the generator at full size; ``blocks``: residual blocks of the generator; ``running_statistics``:
+    whether the generator's norms keep running statistics; ``discriminator_width``: channels of the discriminator's first layer;
+    ``depth``: layers of the discriminator that halve the sides; None: by the image size.
+    """
 
     prefers_fp32: ClassVar[bool] = False
 

@@ -21,8 +21,8 @@ class TrainSettings(Strict):
 
     batch_size: int = Field(ge=2, description="per data set: a multiple of its domains, if it has domains; the paper's: 16")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of both networks, at the top of the schedule")
-    betas: Betas = (0.5, 0.999)
-    schedule: Schedule = "constant_linear"
+    betas: Betas = Field(default=(0.5, 0.999), description="Adam's beta_1 and beta_2")
+    schedule: Schedule = Field(default="constant_linear", description="of the learning rate")
     critic_steps: int = Field(default=5, ge=1, description="n_critic: the generator is updated at every n-th step")
     gradient_penalty: float = Field(default=10.0, ge=0, description="lambda_gp")
     classification: float = Field(default=1.0, ge=0, description="lambda_cls")

@@ -135,7 +135,10 @@ class Translator(nn.Module):
 class StarGANv2(nn.Module):
     """The four networks, which share the widths of styles and images. All but ``discriminator`` are averaged.
 
-    ``mapping_width``: width of the mapping network's hidden layers; for the rest see the networks.
+    ``latent_dim``: numbers that the mapping network draws a style from; ``style_dim``: numbers of a style; ``width``: channels
+    at full size (None: by the image size, as published); ``max_width``: most channels of a layer; ``mapping_width``: width of
+    the mapping network's hidden layers; ``bottleneck``: side of the smallest feature maps in pixels; ``high_pass``: weight of
+    the high-pass filter in the generator's skips; 0: none.
     """
 
     prefers_fp32: ClassVar[bool] = False

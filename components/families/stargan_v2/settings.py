@@ -18,8 +18,8 @@ class TrainSettings(Strict):
     batch_size: int = Field(ge=1, description="images, and pairs of references, per update; the paper's: 8")
     learning_rate: float = Field(default=1e-4, gt=0, description="Adam's, of all networks but the mapping network")
     mapping_learning_rate: float = Field(default=1e-6, gt=0, description="of the mapping network")
-    betas: Betas = (0.0, 0.99)
-    schedule: Schedule = "constant"
+    betas: Betas = Field(default=(0.0, 0.99), description="Adam's beta_1 and beta_2")
+    schedule: Schedule = Field(default="constant", description="of the learning rate")
     ema_decay: float | None = Field(default=0.999, gt=0, lt=1, description="of the moving average of all but the discriminator")
     weight_decay: float = Field(default=1e-4, ge=0, description="L2, added to the gradient")
     style: float = Field(default=1.0, ge=0, description="lambda_sty: weight of the style reconstruction")

@@ -39,8 +39,9 @@ class LatentDecoder(nn.Module):
 class UNIT(nn.Module):
     """Image [N, C, H, W] in [-1, 1] <-> latent; published for 256 px: 11,140,483 parameters.
 
-    ``width``: channels at full size, doubled by each of ``downsamplings``, which halve the sides; ``blocks``: residual blocks
-    of the encoder and of the decoder. ``enc`` (image -> mean) and ``dec`` (latent -> image) are modules to export.
+    ``width``: channels at full size, doubled by each downsampling; ``downsamplings``: layers that halve the sides; ``blocks``:
+    residual blocks of the encoder and of the decoder. ``enc`` (image -> mean) and ``dec`` (latent -> image) are modules to
+    export.
     """
 
     prefers_fp32: ClassVar[bool] = False

@@ -41,7 +41,11 @@ class AttentionPool(nn.Module):
 
 
 class UNetClassifier(nn.Module):
-    """x_t and time -> class logits; the settings are those of ``UNet``, the defaults of ADM."""
+    """x_t and time -> class logits; the settings are those of ``UNet``, the defaults of ADM.
+
+    ``width``, ``multipliers``, ``blocks``, ``attention``, ``heads``, ``head_width``, ``groups``, ``dropout``, ``scale_shift``,
+    ``residual_resize``, ``qkv_order``: as of model unet.
+    """
 
     prefers_fp32: ClassVar[bool] = False
 

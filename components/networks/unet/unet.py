@@ -22,7 +22,8 @@ class UNet(nn.Module):
 
     ``width``: channels at full size; ``multipliers``: channels of each level as multiples of ``width``; a level has half the
     height and width of the one before. ``blocks``: residual blocks per level. ``attention``: image sizes with self-attention
-    (the smallest always has it), with ``heads`` heads, or heads of ``head_width`` channels. ``groups``: of GroupNorm.
+    (the smallest always has it). ``heads``: heads of the self-attention; ``head_width``: channels of a head instead; None: by
+    ``heads``. ``groups``: of GroupNorm. ``dropout`` (0 <= p < 1): in the residual blocks.
     ``scale_shift``: the embedding scales and shifts (ADM), else it is added (DDPM). ``residual_resize``: residual blocks change
     the size (ADM), else convolutions do. ``qkv_order``: see AttentionBlock. ``fourier``: exponents n; sin(2^n pi x_t) and
     cos(2^n pi x_t) become further input channels. (7, 8) lets a likelihood model see the last bits of a pixel (VDM, Kingma et

@@ -20,7 +20,7 @@ class DetectSettings(Strict):
     table.
     """
 
-    run: Name
+    run: Name = Field(description="the run whose network they read")
     view: Name
     serve: str | None = None
     detectors: tuple[str, ...] | None = None

@@ -27,9 +27,9 @@ class Noise:
     class Settings(DatasetSettings):
         """``samples`` per kind; ``kinds``: "uniform" and "gaussian" pixels, "blobs" (smooth noise), "constant" images."""
 
-        image_size: int = Field(ge=8, le=512)
-        channels: Literal[1, 3]
-        samples: int = Field(ge=1, le=100_000)
+        image_size: int = Field(ge=8, le=512, description="side in pixels")
+        channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
+        samples: int = Field(ge=1, le=100_000, description="images per kind")
         kinds: tuple[Kind, ...] = Field(min_length=1)
 
         @field_validator("kinds")

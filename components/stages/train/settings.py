@@ -15,13 +15,16 @@ class LoopSettings(Strict):
 
     renamed: ClassVar[dict[str, str]] = {"average_decay": "ema_decay"}
 
-    seed: int = Field(ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
-    threads: int = Field(ge=1, le=256, description="CPU threads of a process; bits of the result depend on it")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of initial weights, order, augmentation and noise")
+    threads: int = Field(default=1, ge=1, le=256, description="CPU threads of a process; bits of the result depend on it")
     processes: int = Field(default=1, ge=1, le=4096, description="that share each batch; bits of the result depend on it")
-    precision: Literal["fp32", "bf16", "auto"]
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        default="auto",
+        description="of the networks' arithmetic; auto: bf16 where the hardware multiplies it and the model allows it",
+    )
     steps: int = Field(ge=1, description="updates, the only unit of training time")
     warmup: int = Field(default=0, ge=0, description="updates of linear learning-rate warm-up")
-    schedule: Schedule = "cosine"
+    schedule: Schedule = Field(default="cosine", description="of the learning rate, after the warm-up")
     schedule_steps: int | None = Field(default=None, ge=1, description="updates until schedule step halves the learning rate")
     constant_fraction: float = Field(default=0.5, ge=0, lt=1, description="of the updates, before constant_linear falls")
     ema_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights; null: none")

@@ -80,8 +80,8 @@ class BoxSettings(Strict):
     They are albumentations' settings of these names, and apply to ``fit``, ``augment`` and the centre crop.
     """
 
-    min_area: float = Field(default=1.0, gt=0)
-    min_visibility: float = Field(default=0.0, ge=0, le=1)
+    min_area: float = Field(default=1.0, gt=0, description="pixels that a box must keep after cropping")
+    min_visibility: float = Field(default=0.0, ge=0, le=1, description="share of its area that a box must keep")
 
 
 class TextSettings(Strict):
@@ -90,8 +90,8 @@ class TextSettings(Strict):
     A longer caption is an error, or with ``truncate`` cut after the last whole character that fits.
     """
 
-    context_length: int = Field(ge=1, le=4096)
-    truncate: bool = False
+    context_length: int = Field(ge=1, le=4096, description="bytes of a caption")
+    truncate: bool = Field(default=False, description="cut longer captions after the last whole character that fits")
 
 
 class ViewSettings(Strict):
@@ -114,12 +114,12 @@ class ViewSettings(Strict):
     images that differ by compression, size or brightness alone, ``near_distance`` apart; ``quality``: report on the pictures.
     """
 
-    dataset: Name
+    dataset: Name = Field(description="the block of `datasets` that it is made from")
     image_size: ImageSize
     stored_size: ImageSize | None = None
-    channels: Literal[1, 3]
+    channels: Literal[1, 3] = Field(description="1: grey, 3: RGB")
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    pad_value: int = Field(default=0, ge=0, le=255)
+    pad_value: int = Field(default=0, ge=0, le=255, description="grey level of the padding of fit: pad")
     background: str = Field(
         default="#ffffff",
         pattern=r"^#[0-9a-fA-F]{6}$",
@@ -145,8 +145,8 @@ class ViewSettings(Strict):
     augment: Transforms = ()
     copies: int = Field(default=0, ge=0, le=100)
     corrupt: Transforms = ()
-    unreadable: Literal["error", "skip"] = "error"
-    leakage: Literal["error", "drop"] = "error"
+    unreadable: Literal["error", "skip"] = Field(default="error", description="files that cannot be decoded")
+    leakage: Literal["error", "drop"] = Field(default="error", description="equal images in two splits")
     near_duplicates: Literal["report", "equal"] = Field(
         default="report",
         description="report: near-duplicates are listed; equal: they count as equal images, so that a new split has them on "

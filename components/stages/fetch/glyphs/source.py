@@ -42,11 +42,11 @@ class Glyphs:
     class Settings(DatasetSettings):
         """``image_size`` in pixels; ``samples`` per character and font; ``jitter`` 0 (exact) to 1, see drawing.py."""
 
-        image_size: int = Field(ge=8, le=512)
-        fonts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
-        characters: str = Field(min_length=1)
-        samples: int = Field(ge=1, le=10_000)
-        jitter: float = Field(ge=0, le=1)
+        image_size: int = Field(ge=8, le=512, description="side in pixels")
+        fonts: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1, description="fonts that matplotlib ships")
+        characters: str = Field(min_length=1, description="each is a class")
+        samples: int = Field(ge=1, le=10_000, description="images per character and font")
+        jitter: float = Field(ge=0, le=1, description="of place, size and angle; 0: exact")
 
         @field_validator("fonts", "characters")
         @classmethod

@@ -40,9 +40,9 @@ class Handwriting:
 
         font: str = Field(min_length=1)
         font_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-        image_size: int = Field(ge=8, le=512)
-        samples: int = Field(ge=1, le=10_000)
-        jitter: float = Field(ge=0, le=1)
+        image_size: int = Field(ge=8, le=512, description="side in pixels")
+        samples: int = Field(ge=1, le=10_000, description="prints per character")
+        jitter: float = Field(ge=0, le=1, description="of place, size and angle; 0: exact")
 
         @model_validator(mode="after")
         def _samples_differ(self) -> Handwriting.Settings:

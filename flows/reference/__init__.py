@@ -1,0 +1,1 @@
+"""docs/settings.md, generated from the classes that read params.yaml. Start with ``page``."""
