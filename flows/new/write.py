@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from components.core.files import write_text
+from components.core.params import read_params
 from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError, check_name
+from components.core.strict import SettingsError, check_name, read_yaml
 from flows.new.insert import insert, render
 from flows.new.look import Pictures
 from flows.new.table import Choice
@@ -34,10 +35,10 @@ def make_blocks(pictures: Pictures, choice: Choice, path: str, *, dataset: str, 
 
 def check_free(workspace: Workspace, blocks: Blocks) -> None:
     """Raise SettingsError for each name that is invalid or taken."""
-    taken = []
+    taken, params = [], workspace.params
     for section, name, _ in blocks:
         check_name(name)
-        if name in (getattr(workspace.params, section) or {}):
+        if name in getattr(params, section) or f"{section}.{name}" in params.faults:
             taken.append(f"{section}.{name}: {PARAMS} has such a block already; choose another name, or remove the block")
     if taken:
         raise SettingsError("\n".join(taken))
@@ -69,18 +70,14 @@ def shown(blocks: Blocks) -> str:
 
 def check(workspace: Workspace, text: str, blocks: Blocks) -> None:
     """Check the new blocks in ``text`` by the code that a run checks them with; SettingsError for all faults."""
-    from components.stages.checks import check_detection, check_run, check_view
+    from components.stages.checks import block_faults
 
-    proposed = Workspace(workspace.folder, text)
-    checks: dict[str, Any] = {"datasets": proposed.dataset, "views": lambda name: check_view(proposed, name)}
-    checks |= {"runs": lambda name: check_run(proposed, name), "detect": lambda name: check_detection(proposed, name)}
-    faults = []
-    for section, name, _ in blocks:
-        try:
-            checks.get(section, str)(name)
-        except SettingsError as error:
-            faults.append(str(error))
-    if faults:
+    proposed, path = Workspace(workspace.folder), str(workspace.folder / PARAMS)
+    params = read_params(read_yaml(workspace.folder / PARAMS, text), path)
+    vars(proposed)["params"] = params  # instead of the file's
+    names = [f"{section}.{name}" for section, name, _ in blocks]
+    structure = [line for name in names for line in params.faults.get(name, ())]
+    if faults := [*structure, *block_faults(proposed, names)]:
         raise SettingsError("\n".join(faults))
 
 

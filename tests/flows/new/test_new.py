@@ -82,6 +82,9 @@ def test_nothing_is_written_over(place: Path, capsys: pytest.CaptureFixture[str]
     assert new("Flowers!", "photos") == 2
     assert "'Flowers!' is no name" in capsys.readouterr().err
     assert (place / "params.yaml").read_bytes() == before
+    (place / "params.yaml").write_text(PARAMS.replace("views: {} ", "views: {broken: {image_size: no}} "))
+    assert new("broken", "photos") == 2
+    assert "views.broken: params.yaml has such a block already" in capsys.readouterr().err
 
 
 def test_all_faults_are_named_and_nothing_is_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
