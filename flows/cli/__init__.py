@@ -5,8 +5,12 @@ the text of ``python -m flows x --help``.
 """
 
 COMMANDS = {  # name -> module, summary in --help
+    "new": ("flows.cli.new", "look at a folder of pictures; write dataset, view and run into params.yaml"),
     "run": ("flows.cli.run", "run the stale stages, publish the results"),
     "plan": ("flows.cli.run", "show what run would do and why"),
+    "predict": ("flows.cli.predict", "classify or translate pictures: a CSV file and a page of them"),
+    "sample": ("flows.cli.sample", "draw pictures with a generator"),
+    "image": ("flows.cli.image", "write a container context that serves a run's model"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "docs": ("flows.cli.docs", "write docs/settings.md from the settings' classes"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),

@@ -1,0 +1,105 @@
+"""Each rule of the table, and that the documentation holds the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workbench import ROOT
+
+from flows.new.look import Pictures
+from flows.new.rules import choose
+from flows.new.table import TABLE
+
+CLASSES = {"daisy": 300, "rose": 300, "tulip": 300}
+
+
+def pictures(number: int = 900, **other: Any) -> Pictures:
+    given = {
+        "source": "folder",
+        "path": Path("photos"),
+        "settings": {},
+        "classes": CLASSES,
+        "splits": (),
+        "number": number,
+        "short_side": 500,
+    }
+    return Pictures(**given | {"aspect": 1.4, "grey": False, "decoded": number, "faults": ()} | other)
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "batch", "steps", "scale"),
+    [
+        (60, (64, 80), 8, 500, 0.5),
+        (900, (64, 80), 32, 1200, 0.5),
+        (9_000, (128, 152), 64, 4000, 1.0),
+        (90_000, (224, 256), 128, 9900, 1.0),
+    ],
+)
+def test_number(number: int, size: tuple[int, int], batch: int, steps: int, scale: float) -> None:
+    choice = choose(pictures(number), threads=2)
+    assert choice.run
+    train = choice.run["train"]
+    assert (choice.view["image_size"], choice.view["stored_size"]) == size
+    assert (train["batch_size"], train["steps"], train["warmup"]) == (batch, steps, steps // 20)
+    assert choice.run["model"] == {"name": "pp_lcnet", "scale": scale, "strides": [1 if size[0] < 112 else 2, 2, 2, 2, 2]}
+
+
+def test_pictures_are_never_enlarged() -> None:
+    choice = choose(pictures(short_side=33))
+    assert choice.view["image_size"] == 32
+    assert choice.run
+    assert choice.run["model"] == {"name": "resnet18", "width": 32}
+    assert choose(pictures(90_000, short_side=100)).view["image_size"] == 96
+
+
+def test_grey_pictures_are_not_mirrored() -> None:
+    grey, colour = choose(pictures(grey=True)).view, choose(pictures()).view
+    assert (grey["channels"], colour["channels"]) == (1, 3)
+    assert [any("HorizontalFlip" in item for item in view["augment"]) for view in (grey, colour)] == [False, True]
+    assert "stored_size" not in grey  # nothing draws a crop from it
+
+
+def test_long_pictures_are_padded() -> None:
+    choice = choose(pictures(aspect=2.5))
+    assert choice.view["fit"] == "pad"
+    assert "stored_size" not in choice.view
+    assert "fit" not in choose(pictures(aspect=2.0)).view
+
+
+def test_published_splits_stay() -> None:
+    assert choose(pictures()).view["split"] == {"by": "image", "validation": 0.1, "test": 0.2}
+    assert choose(pictures(splits=("train", "test"))).view["split"] == {"by": "image", "validation": 0.1}
+    assert "split" not in choose(pictures(splits=("train", "validation", "test"))).view
+
+
+def test_classes_set_the_sampler_and_the_floor() -> None:
+    even, uneven = choose(pictures()).run, choose(pictures(classes={"a": 850, "b": 50})).run
+    assert even
+    assert uneven
+    assert ("sampler" in even["train"], uneven["train"]["sampler"]) == (False, "balanced")
+    assert (even["promote"]["floor"], uneven["promote"]["floor"]) == (0.56, 0.96)
+
+
+def test_a_detector_needs_validation_pictures() -> None:
+    few, many, most = (choose(pictures(number)) for number in (400, 900, 90_000))
+    assert few.detect is None
+    assert any("40 validation pictures" in reason for reason in few.reasons)
+    assert many.detect == {"serve": "knn", "detectors": ["knn"]}
+    assert most.detect == {"serve": "relative_mahalanobis", "detectors": ["relative_mahalanobis"]}
+
+
+def test_boxes_have_a_view_alone() -> None:
+    for boxes, size in (({"cell": 9}, 320), (None, 64)):
+        choice = choose(pictures(source="coco", classes=None, boxes=boxes))
+        assert (choice.run, choice.detect, choice.view["image_size"]) == (None, None, size)
+        assert choice.reasons[-1].startswith("no run: ")
+
+
+def test_the_documentation_has_this_table() -> None:
+    text = (ROOT / "docs" / "new.md").read_text(encoding="utf-8")
+    for row in TABLE:
+        limit = "more" if row.pictures == float("inf") else f"to {row.pictures:,}"
+        cells = (limit, row.image_size, f"`pp_lcnet`, scale {row.scale:g}", row.batch_size, row.epochs, row.augment)
+        assert f"| {' | '.join(map(str, cells))} |" in text
