@@ -95,8 +95,8 @@ class Report:
 
     ``items``: metric -> float [N], one value per image of the main view in its order, whose mean is the metric; used in paired
     comparisons of two models. ``groups``: int64 [N], the class of each image; ``group_names``: the names of the classes.
-    ``probabilities``: float32 [N, K] of a classifier, a column per name of ``group_names``: galleries and comparisons show which
-    pictures it gets wrong, and how sure it was.
+    ``probabilities``: float32 [N, K] of a classifier, a column per name of ``group_names``; galleries and comparisons show what
+    it gets wrong, and how sure it was.
     """
 
     metrics: dict[str, Metric]
@@ -151,9 +151,9 @@ class Recipe(Module, Protocol):
     ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
-    work; ``linked``: stage -> role -> RunSettings of the linked run. A classifier may have ``saliency`` (image [N, C, H, W], label
-    [N]) -> (method, maps [N, h, w] in [0, 1]) for the report. ``build_network`` (settings, image_size, channels,
-    classes) builds the network for the same check, if its constructor needs more than these facts.
+    work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,
+    classes) builds the network for the same check, if its constructor needs more than these facts. A classifier may have
+    ``saliency`` (image [N, C, H, W], label [N]) -> (method, maps [N, h, w] in [0, 1]), for the report.
     """
 
     Roles: ClassVar[dict[str, tuple[str, ...]]]

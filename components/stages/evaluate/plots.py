@@ -52,4 +52,6 @@ def drawable(names: tuple[str, ...]) -> list[str]:
     letters = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
     known = [all(ord(letter) in letters for letter in name) for name in names]
     # A bare $ would start mathematics.
-    return [name.replace("$", r"\$") if whole else str(index) for index, (name, whole) in enumerate(zip(names, known, strict=True))]
+    return [
+        name.replace("$", r"\$") if whole else str(index) for index, (name, whole) in enumerate(zip(names, known, strict=True))
+    ]

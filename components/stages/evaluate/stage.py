@@ -10,10 +10,9 @@ from components.core.recipe import Report
 from components.core.settings import Workspace
 from components.stages.evaluate.plots import write_picture
 from components.stages.evaluate.report.build import report_page
+from components.stages.evaluate.report.page import FILE
 from components.stages.evaluate.report.render import render
 from components.stages.evaluate.score import score
-
-PAGE = "index.html"
 
 
 def run(workspace: Workspace, name: str) -> None:
@@ -21,7 +20,7 @@ def run(workspace: Workspace, name: str) -> None:
     report = score(workspace, name, workspace.folder / "outputs" / "export" / name)
     out = workspace.folder / "outputs" / "evaluate" / name
     write_report(report, out)
-    write_text(out / "report" / PAGE, render(report_page(workspace, name, report)))
+    write_text(out / "report" / FILE, render(report_page(workspace, name, report)))
     print(f"{name}: " + ", ".join(f"{metric} {entry.value:.4f}" for metric, entry in report.metrics.items()))
 
 

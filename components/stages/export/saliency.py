@@ -18,7 +18,7 @@ CANDIDATES, SHOWN = 64, 8  # pictures that are looked at, and of these the worst
 
 
 def write_saliency(recipe: Any, view: View, out: Path) -> None:
-    """Write ``saliency.npz`` for a recipe with ``saliency`` and ``detection``: split, method, rows [n] of the split, maps uint8 [n, h, w].
+    """Write ``saliency.npz``: split, method, rows [n] of the split, maps uint8 [n, h, w]; for recipes with ``saliency``.
 
     Half of the pictures are those with the least probability of their own class, half the surest of different classes. A map
     shows what speaks for the picture's own class (Grad-CAM), or what the network looks at (rollout).

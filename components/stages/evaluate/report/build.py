@@ -46,7 +46,7 @@ def report_page(workspace: Workspace, run: str, report: Report) -> Page:
     model = trained.get("model", {}).get("name", "")
     return Page(
         title=workspace.registered_name(run),
-        subtitle=f"{settings.recipe} by {model} on view {settings.view}: {view.facts.counts[split]:,} pictures of its {split} split",
+        subtitle=f"{settings.recipe} by {model}, measured on {pictures.count:,} {split} pictures of view {settings.view}",
         sections=sections,
         highlights=[highlight(name, metric, intervals.get(name)) for name, metric in list(report.metrics.items())[:HIGHLIGHTS]],
     )
@@ -68,7 +68,11 @@ def metrics_table(report: Report, intervals: dict[str, tuple[float, float]]) -> 
 
 def highlight(name: str, metric: Metric, interval: tuple[float, float] | None) -> tuple[str, str, str]:
     """Return (name, value, small print) of a figure that stands out."""
-    small = "95 %: {} to {}".format(*map(cell, interval)) if interval else f"{'larger' if metric.better == 'max' else 'smaller'} is better"
+    small = (
+        "95 %: {} to {}".format(*map(cell, interval))
+        if interval
+        else f"{'larger' if metric.better == 'max' else 'smaller'} is better"
+    )
     return name.replace("_", " "), cell(float(metric.value)), small
 
 
@@ -101,7 +105,11 @@ def saliency(workspace: Workspace, run: str, view: View) -> list[Gallery]:
     split, method, names = str(arrays["split"]), str(arrays["method"]), view.facts.classes["label"]
     pictures, labels = Pictures.of(workspace.folder, view, split), view.split(split).columns["label"]
     cards = [
-        Card([uri(pictures.pixels(row)), uri(heated(pictures.pixels(row), heat))], pictures.name(row), [f"is {names[labels[row]]}"])
+        Card(
+            [uri(pictures.pixels(row)), uri(heated(pictures.pixels(row), heat))],
+            pictures.name(row),
+            [f"is {names[labels[row]]}"],
+        )
         for row, heat in zip(arrays["row"].tolist(), arrays["map"], strict=True)
     ]
     words = f"{method}, red: what counts most; from the {split} split the least sure pictures of a sample, then the surest"

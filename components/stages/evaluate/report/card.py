@@ -21,7 +21,7 @@ def card_sections(run: dict[str, Any], card: Card, view: ViewFacts, export: dict
     """Return the sections "Model" and "Data". ``run``: the training's settings.json; ``export``: the export's facts.json."""
     model = dict(run.get("model", {}))
     facts: list[tuple[str, Any]] = [("recipe", run.get("recipe")), ("network", model.pop("name", None))]
-    facts += [(name, text(value)) for name, value in model.items()]
+    facts += [(name, text(value)) for name, value in model.items() if value is not None]
     facts += [("input", f"{view.height} x {view.width} pixels, {'colour' if view.channels == 3 else 'grey'}")]
     if detector := export.get("detector"):
         facts.append(("out-of-distribution score", detector if isinstance(detector, str) else text(detector)))
@@ -47,7 +47,10 @@ def data_rows(card: Card, view: ViewFacts) -> Iterator[tuple[str, Any]]:
         if block.get(name) is not None:
             yield name, text(block[name])
     if block.get("augment"):
-        yield "augmentation", ", ".join(name for step in block["augment"] for name in (step if isinstance(step, dict) else [step]))
+        yield (
+            "augmentation",
+            ", ".join(name for step in block["augment"] for name in (step if isinstance(step, dict) else [step])),
+        )
     yield "digest of the view", view.digest
 
 
@@ -71,7 +74,7 @@ def limits(report: Report, split: str, card: Card, export: dict[str, Any]) -> It
     if split != "test":
         yield f"The {split} split is no test: the model, or the choice of its settings, may have used these pictures."
     if report.items:
-        yield "The intervals are of the choice of test pictures alone: another training run or other pictures can differ by more."
+        yield "The intervals are of the choice of pictures alone: another training, or other pictures, can differ by more."
     few = few_images(report)
     if few:
         listed = ", ".join(few[:NAMED]) + (f" and {len(few) - NAMED} more" if len(few) > NAMED else "")
@@ -80,7 +83,7 @@ def limits(report: Report, split: str, card: Card, export: dict[str, Any]) -> It
     if isinstance(by, dict) and by.get("by") == "image":
         yield "Pictures were split one by one: if several show the same thing, the figures are too good; split them by group."
     if report.probabilities is not None and "detector" not in export:
-        yield "It answers with one of its classes whatever a picture shows: it has no out-of-distribution score (block `detect`)."
+        yield "It answers with one of its classes whatever a picture shows: no detector (block `detect`) is part of it."
 
 
 def few_images(report: Report) -> list[str]:

@@ -62,7 +62,9 @@ def label_errors(report: Report, pictures: Pictures) -> list[Gallery]:
     if pictures.split == "train":
         return []  # the model has learnt these labels
     rows, likelier = suspected(report.probabilities, report.groups)
-    words = f"{len(rows):,} labels of the {pictures.split} split that the model doubts (confident learning): look before you change one"
+    words = (
+        f"{len(rows):,} labels of the {pictures.split} split that the model doubts (confident learning): look before a change"
+    )
     return _gallery(report, pictures, rows, words, [f"perhaps {report.group_names[index]}" for index in likelier[:GALLERY]])
 
 

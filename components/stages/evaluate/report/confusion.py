@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterator
+
 import numpy as np
 from markupsafe import Markup
 
 from components.core.recipe import Heatmap
 from components.stages.evaluate.report.images import whole_uri
 from components.stages.evaluate.report.page import Block, Figure, Table
+from components.stages.evaluate.report.svg import drawing, element
 
 NAMED, NUMBERED, DRAWN = 70, 16, 150  # classes up to which names, counts and single cells are drawn
 PAIRS = 20
@@ -46,27 +50,34 @@ def confused_pairs(heatmap: Heatmap) -> list[dict[str, object]]:
 
 def matrix_svg(heatmap: Heatmap) -> Markup:
     """Draw the matrix: a cell per pair that occurs, its opacity the share of the row; names, and counts of few classes."""
-    names, matrix = heatmap.classes, heatmap.matrix
-    number = len(names)
+    names, number = heatmap.classes, len(heatmap.classes)
     side = max(7, min(44, 640 // number))
-    longest = max(len(name[:LETTERS]) for name in names)
-    left = 14 + (8 * longest if number <= NAMED else 0)
+    left = 14 + (max(map(_width, names)) if number <= NAMED else 0)
     size = number * side
+    frame = element('<rect class="frame" x="{}" y="{}" width="{}" height="{}"/>', left, left, size, size)
+    labels = _names(names, left, side) if number <= NAMED else []
+    return drawing(left + size + 2, left + size + 2, "confusion matrix", [frame, *_cells(heatmap, left, side), *labels])
+
+
+def _cells(heatmap: Heatmap, left: int, side: int) -> Iterator[Markup]:
+    names, matrix = heatmap.classes, heatmap.matrix
     shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
-    parts = [Markup('<rect class="frame" x="{}" y="{}" width="{}" height="{}"/>').format(left, left, size, size)]
     for row, column in np.argwhere(matrix > 0).tolist():
-        x, y, share = left + column * side, left + row * side, float(shares[row, column])
-        title = f"{names[row]} → {names[column]}: {int(matrix[row, column])} ({share:.1%})"
-        opening = Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" fill-opacity="{:.3f}"><title>{}</title></rect>')
-        parts.append(opening.format(x, y, side, side, 0.06 + 0.94 * share, title))
-        if number <= NUMBERED:
-            count, kind = '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>', "strong" if share > 0.5 else ""
-            parts.append(Markup(count).format(kind, x + side / 2, y + side / 2 + 4, int(matrix[row, column])))
-    parts += _names(names, left, side) if number <= NAMED else []
-    width = left + size + 2
-    # As wide as it is drawn for few classes, never wider than the page.
-    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="confusion matrix" style="max-width: {}px">')
-    return opening.format(width, width, width) + Markup("").join(parts) + Markup("</svg>")
+        x, y, share, count = left + column * side, left + row * side, float(shares[row, column]), int(matrix[row, column])
+        title = element("<title>{} → {}: {} ({:.1%})</title>", names[row], names[column], count, share)
+        cell = '<rect class="cell" x="{}" y="{}" width="{}" height="{}" fill-opacity="{:.3f}">{}</rect>'
+        yield element(cell, x, y, side, side, 0.06 + 0.94 * share, title)
+        if len(names) <= NUMBERED:
+            text, kind = (
+                '<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>',
+                "strong" if share > 0.5 else "soft",
+            )
+            yield element(text, kind, x + side / 2, y + side / 2 + 4, count)
+
+
+def _width(name: str) -> int:
+    """Return the width in pixels, about, of a name as it is drawn; letters of Chinese and alike are twice as wide."""
+    return 8 * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in name[:LETTERS])
 
 
 def _names(names: tuple[str, ...], left: int, side: int) -> list[Markup]:
@@ -76,7 +87,7 @@ def _names(names: tuple[str, ...], left: int, side: int) -> list[Markup]:
         short = name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
         middle = left + (index + 0.5) * side
         row = '<text x="{}" y="{:.1f}" text-anchor="end" style="font-size: {}px">{}</text>'
-        texts.append(Markup(row).format(left - 6, middle + size / 3, size, short))
+        texts.append(element(row, left - 6, middle + size / 3, size, short))
         column = '<text transform="translate({:.1f} {}) rotate(-90)" style="font-size: {}px">{}</text>'
-        texts.append(Markup(column).format(middle + size / 3, left - 6, size, short))
+        texts.append(element(column, middle + size / 3, left - 6, size, short))
     return texts

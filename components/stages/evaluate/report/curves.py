@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from markupsafe import Markup
 
 from components.stages.evaluate.report.page import Figure
+from components.stages.evaluate.report.svg import drawing, element
 
 VALIDATION = "validation."
 POINTS = 240  # of a line: of longer ones, means of equal parts are drawn
@@ -49,7 +51,7 @@ def chart(name: str, lines: Mapping[str, Line]) -> Markup:
     """Draw lines of the classes "train" and "validation" over one pair of axes."""
     xs, ys = ([point[axis] for line in lines.values() for point in line] for axis in (0, 1))
     x_ticks, y_ticks = ticks(0.0, max(xs), 4), ticks(min(ys), max(ys), 4)
-    x_range, y_range = (0.0, max(xs)), (min(min(ys), y_ticks[0]), max(max(ys), y_ticks[-1]))
+    x_range, y_range = (0.0, max(xs)), (y_ticks[0], y_ticks[-1])  # the ticks cover the values
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
@@ -57,13 +59,14 @@ def chart(name: str, lines: Mapping[str, Line]) -> Markup:
             BOTTOM - (y - y_range[0]) / (y_range[1] - y_range[0]) * (BOTTOM - TOP),
         )
 
-    parts = [_horizontal(place(0, value)[1], value) for value in y_ticks] + [_tick(place(value, 0)[0], value) for value in x_ticks]
+    parts = [_horizontal(place(0, value)[1], value) for value in y_ticks] + [
+        _tick(place(value, 0)[0], value) for value in x_ticks
+    ]
     for kind, line in lines.items():
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in shortened(line)))
-        parts.append(Markup('<polyline class="{}" points="{}"/>').format(kind, points))
+        parts.append(element('<polyline class="{}" points="{}"/>', kind, points))
     parts += [_legend(index, kind) for index, kind in enumerate(lines)] if len(lines) > 1 or "validation" in lines else []
-    opening = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{} by step">').format(WIDTH, HEIGHT, name)
-    return opening + Markup("").join(parts) + Markup("</svg>")
+    return drawing(WIDTH, HEIGHT, f"{name} by step", parts)
 
 
 def ticks(low: float, high: float, number: int) -> list[float]:
@@ -82,21 +85,23 @@ def shortened(line: Line) -> Line:
     if len(line) <= POINTS:
         return line
     edges = [len(line) * part // POINTS for part in range(POINTS + 1)]
-    parts: Sequence[Line] = [line[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    parts: Sequence[Line] = [line[start:end] for start, end in pairwise(edges)]
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
 def _horizontal(y: float, value: float) -> Markup:
-    line = Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(LEFT, RIGHT, y, y)
-    return line + Markup('<text class="soft" x="{}" y="{:.1f}" text-anchor="end">{:.4g}</text>').format(LEFT - 6, y + 4, value)
+    line = element('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>', LEFT, RIGHT, y, y)
+    return line + element('<text class="soft" x="{}" y="{:.1f}" text-anchor="end">{:.4g}</text>', LEFT - 6, y + 4, value)
 
 
 def _tick(x: float, value: float) -> Markup:
-    text = '<text class="soft" x="{:.1f}" y="{}" text-anchor="middle">{}</text>'
-    return Markup(text).format(min(x, WIDTH - 16), BOTTOM + 20, f"{value:,.0f}") if x <= RIGHT + 1 else Markup("")
+    if x > RIGHT + 1:
+        return Markup("")
+    text = '<text class="soft" x="{:.1f}" y="{}" text-anchor="middle">{:,.0f}</text>'
+    return element(text, min(x, WIDTH - 16), BOTTOM + 20, value)
 
 
 def _legend(index: int, kind: str) -> Markup:
     x = LEFT + 110 * index + 80
-    line = Markup('<polyline class="{}" points="{},{} {},{}"/>').format(kind, x, HEIGHT - 4, x + 22, HEIGHT - 4)
-    return line + Markup('<text class="soft" x="{}" y="{}">{}</text>').format(x + 28, HEIGHT, kind)
+    line = element('<polyline class="{}" points="{},{} {},{}"/>', kind, x, HEIGHT - 4, x + 22, HEIGHT - 4)
+    return line + element('<text class="soft" x="{}" y="{}">{}</text>', x + 28, HEIGHT, kind)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from markupsafe import Markup
 
+FILE = "index.html"
+
 
 @dataclass(frozen=True)
 class Facts:

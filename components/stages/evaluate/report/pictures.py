@@ -32,6 +32,11 @@ class Pictures:
         names = read_json(workspace / "outputs" / "view_report" / view.folder.name / "names.json").get(split, [])
         return cls(view, split, tuple(map(str, names)))
 
+    @property
+    def count(self) -> int:
+        """The number of pictures."""
+        return self.view.facts.counts[self.split]
+
     def name(self, row: int) -> str:
         """Return the name of the picture of this row, or the split and the row."""
         return self.names[row] if row < len(self.names) else f"{self.split} {row}"
@@ -39,9 +44,7 @@ class Pictures:
     def pixels(self, row: int) -> np.ndarray:
         """Return uint8 [H, W, C], as it is evaluated."""
         facts = self.view.facts
-        image: np.ndarray = centre_crop(
-            {"image": self._arrays()[row : row + 1]}, (facts.height, facts.width), None
-        )["image"][0]
+        image: np.ndarray = centre_crop({"image": self._arrays()[row : row + 1]}, (facts.height, facts.width), None)["image"][0]
         return image
 
     def _arrays(self) -> np.ndarray:

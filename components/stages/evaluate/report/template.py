@@ -3,8 +3,8 @@
 STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --back: #f3f4f6; --ink: #1b1f24; --soft: #59636e; --line: #d8dee4;
   --accent: #0b63ce; --good: #1a7f37; --bad: #cf222e; --bar: #9ec5f4; --heat: 11, 99, 206; }
-@media (prefers-color-scheme: dark) { :root { --paper: #171b21; --back: #0e1116; --ink: #e4e9ef; --soft: #97a1ad; --line: #323a44;
-  --accent: #6cb0ff; --good: #56d364; --bad: #ff7b72; --bar: #2f5f9e; --heat: 108, 176, 255; } }
+@media (prefers-color-scheme: dark) { :root { --paper: #171b21; --back: #0e1116; --ink: #e4e9ef; --soft: #97a1ad;
+  --line: #323a44; --accent: #6cb0ff; --good: #56d364; --bad: #ff7b72; --bar: #2f5f9e; --heat: 108, 176, 255; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto,
   "Noto Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
@@ -30,7 +30,7 @@ table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabula
 caption, figcaption, .caption { caption-side: top; text-align: left; color: var(--soft); font-size: 14px; padding-bottom: 8px; }
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
-td { max-width: 420px; overflow-wrap: anywhere; }
+td { max-width: 420px; overflow-wrap: break-word; }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: 0; max-width: 100%; }
 figure svg { display: block; width: 100%; height: auto; }
@@ -40,8 +40,8 @@ figure img { max-width: 100%; height: auto; border-radius: 4px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(148px, 1fr)); gap: 14px; }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: 8px; font-size: 13px; min-width: 0; }
 .card .pictures { display: flex; gap: 4px; }
-.card img { flex: 1; min-width: 0; width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated; border-radius: 4px;
-  background: var(--back); }
+.card img { flex: 1; min-width: 0; width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated;
+  border-radius: 4px; background: var(--back); }
 .card b { display: block; margin-top: 6px; font-weight: 600; overflow-wrap: anywhere; line-height: 1.3; }
 .card p { margin: 2px 0 0; overflow-wrap: anywhere; line-height: 1.35; }
 .bar { display: flex; justify-content: space-between; gap: 6px; margin-top: 3px; padding: 0 4px; border-radius: 3px;
@@ -51,8 +51,9 @@ figure img { max-width: 100%; height: auto; border-radius: 4px; }
 p { margin: 0; } p + p { margin-top: 8px; }
 ul { margin: 0; padding-left: 20px; }
 footer { color: var(--soft); font-size: 13px; padding: 0 0 28px; }
-svg text { fill: var(--ink); font: 12px system-ui, "Noto Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
-svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; } svg polyline { fill: none; stroke-width: 2; }
+svg text { fill: var(--ink); font-size: 12px; }
+svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); stroke-width: 1; }
+svg polyline { fill: none; stroke-width: 2; }
 svg .train { stroke: var(--soft); } svg .validation { stroke: var(--accent); } svg .cell { fill: rgb(var(--heat)); }
 svg .strong { fill: var(--paper); } svg .frame { fill: none; stroke: var(--line); }
 @media (max-width: 600px) { header, main { padding: 0 10px; } header { padding-top: 16px; } section { padding: 14px; }
@@ -68,10 +69,12 @@ BLOCKS = """
 {% macro block(it) %}
 {% if it.kind == "facts" %}<dl>{% for name, value in it.rows %}<dt>{{ name }}</dt><dd>{{ value | cell }}</dd>{% endfor %}</dl>
 {% elif it.kind == "table" %}<div class="wide"><table>{% if it.caption %}<caption>{{ it.caption }}</caption>{% endif %}
-<thead><tr>{% for name in it.columns %}<th{% if name in it.numeric %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for name in it.columns -%}
+<th{% if name in it.numeric %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in it.rows %}<tr>{% for name in it.columns -%}
 <td{% if name in it.numeric %} class="number"{% endif %}>{{ row[name] | cell }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table>{% if it.left_out %}<p class="caption">{{ it.left_out | cell }} more rows are not shown.</p>{% endif %}</div>
+{% endfor %}</tbody></table>
+{% if it.left_out %}<p class="caption">{{ it.left_out | cell }} more rows are not shown.</p>{% endif %}</div>
 {% elif it.kind == "figure" %}<figure>{% if it.caption %}<figcaption>{{ it.caption }}</figcaption>{% endif %}
 {% if it.svg %}<div class="wide">{{ it.svg }}</div>
 {% else %}<img src="{{ it.uri }}" alt="{{ it.caption }}"{% if it.pixelated %} class="pixelated"{% endif %}>{% endif %}</figure>
@@ -79,7 +82,8 @@ BLOCKS = """
 {% for card in it.cards %}<div class="card"><div class="pictures">
 {%- for uri in card.uris %}<img src="{{ uri }}" alt="{{ card.name }}">{% endfor %}</div><b>{{ card.name }}</b>
 {%- for line in card.lines %}<p>{{ line }}</p>{% endfor %}
-{%- for words, share, own in card.bars %}<div class="bar{% if own %} true{% endif %}" style="--share: {{ "%.1f" | format(100 * share) }}%">
+{%- for words, share, own in card.bars %}
+<div class="bar{% if own %} true{% endif %}" style="--share: {{ "%.1f" | format(100 * share) }}%">
 <span>{{ words }}</span>{{ "%.3f" | format(share) }}</div>{% endfor %}</div>
 {% endfor %}</div></div>
 {% elif it.listed %}<ul>{% for paragraph in it.paragraphs %}<li>{{ paragraph }}</li>{% endfor %}</ul>
@@ -105,7 +109,8 @@ PAGE = (
 <body><header><h1>{{ page.title }}</h1><p class="subtitle">{{ page.subtitle }}</p>
 <nav>{% for section in page.sections if section.blocks %}{{ link(section) }}{% endfor %}{{ marks[0] }}</nav>
 {% if page.highlights %}<div class="highlights">{% for name, value, small in page.highlights -%}
-<div class="highlight"><span>{{ name }}</span><b>{{ value }}</b><span>{{ small }}</span></div>{% endfor %}</div>{% endif %}</header>
+<div class="highlight"><span>{{ name }}</span><b>{{ value }}</b><span>{{ small }}</span></div>{% endfor %}</div>
+{% endif %}</header>
 <main>{% for section in page.sections if section.blocks %}{{ whole(section) }}{% endfor %}{{ marks[1] }}
 <footer>Made by Darkroom.</footer></main></body></html>
 """
