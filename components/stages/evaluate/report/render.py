@@ -28,4 +28,4 @@ def with_sections(html: str, sections: Sequence[Section]) -> str:
 def _rendered(template: str, **values: Any) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = cell
-    return environment.from_string(template).render(**values)
+    return environment.from_string(template).render(**values).lstrip()
