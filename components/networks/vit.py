@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -145,7 +145,8 @@ class ViT(nn.Module):
         """Attention weights of every block in eval mode, each [N, heads, T, T]; the class token is first."""
         tokens, weights = self._tokens(image), []
         for block in self.blocks:
-            weights.append(block.attn.weights(block.norm1(tokens)))
+            part: Any = block
+            weights.append(part.attn.weights(part.norm1(tokens)))
             tokens = block(tokens)
         return weights
 

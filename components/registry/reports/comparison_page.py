@@ -70,7 +70,7 @@ def gallery(comparison: Comparison, pictures: Pictures, rows: np.ndarray, words:
     order = np.argsort(-np.max(errors, axis=0), kind="stable") if errors else np.arange(len(rows))
     cards = [_card(comparison, pictures, row) for row in rows[order][:FLIPS].tolist()]
     more = f"; {len(rows) - FLIPS:,} more are not shown" if len(rows) > FLIPS else ""
-    return [Gallery(cards, f"{len(rows):,} pictures: {words}{more}")] if cards else []
+    return [Gallery(cards, f"{words}: {len(rows):,} of {pictures.count:,} pictures{more}")] if cards else []
 
 
 def _card(comparison: Comparison, pictures: Pictures, row: int) -> Card:

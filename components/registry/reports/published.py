@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from components.core import settings
 from components.core.files import write_text
 from components.registry import model_registry as registry
@@ -18,7 +15,7 @@ from components.registry.record.dvc_lock import content_key
 from components.registry.record.origin import Origin, find_origin
 from components.registry.record.outs import RunOutputs, latency
 from components.registry.record.published import Publication
-from components.stages.evaluate.report.images import whole_uri
+from components.stages.evaluate.report.images import file_uri
 from components.stages.evaluate.report.page import FILE, Block, Facts, Figure, Section, Table, Text
 from components.stages.evaluate.report.render import with_sections
 
@@ -51,8 +48,8 @@ def write_report(outs: RunOutputs, sections: list[Section]) -> Path | None:
 
 def publish_report(client: MlflowClient, outs: RunOutputs, record: Publication) -> Path | None:
     """Write the page of a published version, and log it with the version's run unless it is there; return its path."""
-    origin = find_origin(client, outs.name, str(record.version))
-    path = write_report(outs, [version_section(record, origin), *local_sections(outs), *lineage_sections(origin)])
+    origin, aliases = find_origin(client, outs.name, str(record.version)), registry.aliases(client, outs.name)
+    path = write_report(outs, [version_section(record, origin, aliases), *local_sections(outs), *lineage_sections(origin)])
     if path is None:
         return None
     key, run = content_key(path.read_text(encoding="utf-8")), registry.find_run(client, record.run_id)
@@ -83,8 +80,7 @@ def ood_blocks(outs: RunOutputs) -> Iterator[Block]:
         if rows := read_table(folder / file):
             yield Table(rows, caption)
     for path in sorted(folder.glob("*.png")):
-        with Image.open(path) as picture:
-            yield Figure(path.stem.replace("_", " "), uri=whole_uri(np.asarray(picture.convert("RGB"))))
+        yield Figure(path.stem.replace("_", " "), uri=file_uri(path))
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
@@ -102,12 +98,11 @@ def _value(text: str) -> Any:
         return text or None
 
 
-def version_section(record: Publication, origin: Origin) -> Section:
-    """Return the version in the registry. Champions change: the page says what the version was when it was published."""
-    rows: list[tuple[str, Any]] = [
-        ("registered version, at publication", origin.title),
-        ("tracking server", record.tracking_uri),
-    ]
+def version_section(record: Publication, origin: Origin, aliases: dict[str, int]) -> Section:
+    """Return the version in the registry. Champions change: the page says who was it when this version was published."""
+    champion = f"version {aliases['champion']}" if "champion" in aliases else "none yet"
+    rows: list[tuple[str, Any]] = [("version, at publication", origin.title), ("champion, at publication", champion)]
+    rows.append(("tracking server", record.tracking_uri))
     return Section("Version", [Facts(rows + list(origin.facts.items()))])
 
 

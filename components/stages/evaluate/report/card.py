@@ -95,5 +95,7 @@ def few_images(report: Report) -> list[str]:
 
 
 def text(value: Any) -> str:
-    """Format a setting: text as it stands, anything else as JSON."""
+    """Format a setting: text as it stands, a mapping as its names and values, anything else as JSON."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {text(entry)}" for name, entry in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

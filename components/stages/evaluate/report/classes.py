@@ -42,7 +42,7 @@ def wrong(report: Report, predicted: np.ndarray, pictures: Pictures) -> list[Gal
     assert report.probabilities is not None
     rows = np.flatnonzero(predicted != report.groups)
     rows = rows[np.argsort(-report.probabilities[rows].max(1), kind="stable")]
-    words = f"{len(rows):,} of {len(predicted):,} pictures of the {pictures.split} split are wrong; the surest errors first"
+    words = f"wrong: {len(rows):,} of {len(predicted):,} pictures of the {pictures.split} split; the surest errors first"
     return _gallery(report, pictures, rows, words)
 
 
@@ -62,9 +62,7 @@ def label_errors(report: Report, pictures: Pictures) -> list[Gallery]:
     if pictures.split == "train":
         return []  # the model has learnt these labels
     rows, likelier = suspected(report.probabilities, report.groups)
-    words = (
-        f"{len(rows):,} labels of the {pictures.split} split that the model doubts (confident learning): look before a change"
-    )
+    words = f"{pictures.split} labels that the model doubts (confident learning): {len(rows):,}; look before you change one"
     return _gallery(report, pictures, rows, words, [f"perhaps {report.group_names[index]}" for index in likelier[:GALLERY]])
 
 

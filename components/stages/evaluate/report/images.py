@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -32,9 +33,17 @@ def whole_uri(pixels: np.ndarray) -> str:
 def encoded(picture: Image.Image, kind: str) -> str:
     """Return the data URI of a picture in this format."""
     file = io.BytesIO()
-    options = {"quality": QUALITY} if kind == "JPEG" else {"optimize": True}
-    picture.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+    picture.save(file, kind, quality=QUALITY)  # PNG has no quality, and ignores it
+    return _data(kind.lower(), file.getvalue())
+
+
+def file_uri(path: Path) -> str:
+    """Return the data URI of a PNG file, as it is."""
+    return _data("png", path.read_bytes())
+
+
+def _data(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def overlaid(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
