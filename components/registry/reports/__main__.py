@@ -11,6 +11,7 @@ from components.command import run_command
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.registry.promotion.trial import Unfit
+from components.registry.publishing import shown_path
 from components.registry.reports.comparison import Comparison, side, table
 from components.registry.reports.comparison_page import write_comparison
 from components.registry.tracking import connect, reachable
@@ -32,7 +33,7 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     print(table(comparison))
-    print(f"\nreport: {write_comparison(workspace, comparison)}")
+    print(f"report: {shown_path(write_comparison(workspace, comparison))}")
 
 
 if __name__ == "__main__":

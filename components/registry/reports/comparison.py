@@ -130,15 +130,14 @@ def test_rows(comparison: Comparison) -> list[tuple[str, Any]]:
     first, second = comparison.right()
     fixed, broken = comparison.flips()
     p = mcnemar(len(fixed), len(broken))
+    shown = f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+    verdict = "a difference beyond chance" if p < 1 - CONFIDENCE else "chance explains it"
     return [
         ("right in both", int((first & second).sum())),
         ("wrong in both", int((~first & ~second).sum())),
         ("fixed (only the second is right)", len(fixed)),
         ("broken (only the first is right)", len(broken)),
-        (
-            "McNemar's exact test",
-            f"p = {p:.4f}: " + ("a difference beyond chance" if p < 1 - CONFIDENCE else "chance explains it"),
-        ),
+        ("McNemar's exact test", f"{shown}: {verdict}"),
     ]
 
 
@@ -167,4 +166,4 @@ def table(comparison: Comparison) -> str:
     widths = [max(len(line[index]) for line in (head, *rows)) for index in range(len(head))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in (head, *rows)]
     tests = [f"{name}: {value}" for name, value in test_rows(comparison)] if comparison.classifies else []
-    return "\n".join([*lines, *([""] if tests else []), *tests])
+    return "\n".join([*lines, *tests])

@@ -31,7 +31,7 @@ caption, figcaption, .caption { caption-side: top; text-align: left; color: var(
 th, td { padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 td { max-width: 420px; overflow-wrap: break-word; }
-.number { text-align: right; white-space: nowrap; }
+.short { white-space: nowrap; } .number { text-align: right; white-space: nowrap; }
 figure { margin: 0; max-width: 100%; }
 figure svg { display: block; width: 100%; height: auto; }
 figure img { max-width: 100%; height: auto; border-radius: 4px; }
@@ -72,7 +72,8 @@ BLOCKS = """
 <thead><tr>{% for name in it.columns -%}
 <th{% if name in it.numeric %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in it.rows %}<tr>{% for name in it.columns -%}
-<td{% if name in it.numeric %} class="number"{% endif %}>{{ row[name] | cell }}</td>{% endfor %}</tr>
+{% set text = row[name] | cell -%}
+<td class="{{ "number" if name in it.numeric else "short" if text | length <= 28 }}">{{ text }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>
 {% if it.left_out %}<p class="caption">{{ it.left_out | cell }} more rows are not shown.</p>{% endif %}</div>
 {% elif it.kind == "figure" %}<figure>{% if it.caption %}<figcaption>{{ it.caption }}</figcaption>{% endif %}
