@@ -22,9 +22,8 @@ def test_one_command_and_one_digest_of_code_each():
         block = stage.get("do", stage)
         argument = "" if name == "code" else ' "$DVC_STAGE"'
         assert block["cmd"] == f"exec env PYTHONPATH='${{root}}' python -m components {name}{argument}"
-        code = [
-            dep for dep in block["deps"] if ("components" in dep or "code" in dep) and not re.search("/links/|/scored/", dep)
-        ]
+        code = [dep for dep in block["deps"] if "code/" in dep or "components" in dep]
+        code = [dep for dep in code if not re.search("/(links|scored|card)/", dep)]
         assert code == (["${root}/components"] if name == "code" else [f"outputs/code/{name}/${{key}}.json"])
 
 

@@ -26,6 +26,9 @@ class DatasetSettings(Strict):
     path: str = Field(
         description="the user's folder or file, from the folder of params.yaml; built_in.txt for a source with data of its own"
     )
+    licence: str | None = Field(
+        default=None, min_length=1, max_length=200, description="licence and origin of the pictures, as the report prints it"
+    )
 
 
 class Pipeline(Strict):

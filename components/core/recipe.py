@@ -95,6 +95,8 @@ class Report:
 
     ``items``: metric -> float [N], one value per image of the main view in its order, whose mean is the metric; used in paired
     comparisons of two models. ``groups``: int64 [N], the class of each image; ``group_names``: the names of the classes.
+    ``probabilities``: float32 [N, K] of a classifier, a column per name of ``group_names``; galleries and comparisons show what
+    it gets wrong, and how sure it was.
     """
 
     metrics: dict[str, Metric]
@@ -103,6 +105,7 @@ class Report:
     items: dict[str, np.ndarray] = field(default_factory=dict)
     groups: np.ndarray | None = None
     group_names: tuple[str, ...] = ()
+    probabilities: np.ndarray | None = None
 
 
 class Served(Protocol):
@@ -165,7 +168,8 @@ class Recipe(Module, Protocol):
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,
-    classes) builds the network for the same check, if its constructor needs more than these facts.
+    classes) builds the network for the same check, if its constructor needs more than these facts. A classifier may have
+    ``saliency`` (image [N, C, H, W], label [N]) -> (method, maps [N, h, w] in [0, 1]), for the report.
     """
 
     Roles: ClassVar[dict[str, tuple[str, ...]]]

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MIN_IMAGES = 5  # of a class: the accuracy on fewer is no figure, one image moves it by a quarter or more
+ORDER = ("accuracy", "top5_accuracy", "worst_class_accuracy", "calibration_error", "negative_log_likelihood")
+
 
 @dataclass(frozen=True)
 class Summary:
     """``figures`` by name; [K] ``per_class`` accuracy (NaN for a class without images), ``support``; [K, K] ``confusion``.
 
-    ``items``: float64 [N], one value per image, whose mean is the figure of that name.
+    A figure that would mean nothing is left out: the top-5 accuracy of five classes or fewer, which is 1 whatever is predicted,
+    and the worst class if no class has ``MIN_IMAGES`` images. ``items``: float64 [N], one value per image, whose mean is the
+    figure of that name.
     """
 
     figures: dict[str, float]
@@ -28,19 +33,16 @@ def summarise(logits: np.ndarray, labels: np.ndarray, bins: int) -> Summary:
     support = matrix.sum(1)
     with np.errstate(invalid="ignore"):
         per_class = np.diag(matrix) / support
-    items = {
-        "accuracy": in_top_k(logits, labels, 1),
-        "top5_accuracy": in_top_k(logits, labels, 5),
-        "negative_log_likelihood": surprise(logits, labels),
-    }
-    figures = {
-        "accuracy": float(items["accuracy"].mean()),
-        "top5_accuracy": float(items["top5_accuracy"].mean()),
-        "worst_class_accuracy": float(np.nanmin(per_class)),
-        "calibration_error": expected_calibration_error(softmax(logits), labels, bins),
-        "negative_log_likelihood": float(items["negative_log_likelihood"].mean()),
-    }
-    return Summary(figures, items, per_class, support, matrix)
+    items = {"accuracy": in_top_k(logits, labels, 1)}
+    if logits.shape[1] > 5:
+        items["top5_accuracy"] = in_top_k(logits, labels, 5)
+    items["negative_log_likelihood"] = surprise(logits, labels)
+    figures = {name: float(values.mean()) for name, values in items.items()}
+    if (support >= MIN_IMAGES).any():
+        figures["worst_class_accuracy"] = float(per_class[support >= MIN_IMAGES].min())
+    figures["calibration_error"] = expected_calibration_error(softmax(logits), labels, bins)
+    ordered = {name: figures[name] for name in ORDER if name in figures}
+    return Summary(ordered, items, per_class, support, matrix)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

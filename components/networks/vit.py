@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,11 @@ class Attention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [N, heads, T, D / heads]
         mixed = F.scaled_dot_product_attention(query, key, value)
         return self.dropout(self.proj(mixed.transpose(1, 2).flatten(2)))
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Attention weights of ``forward`` (eq. 6): [N, T, D] -> [N, heads, T, T], rows sum to 1."""
+        query, key, _ = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(-1)
 
 
 class Mlp(nn.Module):
@@ -131,10 +136,22 @@ class ViT(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """float32 [N, C, H, W], standardised -> [N, width], the class token after the last norm (eq. 4)."""
+        return self.norm(self.blocks(self.dropout(self._tokens(image)))[:, 0])
+
+    def _tokens(self, image: Tensor) -> Tensor:
+        """Class token and patches with their positions (eq. 1): [N, 1 + patches, D]."""
         token = self.cls_token.expand(image.shape[0], -1, -1)  # not len(): the ONNX exporter would fix the batch size
-        tokens = torch.cat([token, self.patch_embed(image)], dim=1)
-        tokens = self.blocks(self.dropout(tokens + self.pos_embed))
-        return self.norm(tokens[:, 0])
+        return torch.cat([token, self.patch_embed(image)], dim=1) + self.pos_embed
+
+    @torch.no_grad()
+    def attentions(self, image: Tensor) -> list[Tensor]:
+        """Attention weights of every block in eval mode, each [N, heads, T, T]; the class token is first."""
+        tokens, weights = self._tokens(image), []
+        for block in self.blocks:
+            part: Any = block
+            weights.append(part.attn.weights(part.norm1(tokens)))
+            tokens = block(tokens)
+        return weights
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [N, C, H, W], standardised -> (logits [N, K], features [N, F])."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
-from components.core.settings import Workspace
+from components.core.settings import ROOT, Workspace
 from components.registry.record.dvc_lock import export_key
-from components.registry.tracking import TrackingUnavailable, publish
+from components.registry.record.outs import RunOutputs
+from components.registry.reports.published import local_sections, publish_report, write_report
+from components.registry.tracking import TrackingUnavailable, connect, publish, reachable
 from components.serving.loading import load_served
 from components.stages.evaluate.latency import has_latency, measure_latency, write_latency
 
@@ -20,13 +23,22 @@ def publish_run(workspace: Workspace, run: str, *, strict: bool, detection: bool
     table of out-of-distribution views, which does not exist yet when the evaluate stage publishes.
     """
     measure(workspace, run)
+    outs = RunOutputs.of(workspace, run)
+    write_report(outs, local_sections(outs))  # even if the server does not answer
     try:
         published = publish(workspace, run, detection=detection)
-        print(f"{run}: published as version {published.version}")
+        with reachable():
+            path = publish_report(connect(), outs, published)
+        print(f"{run}: published as version {published.version}" + (f"; report: {shown_path(path)}" if path else ""))
     except TrackingUnavailable as error:
         if strict:
             raise
         print(f"warning: {error}; the results are safe, the next flow run publishes them", file=sys.stderr)
+
+
+def shown_path(path: Path) -> str:
+    """Return a path below the repository relative to it, any other as it is."""
+    return str(path.relative_to(ROOT)) if ROOT in path.parents else str(path)
 
 
 def measure(workspace: Workspace, run: str) -> None:

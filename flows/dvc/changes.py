@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 NEVER_RUN = "never run"
 CODE, CODE_FOLDER = "code", "outputs/code"
-OTHERS = {"links": "links changed", "scored": "entries of ood changed"}  # folders of outputs/code without digests
+# Folders of outputs/code without digests.
+OTHERS = {"links": "links changed", "scored": "entries of ood changed", "card": "what the report says of the data changed"}
 
 
 def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[str] = frozenset()) -> dict[str, list[str]]:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.pipeline.plan import PipelinePlan
-from flows.pipeline.report import Row, metrics_rows, ood_tables, table, where_to_look
+from flows.pipeline.report import Row, metrics_rows, ood_tables, report_address, table, where_to_look
 from flows.pipeline.stages import StageOutcome
 from flows.processes import StageFailed
 from flows.project import Project
@@ -84,11 +84,14 @@ MAX_PICTURE = 500_000  # bytes of a picture stored in Prefect's database
 
 
 def write_artifacts(project: Project, stages: list[Row], runs: Iterable[str]) -> None:
-    """Create the tables "stages" and "metrics", and "pictures-<run>" if any. Keys: lower case, digits, dashes only."""
+    """Create the tables "stages" and "metrics"; "report-<run>" and "pictures-<run>" if any. Keys: lower case, digits, -."""
     runs = list(runs)
     create_table_artifact(key="stages", table=stages, description="what each stage did")
     create_table_artifact(key="metrics", table=metrics_rows(project, runs), description="the main metrics of each run")
     for run in runs:
+        address = report_address(project, run)
+        if address.is_file():
+            create_link_artifact(key=f"report-{run.replace('_', '-')}", link=address.as_uri(), link_text=f"report of {run}")
         figures = [f"### {path.parent.name}/{path.name}\n![{path.stem}]({data_uri(path)})" for path in pictures(project, run)]
         if figures:
             create_markdown_artifact(key=f"pictures-{run.replace('_', '-')}", markdown="\n\n".join(figures), description=run)

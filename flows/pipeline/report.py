@@ -73,10 +73,21 @@ def metrics_rows(project: Project, runs: Iterable[str]) -> list[Row]:
                 "metrics": "  ".join(f"{name} {_number(metrics[name])}" for name in order[:MAIN]) or "none",
                 "latency p50, p99": f"{speed[P50]:.2f}, {speed[P99]:.2f} ms" if speed else "-",
                 "throughput": f"{speed[RATE]:,.0f}/s" if speed else "-",
-                "report": f"outputs/evaluate/{run}/report",
+                "report": shown_path(report_address(project, run)),
             }
         )
     return rows
+
+
+def report_address(project: Project, run: str) -> Path:
+    """Return the path of the run's report: the published page, else that of stage ``evaluate``."""
+    published = settings.WORK / "reports" / project.workspace.registered_name(run) / "index.html"
+    return published if published.is_file() else project.folder / "outputs" / "evaluate" / run / "report" / "index.html"
+
+
+def shown_path(path: Path) -> str:
+    """Return a path below the working folder relative to it, any other as it is."""
+    return str(path.relative_to(Path.cwd())) if Path.cwd() in path.parents else str(path)
 
 
 def ood_tables(project: Project, runs: Iterable[str]) -> str:

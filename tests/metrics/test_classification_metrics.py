@@ -55,3 +55,15 @@ def test_summary_of_a_class_without_images_is_not_zero_but_unknown():
     assert np.isnan(found.per_class[2])
     assert found.figures["worst_class_accuracy"] == pytest.approx(np.nanmin(found.per_class))
     assert found.support.tolist() == [100, 100, 0]
+
+
+@pytest.mark.parametrize("classes", [2, 5, 6])
+def test_top_5_of_five_classes_or_fewer_is_no_figure(classes):
+    found = summarise(RNG.normal(size=(40, classes)), np.arange(40) % classes, bins=15)
+    assert ("top5_accuracy" in found.figures) == ("top5_accuracy" in found.items) == (classes > 5)
+
+
+def test_a_class_of_few_images_is_not_the_worst():
+    logits, labels = np.eye(3)[[0] * 5 + [1] * 5 + [0] * 4], np.array([0] * 5 + [1] * 5 + [2] * 4)
+    assert summarise(logits, labels, bins=15).figures["worst_class_accuracy"] == 1.0, "four wrong images of class 2 say little"
+    assert "worst_class_accuracy" not in summarise(logits[8:], labels[8:], bins=15).figures

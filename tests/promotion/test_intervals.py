@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm, ttest_rel
 
-from components.registry.promotion.intervals import paired_interval, tango_interval
+from components.registry.promotion.intervals import mcnemar, paired_interval, tango_interval
 
 CASES = [(0, 0, 360), (1, 0, 44), (0, 3, 360), (10, 3, 100), (5, 5, 50), (0, 20, 30), (30, 0, 30)]
 
@@ -78,3 +78,8 @@ def test_right_and_wrong_answers_get_tangos():
 def test_what_cannot_be_paired_is_an_error(shapes):
     with pytest.raises(ValueError, match="one value an image"):
         paired_interval(np.zeros(shapes[0]), np.zeros(shapes[1]), 0.95)
+
+
+def test_mcnemar_counts_the_tails_of_a_fair_coin():
+    assert mcnemar(9, 1) == mcnemar(1, 9) == pytest.approx(2 * (1 + 10) / 2**10)
+    assert mcnemar(0, 0) == mcnemar(3, 3) == 1.0

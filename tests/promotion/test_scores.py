@@ -14,6 +14,11 @@ def test_they_come_back_as_they_were(work, scores):
     assert found.group_names == ("zero", "one")
     np.testing.assert_array_equal(found.items["accuracy"], scores(3).items["accuracy"])
     np.testing.assert_array_equal(found.groups, scores(3).groups)
+    assert found.predicted is None
+    write_scores("c", scores(predicted=np.arange(200), probability=np.full(200, 0.5, np.float32)))
+    found = read_scores("c", 1, DATA, "k")
+    np.testing.assert_array_equal(found.predicted, np.arange(200))
+    assert (found.probability.dtype, list(found.items)) == (np.float32, ["accuracy"])
     write_scores("b", scores(groups=None, items={}))
     assert read_scores("b", 1, DATA, "k").groups is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,8 @@ from components.core.batch import Batch, Split, ViewFacts, pixels_of
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.core.strict import Strict
-from components.metrics.classification import summarise
+from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
+from components.metrics.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -38,14 +39,26 @@ def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, li
         truth = class_index(split.facts, classes)[labels]
         found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
         if role == "main":
-            report = replace(report, items=found.items, groups=truth)
+            report = replace(report, items=found.items, groups=truth, probabilities=softmax(logits).astype(np.float32))
         prefix = "" if role == "main" else f"{role}."
         for name, value in found.figures.items():
             report.metrics[prefix + name] = Metric(value, "min" if name in LOWER_IS_BETTER else "max")
-        per_class = zip(classes, found.support, found.per_class, strict=True)
-        report.tables[prefix + "per_class"] = [{"class": c, "images": int(n), "accuracy": float(a)} for c, n, a in per_class]
+        report.tables[prefix + "per_class"] = per_class(found, classes)
         report.pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
     return report
+
+
+def per_class(found: Summary, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """A row per class: images, right ones, accuracy with Wilson's 95 % interval (empty for too few images)."""
+    rows = []
+    for index, name in enumerate(classes):
+        images, right = int(found.support[index]), int(found.confusion[index, index])
+        row: dict[str, Any] = {"class": name, "images": images, "right": right, "accuracy": None, "low": None, "high": None}
+        if images >= MIN_IMAGES:
+            low, high = wilson_interval(right, images)
+            row |= {"accuracy": float(found.per_class[index]), "low": round(low, 4), "high": round(high, 4)}
+        rows.append(row)
+    return rows
 
 
 def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Confidence intervals of a paired difference: two models on the same images."""
+"""Confidence intervals and a test of a paired difference: two models on the same images."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def paired_t_interval(differences: np.ndarray, confidence: float) -> Interval:
     mean, number = float(differences.mean()), len(differences)
     reach = float(t.ppf((1 + confidence) / 2, number - 1)) * float(differences.std(ddof=1)) / math.sqrt(number)
     return mean - reach, mean + reach
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the two-sided p-value of the exact test that either model gains as often (McNemar 1947, Psychometrika 12)."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
 def _bisect(is_below: Callable[[float], bool], low: float, high: float) -> float:

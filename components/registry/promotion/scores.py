@@ -17,6 +17,8 @@ from components.core.files import write_atomically
 from components.core.settings import Workspace
 from components.core.strict import SettingsError
 
+ARRAYS = ("groups", "predicted", "probability")  # one value per image, beside those of ``items``
+
 
 @dataclass(frozen=True)
 class VersionScores:
@@ -24,6 +26,7 @@ class VersionScores:
 
     ``better``: metric -> "max" or "min". ``items``: metric -> float [N], whose mean is the metric. ``groups``: int64 [N].
     ``latency``: milliseconds and images per second of the served code on this machine.
+    ``predicted``: int64 [N], and ``probability``: float32 [N], that of the predicted class, of a classifier.
     """
 
     version: int
@@ -35,6 +38,8 @@ class VersionScores:
     group_names: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     items: dict[str, np.ndarray] = field(default_factory=dict)
+    predicted: np.ndarray | None = None
+    probability: np.ndarray | None = None
 
 
 def data_key(workspace: Workspace, run: str) -> str:
@@ -67,10 +72,9 @@ def scores_file(name: str, version: int, data: str) -> Path:
 
 def write_scores(name: str, scores: VersionScores) -> None:
     """Write ``scores`` atomically to one npz file, arrays beside a JSON text."""
-    plain = {key: value for key, value in asdict(scores).items() if key not in ("groups", "items")}
+    plain = {key: value for key, value in asdict(scores).items() if key not in (*ARRAYS, "items")}
     arrays: dict[str, Any] = {f"items.{metric}": values for metric, values in scores.items.items()}
-    if scores.groups is not None:
-        arrays["groups"] = scores.groups
+    arrays |= {name: array for name in ARRAYS if (array := getattr(scores, name)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, text=np.array(json.dumps(plain, sort_keys=True)), **arrays)
     path = scores_file(name, scores.version, scores.data)
@@ -85,9 +89,9 @@ def read_scores(name: str, version: int, data: str, model: str) -> VersionScores
             arrays = dict(file)
         plain = json.loads(str(arrays.pop("text")))
         plain["group_names"] = tuple(plain["group_names"])
-        groups = arrays.pop("groups", None)
+        single = {name: arrays.pop(name, None) for name in ARRAYS}
         items = {key.removeprefix("items."): values for key, values in arrays.items()}
-        scores = VersionScores(**plain, groups=groups, items=items)
+        scores = VersionScores(**plain, **single, items=items)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
     # A rebuilt registry reuses version numbers.

@@ -56,6 +56,8 @@ def score_version(client: MlflowClient, workspace: Workspace, run: str, number: 
         group_names=report.group_names,
         groups=report.groups,
         items=report.items,
+        predicted=None if report.probabilities is None else report.probabilities.argmax(1).astype(np.int64),
+        probability=None if report.probabilities is None else report.probabilities.max(1),
     )
     if data_key(workspace, run) != data:
         raise ValueError(f"{run}: the evaluation data or code changed while version {number} was scored; try again")

@@ -46,7 +46,7 @@ class Origin:
 def find_origin(client: MlflowClient, name: str, version_or_alias: str | None) -> Origin:
     """Return the origin of a version, by number or alias (default: champion, else candidate); SettingsError if unknown."""
     aliases = registry.aliases(client, name)
-    version = _find(client, name, version_or_alias or ("champion" if "champion" in aliases else "candidate"), aliases)
+    version = find_version(client, name, version_or_alias or ("champion" if "champion" in aliases else "candidate"))
     number = int(version.version)
     standing = ", ".join(alias for alias, at in sorted(aliases.items()) if at == number)
     run = registry.find_run(client, version.run_id)
@@ -69,7 +69,9 @@ def find_origin(client: MlflowClient, name: str, version_or_alias: str | None) -
     )
 
 
-def _find(client: MlflowClient, name: str, version_or_alias: str, aliases: dict[str, int]) -> ModelVersion:
+def find_version(client: MlflowClient, name: str, version_or_alias: str) -> ModelVersion:
+    """Return a version by number or alias; SettingsError names what is registered."""
+    aliases = registry.aliases(client, name)
     number = int(version_or_alias) if version_or_alias.isdigit() else aliases.get(version_or_alias)
     known = {int(version.version): version for version in registry.versions(client, name)}
     if number not in known:

@@ -3,8 +3,9 @@
 Each other stage depends on its own digest file and on no code file: an edit invalidates only the stages that use the code, and
 an edit of comments or layout none.
 
-``outputs/code/links/<run>.json`` has the roles of a run's links by stage, and ``outputs/code/scored/<detect>.json`` the entries
-of ``ood`` for a block ``detect.<detect>``, which dvc.yaml cannot express.
+``outputs/code/links/<run>.json`` has the roles of a run's links by stage, ``outputs/code/scored/<detect>.json`` the entries of
+``ood`` for a block ``detect.<detect>``, ``outputs/code/card/<run>.json`` what the report says of a run's data: dvc.yaml cannot
+express them.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def contents(workspace: Workspace, components: Path = COMPONENTS) -> dict[str, s
                 documents[f"{stage}/{name}.json"] = {FAULT: str(error)}
     documents |= {f"links/{run}.json": roles(workspace, run) for run in workspace.params.runs}
     documents |= {f"scored/{name}.json": scored(workspace, name) for name in workspace.params.detect}
+    documents |= {f"card/{run}.json": card(workspace, run) for run in workspace.params.runs}
     return {file: json.dumps(content, indent=1, sort_keys=True) + "\n" for file, content in documents.items()}
 
 
@@ -130,6 +132,13 @@ def roles(workspace: Workspace, run: str) -> dict[str, list[str]]:
 def scored(workspace: Workspace, detection: str) -> dict[str, dict[str, str]]:
     """Return the entries of ``ood`` for a block of ``detect``: view -> its settings."""
     return {view: entry.model_dump(by_alias=True) for view, entry in workspace.ood(detection).items()}
+
+
+def card(workspace: Workspace, run: str) -> dict[str, object]:
+    """Return what the run's report says of its data: the view's block, the dataset's source and licence."""
+    view = workspace.params.views.get(workspace.params.runs[run].view, {})
+    dataset = workspace.params.datasets.get(str(view.get("dataset")), {})
+    return {"view": view, "source": dataset.get("source"), "licence": dataset.get("licence")}
 
 
 def _evaluation(workspace: Workspace, run: str) -> str:

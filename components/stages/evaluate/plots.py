@@ -35,8 +35,23 @@ def _write_heatmap(path: Path, heatmap: Heatmap) -> None:
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     axes.set(xlabel=heatmap.columns, ylabel=heatmap.rows)
     if len(classes) <= LABELLED:
-        names = [name.replace("$", r"\$") for name in classes]  # a bare $ would start mathematics
+        names = drawable(classes)
         axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
         axes.set_yticks(range(len(classes)), names, fontsize=8)
     figure.colorbar(image, ax=axes, fraction=0.046, label="share of the row")
     figure.savefig(path, metadata={"Software": None})
+
+
+def drawable(names: tuple[str, ...]) -> list[str]:
+    """Return the names as matplotlib can draw them: one with letters that its own font lacks is replaced by its number.
+
+    Another font of this machine would give other bytes on another machine. The page of the report has all names as text.
+    """
+    from matplotlib import font_manager
+
+    letters = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    known = [all(ord(letter) in letters for letter in name) for name in names]
+    # A bare $ would start mathematics.
+    return [
+        name.replace("$", r"\$") if whole else str(index) for index, (name, whole) in enumerate(zip(names, known, strict=True))
+    ]

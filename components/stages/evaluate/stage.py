@@ -5,17 +5,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components.core.files import write_json
+from components.core.files import write_json, write_text
 from components.core.recipe import Report
 from components.core.settings import Workspace
 from components.stages.evaluate.plots import write_picture
+from components.stages.evaluate.report.build import report_page
+from components.stages.evaluate.report.page import FILE
+from components.stages.evaluate.report.render import render
 from components.stages.evaluate.score import score
 
 
 def run(workspace: Workspace, name: str) -> None:
     """Score the export and write metrics, tables and pictures."""
     report = score(workspace, name, workspace.folder / "outputs" / "export" / name)
-    write_report(report, workspace.folder / "outputs" / "evaluate" / name)
+    out = workspace.folder / "outputs" / "evaluate" / name
+    write_report(report, out)
+    write_text(out / "report" / FILE, render(report_page(workspace, name, report)))
     print(f"{name}: " + ", ".join(f"{metric} {entry.value:.4f}" for metric, entry in report.metrics.items()))
 
 

@@ -16,6 +16,7 @@ from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
 from components.stages.export.onnx_graph import CHECKED_BATCHES, PairedOutputs, largest_differences, paired_outputs, write_graph
+from components.stages.export.saliency import write_saliency
 from components.stages.export.served_code import write_code
 from components.stages.views.view import View
 
@@ -39,6 +40,7 @@ def run(workspace: Workspace, name: str) -> None:
         copy_linked(links, folder)
         if detector:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
+        write_saliency(recipe, views["main"], folder)
         write_json(folder / "parity.json", parity)
     # The training is in dvc.lock, else this stage would not run: its checkpoints are no longer needed.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
