@@ -25,6 +25,7 @@ CHECKS = {
     "lock file": "flows.upkeep.results:cut_off",
     "recorded inputs": "flows.upkeep.results:wrong_inputs",
     "results": "flows.upkeep.results:differing_results",
+    "golden pictures": "flows.upkeep.golden:golden_pictures",
 }
 
 

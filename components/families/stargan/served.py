@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...serving import pixels, session, translating
+from ...serving.decoding import decode_for
 
 BATCH = 128  # images translated at a time
 
@@ -29,6 +30,10 @@ class Served:
         """
         request = translating.parse_request(self.facts, self.signature, inputs, params)
         return {"image": self.translate(request.image, request.domain)}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def translate(
         self, image: Any, domain: Any, *, style: None = None, reference: None = None, seed: int = 0, first: int = 0
