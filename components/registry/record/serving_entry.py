@@ -31,7 +31,8 @@ class Exported(PythonModel):
         self.served = module.Served(folder)
         decoders = refuse_lossy_casts()
         facts, signature = (json.loads((folder / f"{part}.json").read_text()) for part in ("facts", "signature"))
-        if preparation := facts.get("preparation"):
+        preparation = facts.get("preparation")
+        if preparation and hasattr(self.served, "decode"):
             shapes = {tuple(entry["shape"]) for entry in signature["inputs"] if entry["name"] in ("image", "reference")}
             for shape in shapes:
                 decoders.setdefault(shape, {})[json.dumps(preparation, sort_keys=True)] = self.served.decode
