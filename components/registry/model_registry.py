@@ -135,10 +135,13 @@ def load(client: MlflowClient, name: str, number: int) -> Any:
 
 
 def scoring_app(client: MlflowClient, name: str, number: int) -> Any:
-    """Return the FastAPI app of ``mlflow models serve`` for the version."""
+    """Return the FastAPI app of ``mlflow models serve`` for the version; ``app.state.served``: the version's served code."""
     from mlflow.pyfunc import scoring_server
 
-    return scoring_server.init(load(client, name, number))
+    model = load(client, name, number)
+    app = scoring_server.init(model)
+    app.state.served = model.unwrap_python_model().served
+    return app
 
 
 def export_folder(client: MlflowClient, name: str, number: int) -> Path:
@@ -243,7 +246,7 @@ def read_signature(path: Path) -> ModelSignature:
 
 def requirements(export: Path) -> list[str]:
     """Return the packages that serving needs, pinned to the installed versions; torch only if weights are shipped."""
-    names = ["mlflow", "numpy", *(["torch", "safetensors"] if (export / "weights.safetensors").exists() else [])]
+    names = ["mlflow", "numpy", "pillow", *(["torch", "safetensors"] if (export / "weights.safetensors").exists() else [])]
     # A local label such as +cpu is on no public index.
     return [f"{name}=={version(name).partition('+')[0]}" for name in (*names, _runtime())]
 

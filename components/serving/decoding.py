@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import threading
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from .colour import grey_maximum, to_mode
 from .placement import Placement, centre, place
 from .preparation import Preparation
 
-__all__ = ["Picture", "Preparation", "decode_picture", "fit_picture", "formats", "read_picture"]
+__all__ = ["Picture", "Preparation", "decode_for", "decode_picture", "fit_picture", "formats", "read_picture"]
 
 MAX_SIDE = 65535  # pixels, the limit of JPEG: each row of a picture costs memory, however short it is
 MAX_JPEG_PIXELS = 2**28  # of a baseline JPEG that is decoded at reduced scale, at most 1 : 8
@@ -167,3 +168,10 @@ def _resize(image: Image.Image, size: tuple[int, int], box: tuple[int, int, int,
         return image.crop(box)
     shrinks = width > size[0] or height > size[1]
     return image.resize(size, Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC, box=box)
+
+
+def decode_for(facts: Mapping[str, Any], data: bytes) -> np.ndarray:
+    """Decode a picture as the export with these ``facts`` needs it: uint8 [H, W, C]. ValueError as in ``decode_picture``."""
+    if "preparation" not in facts:
+        raise ValueError("this export holds no preparation of pictures: it takes arrays only; export the run again")
+    return decode_picture(data, Preparation.from_json(facts["preparation"]))

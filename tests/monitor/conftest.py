@@ -49,8 +49,8 @@ def champion(work: Path) -> Callable[..., Champion]:
         reference = np.random.default_rng(9).normal(MIDDLE, SPREAD, 500).astype(np.float32)
         threshold = float(np.sort(reference)[25])
         settings = ViewSettings(**{"dataset": "x", "image_size": SIZE, "channels": 1} | view)
-        served = Served(threshold)
-        return Champion("small", version, f"key{version}", "fake", threshold, reference, settings, "hand", served)
+        served, prepared = Served(threshold), settings.preparation
+        return Champion("small", version, f"key{version}", "fake", threshold, reference, prepared, "hand", served)
 
     return make
 

@@ -15,6 +15,7 @@ from components.registry.monitor.champion import find_champion, preparation
 from components.registry.monitor.drift import Rule
 from components.registry.monitor.report import home as monitor_home
 from components.registry.tracking import connect, publish
+from components.serving.preparation import Preparation
 
 RULE = Rule(least=50, alarm=0.01, psi=0.1)
 NAME = "study.small"
@@ -32,6 +33,12 @@ class Served:
         n = len(score)
         answer = {"label": np.zeros(n, np.int64), "probability": np.ones(n, np.float32), "class_name": np.full(n, "grey")}
         return answer | {"ood_score": score, "is_ood": score < np.float32(self.threshold)}
+"""
+
+DECODE = """
+    facts = {"preparation": None}
+    def decode(self, data):
+        return np.full((1, 1, 1), len(data), np.uint8)
 """
 
 LOCK = f"""\
@@ -102,7 +109,7 @@ def test_new_images_come_before_the_registered_champion(office, tmp_path):
     champion = find_champion(office.workspace, "small")
     assert (champion.name, champion.version, champion.detector, len(champion.reference)) == (NAME, 1, "fake", 300)
     assert champion.prepared_by == "view digits, as in its lineage"
-    assert (champion.view.fit, champion.view.pad_value) == ("pad", 255)
+    assert (champion.preparation.fit, champion.preparation.pad_value) == ("pad", 255)
     put(tmp_path / "same", 80)
     Image.new("L", (SIZE, SIZE // 2), 0).save(tmp_path / "same" / "wide.png")  # half of it is padded with white: 127.5
     found = monitor(champion, tmp_path / "same", RULE)
@@ -121,9 +128,21 @@ def test_new_images_come_before_the_registered_champion(office, tmp_path):
     with Image.open(folder / "strangest.png") as sheet, Image.open(folder / "histogram.png") as histogram:
         assert sheet.width > 900
         assert histogram.size == (800, 450)
-    again = preparation(office.workspace, "small", None)
+    again = preparation(office.workspace, "small", None, {})
     assert again[1] == "view digits as it is today: the version has no lineage"
     assert again[0].fit == "crop"
+
+
+def test_an_export_that_says_how_pictures_are_prepared_is_believed(office):
+    export = office.folder / "outputs" / "export" / "small"
+    facts = json.loads((export / "facts.json").read_text())
+    own = Preparation((SIZE, SIZE), (SIZE, SIZE), 1, background="#102030")
+    (export / "facts.json").write_text(json.dumps(facts | {"preparation": own.to_json()}))
+    (export / "served.py").write_text(SERVED + DECODE)
+    promote(office)
+    champion = find_champion(office.workspace, "small")
+    assert (champion.preparation, champion.prepared_by) == (own, "the export")
+    assert champion.decode(b"a picture").tolist() == [[[9]]]
 
 
 def test_a_champion_without_detector_says_how_to_get_one(home):

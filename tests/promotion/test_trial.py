@@ -1,13 +1,18 @@
 """A published version put to the test: what does not load, or answers otherwise than it promised, is unfit."""
 
+import io
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from components.core.files import write_json
 from components.registry import model_registry as registry
 from components.registry.promotion.trial import Unfit, load_and_answer, must_be_outs
 from components.registry.tracking import connect, publish
+from components.serving import golden
+from components.serving.loading import load_served
 
 SERVED = """
 import numpy as np
@@ -31,11 +36,27 @@ def serve(folder, init: str = "pass", predict: str = GOOD) -> None:
     (folder / "served.py").write_text(SERVED.format(init=init, predict=predict))
 
 
+def record_golden(export, label: int) -> None:
+    """Golden outputs of a black picture, its label raised by ``label``."""
+    file = io.BytesIO()
+    Image.new("L", (9, 9)).save(file, "PNG")
+    entry = golden.record(export, load_served(export), 0, name="cat/0.png", data=file.getvalue(), suffix=".png", inputs={})
+    assert entry["margin"] > golden.MARGIN
+    entry["outputs"] |= {"label": label + entry["outputs"]["label"]}
+    write_json(export / "golden.json", {"decoder": golden.decoder(), "pictures": [entry]})
+
+
 def test_each_fault_is_said_in_a_line(home, shipped):
     """One publication for all faults, since it takes a second."""
     client, name = connect(), "study.small"
     assert load_and_answer(client, name, 1) == shipped
     must_be_outs(client, home.workspace, "small", 1)
+    record_golden(shipped, label=0)
+    load_and_answer(client, name, 1)
+    record_golden(shipped, label=1)
+    with pytest.raises(Unfit, match=r"^version 1: golden picture cat/0\.png: label is [012], expected [123]$"):
+        load_and_answer(client, name, 1)
+    (shipped / "golden.json").unlink()
     faults = {
         "version 1 does not load: no\\ngraph": {"init": "raise RuntimeError('no\\ngraph')"},
         "version 1 does not answer its example: out of range": {"predict": "raise ValueError('out of range')"},

@@ -13,6 +13,7 @@ import pytest
 
 from components.core import settings
 from components.core.settings import ROOT, Workspace
+from components.serving.preparation import Preparation
 from components.stages.export.served_code import write_code
 
 SIZE, CLASSES = 4, ["zero", "one", "two"]
@@ -132,7 +133,8 @@ def make_export(folder: Path) -> None:
         "outputs": [{"name": name, "dtype": dtype, "shape": [-1]} for name, dtype in tensor.items()],
         "params": [],
     }
-    facts = {"image_size": SIZE, "channels": 1, "classes": CLASSES}
+    prepared = Preparation((SIZE, SIZE), (SIZE, SIZE), 1).to_json()
+    facts = {"image_size": SIZE, "channels": 1, "classes": CLASSES, "preparation": prepared}
     parity = {"model": {"max_abs_difference": 1e-6, "bound": 1e-4}}
     for name, content in {"signature": signature, "facts": facts, "parity": parity}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))

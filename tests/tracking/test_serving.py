@@ -1,5 +1,7 @@
 """The registered model, loaded and served by MLflow alone, answers as the export does."""
 
+import base64
+import io
 import json
 import os
 import signal
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from components.families.classification.served import Served
 from components.registry import model_registry as registry
@@ -41,13 +44,13 @@ def test_the_signature_and_the_requirements_are_declared(loaded):
     assert (image.name, image.type, image.shape) == ("image", np.dtype("uint8"), (-1, 4, 4, 1))
     assert [entry.name for entry in loaded.metadata.signature.outputs.inputs] == ["label", "probability", "class_name"]
     names = [line.split("==")[0] for line in registry.requirements(Path("nowhere"))]
-    assert names == ["mlflow", "numpy", "onnxruntime"]
+    assert names == ["mlflow", "numpy", "pillow", "onnxruntime"]
 
 
 def test_torch_is_required_where_weights_are_shipped(tmp_path: Path):
     (tmp_path / "weights.safetensors").touch()
     pins = dict(line.split("==") for line in registry.requirements(tmp_path))
-    assert set(pins) == {"mlflow", "numpy", "onnxruntime", "torch", "safetensors"}
+    assert set(pins) == {"mlflow", "numpy", "pillow", "onnxruntime", "torch", "safetensors"}
     assert "+" not in pins["torch"]
 
 
@@ -113,6 +116,12 @@ def _post(port: int, request: Any) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
+    return file.getvalue()
+
+
 def changed(value: Any) -> list:
     image = IMAGE.tolist()
     image[1][2][3][0] = value
@@ -137,5 +146,19 @@ def test_over_http_it_answers_as_the_export_and_refuses_what_is_not_pixels(home,
         assert (status, str(image.shape) in text, "(-1, 4, 4, 1)" in text) == (400, True, True), text
     status, text = ask({"inputs": {"image": [[1, 2], [3]]}})
     assert (status, "differ in length" in text) == (400, True), text
+    # The same pictures, encoded; 9 x 9 pixels are cropped and resized as for a training.
+    texts = [base64.b64encode(png(image)).decode() for image in IMAGE]
+    named = [f"data:image/png;base64,{text}" for text in texts]
+    for request in ({"inputs": {"image": texts}}, {"instances": [{"image": text} for text in named]}):
+        status, text = ask(request)
+        assert (status, json.loads(text).get("predictions")) == (200, found), text
+    large = np.random.default_rng(6).integers(0, 256, (9, 7, 1), dtype=np.uint8)
+    status, text = ask({"inputs": {"image": [base64.b64encode(png(large)).decode()]}})
+    served = Served(home.folder / "outputs/export/small")
+    expected = served.predict({"image": served.decode(png(large))[None]})
+    assert json.loads(text)["predictions"]["probability"] == expected["probability"].tolist()
+    for image, words in (([texts[0], "bm8gcGljdHVyZQ=="], "picture 1: cannot identify"), (["7"], "picture 0: ")):
+        status, text = ask({"inputs": {"image": image}})
+        assert (status, words in text, "'image'" in text) == (400, True, True), text
     status, text = ask({"inputs": {"picture": IMAGE.tolist()}})
     assert (status, "image" in text) == (400, True), text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...serving.decoding import decode_for
 from ...serving.pixels import as_pixels, to_unit_range
 from ...serving.session import open_session
 
@@ -31,13 +32,20 @@ class Served:
         if not isinstance(inputs, dict) or set(inputs) != {"image"}:
             found = ", ".join(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
             raise ValueError(f"the input must be a mapping with the one key 'image', found {found or 'nothing'}")
-        scores = self.scores(inputs["image"])
+        return self.outputs_of(self.scores(inputs["image"]))
+
+    def outputs_of(self, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the answer of ``predict`` from the result of ``scores``."""
         logits = scores["logits"]
         label = logits.argmax(axis=1).astype(np.int64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probability = shifted.max(axis=1) / shifted.sum(axis=1)
         answer = {"label": label, "probability": probability.astype(np.float32), "class_name": self.classes[label]}
         return answer | {name: scores[name] for name in self.detections}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def scores(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, C] -> logits float32 [N, K], features float32 [N, F]; with a detector also ood_score and is_ood."""

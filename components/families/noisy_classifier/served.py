@@ -11,6 +11,7 @@ import numpy as np
 
 from ...serving import pixels as border
 from ...serving import session
+from ...serving.decoding import decode_for
 
 
 class Served:
@@ -31,11 +32,19 @@ class Served:
         if not isinstance(inputs, dict) or set(inputs) != {"image"}:
             found = ", ".join(map(str, inputs)) if isinstance(inputs, dict) else type(inputs).__name__
             raise ValueError(f"the input must be a mapping with the one key 'image', found {found or 'nothing'}")
-        logits = self.scores(inputs["image"])["logits"]
+        return self.outputs_of(self.scores(inputs["image"]))
+
+    def outputs_of(self, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the answer of ``predict`` from the result of ``scores``."""
+        logits = scores["logits"]
         label = logits.argmax(axis=1).astype(np.int64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probability = shifted.max(axis=1) / shifted.sum(axis=1)
         return {"label": label, "probability": probability.astype(np.float32), "class_name": self.classes[label]}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def scores(self, image: Any) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, C], without noise, at the earliest time -> logits float32 [N, K], features float32 [N, F]."""

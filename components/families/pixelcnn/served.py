@@ -11,6 +11,7 @@ import numpy as np
 
 from ...serving import pixels as border
 from ...serving import session
+from ...serving.decoding import decode_for
 
 TASKS = ("score", "complete", "sample")
 PARAMS = {"task": "score", "rows": None, "temperature": 1.0, "seed": 0}
@@ -44,6 +45,10 @@ class Served:
             known = np.broadcast_to(np.arange(image.shape[1])[:, None] < rows, image.shape[:3])
             image = self.complete(image, known, label=label, **options)
         return self.score(image, label)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def options(self, params: dict[str, Any]) -> dict[str, Any]:
         """Check params and add their defaults."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...serving import pixels, session, translating
+from ...serving.decoding import decode_for
 from .attributes import as_labels, flipped, label_vectors
 
 BATCH = 128  # images translated at a time
@@ -65,6 +66,10 @@ class Served:
         for start in range(0, len(inputs), BATCH):
             logits += self.classifier.run(["logits"], {"image": inputs[start : start + BATCH]})
         return 1 / (1 + np.exp(-np.concatenate(logits)))
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def translate(
         self, image: Any, domain: Any, *, style: None = None, reference: None = None, seed: int = 0, first: int = 0

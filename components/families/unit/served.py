@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...serving import translating
+from ...serving.decoding import decode_for
 from ...serving.pairs import AutoEncoders
 
 
@@ -25,6 +26,10 @@ class Served:
         """
         request = translating.parse_request(self.facts, self.signature, inputs, params)
         return {"image": self.translate(request.image, request.domain)}
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode an encoded picture, of any size, as for the training: uint8 [H, W, C]. ValueError for a broken one."""
+        return decode_for(self.facts, data)
 
     def translate(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,22 @@ from components.core.strict import parse
 from components.registry import model_registry as registry
 from components.registry.record.lineage import lineage
 from components.registry.tracking import connect, reachable
+from components.serving.decoding import decode_picture
 from components.serving.loading import load_served
+from components.serving.preparation import Preparation
 from components.stages.augment.policy.policies import ViewSettings, pair
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-PREPARES = ("image_size", "stored_size", "channels", "fit", "pad_value")  # settings of a view that affect a single image
+PREPARES = tuple(field.name for field in fields(Preparation))  # settings of a view that affect a single image
 
 
 @dataclass(frozen=True)
 class Champion:
     """A champion. ``reference``: float32 [m], scores of the validation images; images below ``threshold`` are rejected.
 
-    ``view``: settings by which images are prepared, ``prepared_by``: their source. ``served``: the version's own code.
+    ``preparation``: how images are prepared, ``prepared_by``: its source. ``served``: the version's own code.
     """
 
     name: str
@@ -36,20 +38,24 @@ class Champion:
     detector: str
     threshold: float
     reference: np.ndarray
-    view: ViewSettings
+    preparation: Preparation
     prepared_by: str
     served: Any
 
     @property
     def model(self) -> str:
         """Identity of the model that scores: version, key and preparation. A rebuilt registry reuses version numbers."""
+        fields = self.preparation.to_json()
         return " ".join(
-            [
-                str(self.version),
-                self.key,
-                *(f"{key}={value}" for key in PREPARES if (value := getattr(self.view, key)) is not None),
-            ]
+            [str(self.version), self.key, *(f"{key}={value}" for key, value in fields.items() if value is not None)]
         )
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Decode a picture as for the training, by the shipped code if it can: uint8 [H, W, C]. ValueError for a broken one."""
+        if hasattr(self.served, "decode") and "preparation" in self.served.facts:
+            pixels: np.ndarray = self.served.decode(data)
+            return pixels
+        return decode_picture(data, self.preparation)
 
 
 def find_champion(workspace: Workspace, run: str) -> Champion:
@@ -67,8 +73,8 @@ def find_champion(workspace: Workspace, run: str) -> Champion:
         steps = f"`python -m flows run --runs {run}`, `python -m flows promote {run}`"
         how = f"give the run a block of `detect` with `serve: vim` and link what it serves to the export, then {steps}"
         raise ValueError(f"{name}: its champion, version {version.version}, ships no detector of strange images; {how}")
-    view, prepared_by = preparation(workspace, run, entries)
-    _check_pixels(name, version, facts, view, prepared_by)
+    prepared, prepared_by = preparation(workspace, run, entries, facts)
+    _check_pixels(name, version, facts, prepared, prepared_by)
     return Champion(
         name=name,
         version=int(version.version),
@@ -76,14 +82,21 @@ def find_champion(workspace: Workspace, run: str) -> Champion:
         detector=detector["name"],
         threshold=float(np.float32(detector["threshold"])),  # the graph compares in float32
         reference=_reference(folder / "reference.npz"),
-        view=view,
+        preparation=prepared,
         prepared_by=prepared_by,
         served=load_served(folder),
     )
 
 
-def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) -> tuple[ViewSettings, str]:
-    """Return the view settings of the version's lineage, or today's without a lineage, and a text that says which."""
+def preparation(
+    workspace: Workspace, run: str, entries: dict[str, Any] | None, facts: dict[str, Any]
+) -> tuple[Preparation, str]:
+    """Return how the version prepares pictures, and a text that says where that stands.
+
+    An export says so itself. For those of earlier times it is the view in the version's lineage, or today's without a lineage.
+    """
+    if "preparation" in facts:
+        return Preparation.from_json(facts["preparation"]), "the export"
     try:
         assert entries is not None
         view = entries[f"train@{run}"]["params"]["params.yaml"][f"runs.{run}.view"]
@@ -92,11 +105,12 @@ def preparation(workspace: Workspace, run: str, entries: dict[str, Any] | None) 
         view = workspace.params.runs[run].view
         block, words = workspace.params.views[view], f"view {view} as it is today: the version has no lineage"
     used = {key: block[key] for key in PREPARES if key in block}
-    return parse(ViewSettings, {"dataset": "incoming", **used}, f"views.{view}"), words
+    settings = parse(ViewSettings, {"dataset": "incoming", **used}, f"views.{view}")
+    return settings.preparation, words
 
 
-def _check_pixels(name: str, version: ModelVersion, facts: dict[str, Any], view: ViewSettings, prepared_by: str) -> None:
-    expected, prepared = (*pair(facts["image_size"]), facts["channels"]), (*view.shown, view.channels)
+def _check_pixels(name: str, version: ModelVersion, facts: dict[str, Any], made: Preparation, prepared_by: str) -> None:
+    expected, prepared = (*pair(facts["image_size"]), facts["channels"]), (*made.image_size, made.channels)
     if expected != prepared:
         sizes = "{0} x {1} pixels with {2} channel(s)"
         needs = f"{name}: version {version.version} takes {sizes.format(*expected)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from PIL import ImageDraw, ImageFont
 
 from components.registry.monitor.incoming import Unreadable, read
 from components.registry.monitor.score_database import Image
-from components.stages.augment.decode import decode_file
-from components.stages.augment.policy.policies import ViewSettings
+
+Decode = Callable[[bytes], np.ndarray]  # an encoded picture -> uint8 [H, W, C], as the champion sees it
 
 BARS = 50
 COLUMNS, TILE, GAP, MARGIN, LINE = 9, 96, 10, 20, 16  # pixels, but for the columns
@@ -39,7 +39,7 @@ def write_histogram(path: Path, title: str, reference: np.ndarray, new: np.ndarr
     figure.savefig(path, metadata={"Software": None})
 
 
-def write_strangest(path: Path, title: str, images: Sequence[Image], view: ViewSettings) -> None:
+def write_strangest(path: Path, title: str, images: Sequence[Image], decode: Decode) -> None:
     """Draw the images as the champion sees them, with their scores; red: rejected, grey: the file is gone or changed."""
     rows, pitch = -(-len(images) // COLUMNS), TILE + GAP
     size = (2 * MARGIN + COLUMNS * pitch - GAP, 2 * MARGIN + 2 * LINE + rows * (pitch + 2 * LINE))
@@ -49,16 +49,16 @@ def write_strangest(path: Path, title: str, images: Sequence[Image], view: ViewS
     for index, image in enumerate(images):
         row, column = divmod(index, COLUMNS)
         left, top = MARGIN + column * pitch, MARGIN + 2 * LINE + row * (pitch + 2 * LINE)
-        sheet.paste(_tile(image, view), (left, top))
+        sheet.paste(_tile(image, decode), (left, top))
         draw.text((left, top + TILE + 1), f"{image.score:.4g}", RED if image.rejected else INK, font)
         draw.text((left, top + TILE + LINE), _ascii(f"{image.class_name} {image.probability:.0%}"), FAINT, font)
     sheet.save(path, "PNG")
 
 
-def _tile(image: Image, view: ViewSettings) -> Pixels.Image:
+def _tile(image: Image, decode: Decode) -> Pixels.Image:
     try:
         data = read(image.path)
-        pixels = decode_file(data, view) if hashlib.sha256(data).digest() == image.digest else None
+        pixels = decode(data) if hashlib.sha256(data).digest() == image.digest else None
     except (FileNotFoundError, Unreadable, ValueError):
         pixels = None
     if pixels is None:

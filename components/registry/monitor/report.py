@@ -52,7 +52,7 @@ def write_report(champion: Champion, database: ScoreDatabase, tally: Tally, base
         _write_table(folder / "table.csv", database, base)
         write_histogram(folder / "histogram.png", title, champion.reference, new, champion.threshold)
         words = f"{title}: the {len(strangest)} strangest of {len(new):,} new images, threshold {champion.threshold:.4g}"
-        write_strangest(folder / "strangest.png", words, strangest, champion.view)
+        write_strangest(folder / "strangest.png", words, strangest, champion.decode)
     database.judged(number, now)
     return content
 

@@ -12,7 +12,6 @@ import numpy as np
 from components.registry.monitor.champion import Champion
 from components.registry.monitor.incoming import Unreadable, read, shown, stamp_of
 from components.registry.monitor.score_database import Image, ScoreDatabase
-from components.stages.augment.decode import decode_file
 
 BATCH, BUDGET = 256, 2**24  # maximum images and pixel values per batch: memory does not grow with the folder
 NAMED = 20  # broken images that are named
@@ -60,7 +59,7 @@ class Scan:
         return self.tally
 
     def _each(self, paths: Iterable[bytes]) -> None:
-        size = math.prod(self.champion.view.shown) * self.champion.view.channels
+        size = math.prod(self.champion.preparation.image_size) * self.champion.preparation.channels
         batch: Batch = {}
         for path in paths:
             self.tally.found += 1
@@ -90,7 +89,7 @@ class Scan:
             return None
         image = Image(digest, path, stamp, self.champion.model)
         try:
-            batch[digest] = image, decode_file(data, self.champion.view)
+            batch[digest] = image, self.champion.decode(data)
         except ValueError as error:
             self._break(image, str(error))
         return None

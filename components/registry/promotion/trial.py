@@ -14,6 +14,7 @@ from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.scores import VersionScores, data_key, write_scores
 from components.registry.tracking import reachable
+from components.serving.golden import play
 from components.serving.loading import load_served
 from components.stages.evaluate.latency import measure_latency
 from components.stages.evaluate.score import score
@@ -29,7 +30,10 @@ class Unfit(Exception):
 
 
 def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
-    """Load the version, predict its example and check the outputs; return its export folder. Raise Unfit if that fails."""
+    """Load the version, predict its example and golden pictures, check the outputs; return its export folder.
+
+    Raise Unfit if that fails.
+    """
     model, folder = _attempt(f"version {number} does not load", lambda: _load(client, name, number))
     signature = model.metadata.signature
     if signature is None or signature.inputs is None or signature.outputs is None:
@@ -37,6 +41,8 @@ def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
     example = _attempt(f"version {number} has no readable example", lambda: _arrays(folder / "example.npz"))
     answer = _attempt(f"version {number} does not answer its example", lambda: model.predict(example))
     _check_answer(f"version {number}", answer, signature.outputs.inputs, len(next(iter(example.values()))))
+    if differences := _attempt(f"version {number} does not load", lambda: play(folder, load_served(folder))):
+        raise Unfit(f"version {number}: {differences[0]}")
     return folder
 
 

@@ -1,13 +1,15 @@
 """``python -m components.registry.scoring <registered name> --fd N [--ready N]``: serve the champion.
 
-The interface is that of ``mlflow models serve --env-manager local``: ``POST /invocations``, ``GET /ping``. Every response has
-the version in its header ``X-Darkroom-Version``; ``GET /champion`` returns it too. Once the server accepts requests, it writes
-the version to the file descriptor ``--ready``. Exit code 3: the model has no champion.
+The interface is that of ``mlflow models serve --env-manager local``, ``POST /invocations`` and ``GET /ping``; ``POST /predict``
+takes encoded pictures (``pictures.py``). Every response has the version in its header ``X-Darkroom-Version``; ``GET /champion``
+returns it too. Once the server accepts requests, it writes the version to the file descriptor ``--ready``. A version that
+answers its golden pictures differently is not served. Exit code 3: the model has no champion.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
 import sys
@@ -58,11 +60,21 @@ def serve(name: str, number: int, listening: socket.socket, ready: int | None) -
 
 
 def application(name: str, number: int) -> Any:
-    """Return MLflow's scoring app of the version, with ``GET /champion``."""
-    from components.registry import model_registry as registry
-    from components.registry.tracking import connect
+    """Return MLflow's scoring app of the version, with ``GET /champion`` and ``POST /predict``.
 
-    app = registry.scoring_app(connect(), name, number)
+    ValueError if the version answers a golden picture differently on this machine.
+    """
+    from components.registry import model_registry as registry
+    from components.registry.scoring.pictures import Predict
+    from components.registry.tracking import connect
+    from components.serving.golden import play
+
+    client = connect()
+    app, folder = registry.scoring_app(client, name, number), registry.export_folder(client, name, number)
+    if differences := play(folder, app.state.served):
+        raise ValueError(f"{name} version {number} is not served: {differences[0]}")
+    signature = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
+    app.add_route("/predict", Predict(app.state.served, signature).answer, methods=["POST"])
     facts = {"name": name, "version": number, "process": this_process()}
     app.get("/champion")(lambda: facts)
     return app

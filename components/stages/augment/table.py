@@ -11,8 +11,9 @@ import numpy as np
 
 from components.core.strict import SettingsError
 from components.serving.placement import Placement
-from components.stages.augment.decode import decode
+from components.stages.augment.decode import read
 from components.stages.augment.layouts import RawSplit
+from components.stages.augment.notes import Notes
 from components.stages.augment.policy.policies import BoxSettings, ViewSettings
 from components.stages.views.frames import Arrays, padded
 
@@ -64,7 +65,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
     names: list[str] = []
     unreadable: list[str] = []
     boxes: list[tuple[np.ndarray, np.ndarray]] = []
-    published = {}
+    published, notes = {}, Notes(settings)
     for split, part in raw.items():
         start = len(digests)
         names += [part.name(index) for index in range(len(part))]
@@ -72,7 +73,9 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
             row = start + index
             contents.append(content_digest(picture))
             try:
-                images[row], placement = decode(picture, settings)
+                decoded = read(picture, settings)
+                images[row], placement = decoded.pixels, decoded.placement
+                notes.add(names[row], decoded)
             except ValueError as error:
                 unreadable.append(_report(names[row], error, unreadable, settings))
                 digests.append(b"")
@@ -85,6 +88,7 @@ def decode_all(raw: dict[str, RawSplit], settings: ViewSettings, scratch: Path) 
             if part.annotations.boxes is not None:
                 boxes.append(_fitting(part.annotations.boxes.of(index), placement, settings))
         published[split] = np.array([row for row in range(start, len(digests)) if digests[row]], dtype=np.int64)
+    notes.warn()
     if unreadable and settings.unreadable == "error":
         raise ValueError(_unreadable_message(unreadable))
     parts = list(raw.values())

@@ -14,8 +14,10 @@ from components.core.references import DETECTOR
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
 from components.stages.export.onnx_graph import CHECKED_BATCHES, PairedOutputs, largest_differences, paired_outputs, write_graph
+from components.stages.export.pictures import with_preparation, write_golden
 from components.stages.export.saliency import write_saliency
 from components.stages.export.served_code import write_code
 from components.stages.views.view import View
@@ -31,7 +33,10 @@ def run(workspace: Workspace, name: str) -> None:
     links = follow_links(workspace, name, "export")
     detector = links.pop(DETECTOR, None)  # it becomes a part of the graph
     exportable: Exportable = with_detector(recipe.exportable(), detector.path) if detector else recipe.exportable()
+    prepared: ViewSettings = workspace.view(settings.view)
+    exportable = with_preparation(exportable, prepared.preparation)
     batches = validation_batches(views["main"])
+    samples = workspace.folder / "outputs" / "view_report" / settings.view / "samples"
     out = workspace.folder / "outputs" / "export" / settings.name
     with fresh_folder(out) as folder:
         parity = write_graphs(exportable, batches, folder, threads)
@@ -42,10 +47,13 @@ def run(workspace: Workspace, name: str) -> None:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
         write_saliency(recipe, views["main"], folder)
         write_json(folder / "parity.json", parity)
+        left_out = write_golden(folder, samples, views["main"])
     # The training is in dvc.lock, else this stage would not run: its checkpoints are no longer needed.
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
     summary = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
     print(f"{settings.name}: ONNX Runtime against torch, largest difference: {summary}")
+    if left_out:
+        print(f"{settings.name}: {left_out}")
 
 
 def validation_batches(view: View) -> list[Batch]:

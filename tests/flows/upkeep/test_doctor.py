@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from tracking.conftest import make_export
 
 from components.core import settings
-from components.core.files import identity, this_process
+from components.core.files import identity, this_process, write_json
+from components.serving import golden
+from components.serving.loading import load_served
 from flows.__main__ import main
 from flows.project import STARTED_BY
 from flows.upkeep.doctor import CHECKS, Finding, examine, repair
@@ -128,6 +133,23 @@ def test_folder_that_a_living_dvc_writes_is_left_alone(new: Fake) -> None:
     held = {str(new.folder / "outputs/views/v"): {"pid": os.getpid(), "cmd": "pytest"}}
     write(new.folder / ".dvc/tmp/rwlock", json.dumps({"write": held}))
     assert find(new, "outputs") == []
+
+
+def test_exports_that_answer_otherwise(new: Fake) -> None:
+    export = new.folder / "outputs/export/small"
+    make_export(export)
+    data = io.BytesIO()
+    Image.new("L", (9, 9), 77).save(data, "PNG")
+    entry = golden.record(export, load_served(export), 0, name="cat/0.png", data=data.getvalue(), suffix=".png", inputs={})
+    write_json(export / "golden.json", {"decoder": golden.decoder(), "pictures": [entry]})
+    assert find(new, "golden pictures") == []
+    write_json(export / "golden.json", {"decoder": golden.decoder(), "pictures": [entry | {"pixels": "0" * 64}]})
+    (finding,) = find(new, "golden pictures")
+    assert finding.where == "golden picture cat/0.png: its decoded pixels differ, by up to 0 of 255"
+    assert "dvc repro -f export@small" in finding.remedy
+    write(export / "served.py", "import nothing_of_this_name")
+    (finding,) = find(new, "golden pictures")
+    assert finding.where.startswith("does not load: ModuleNotFoundError: ")
 
 
 def test_broken_notes(new: Fake) -> None:
