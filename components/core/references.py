@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from components.core.seeds import check_seeds, is_seed_link
 from components.core.strict import Name, SettingsError, Strict, must_exist
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def check_references(params: Params) -> None:
     _check_detect(params)
     _check_links(params)
     _check_ood(params)
+    check_seeds(params)
 
 
 def _check_detect(params: Params) -> None:
@@ -136,7 +138,7 @@ def _exists_artifact(path: str, params: Params, key: str) -> None:
 def check_links(params: Params, folder: Path, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
     """Check that each link of the run points to a view or has a role of its recipe, and that the user's files exist."""
     for name, link in params.links.items():
-        if link.run != run:
+        if link.run != run or is_seed_link(link):
             continue
         allowed = roles.get(link.stage, ())
         if not link.artifact.startswith("outputs/views/") and link.role not in allowed:

@@ -7,6 +7,7 @@ the text of ``python -m flows x --help``.
 COMMANDS = {  # name -> module, summary in --help
     "run": ("flows.cli.run", "run the stale stages, publish the results"),
     "plan": ("flows.cli.run", "show what run would do and why"),
+    "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),
     "doctor": ("flows.cli.upkeep", "find and, with --fix, repair what killed processes left behind"),
