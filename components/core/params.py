@@ -44,7 +44,7 @@ class Pipeline(Strict):
 class Run(Strict):
     """A run of params.yaml with unparsed blocks.
 
-    ``seeds``: the run is repeated with each of them (``core/seeds.py``); ``search``: settings that ``python -m flows sweep`` tries.
+    ``seeds``: the run is repeated with each of them (``core/seeds.py``); ``search``: what ``python -m flows sweep`` tries.
     """
 
     moved: ClassVar[dict[str, str]] = {

@@ -8,6 +8,7 @@ COMMANDS = {  # name -> module, summary in --help
     "run": ("flows.cli.run", "run the stale stages, publish the results"),
     "plan": ("flows.cli.run", "show what run would do and why"),
     "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
+    "sweep": ("flows.cli.sweep", "search for better settings of a run"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),
     "doctor": ("flows.cli.upkeep", "find and, with --fix, repair what killed processes left behind"),

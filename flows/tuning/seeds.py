@@ -53,7 +53,8 @@ def parse_params(text: str) -> Params:
 
 def without(text: str, run: str) -> str:
     """Return the text without the lines that ``with_seeds`` has written for the run."""
-    ours = rf"^[ ]+{re.escape(run)}_seed\d+: \{{recipe: .*<<: \*.*\}}\n|^[ ]+{re.escape(run)}_seed\d+(_\w+)?: \{{run: .*from: .*\}}\n"
+    name = rf"^[ ]+{re.escape(run)}_seed\d+"
+    ours = rf"{name}: \{{recipe: .*<<: \*.*\}}\n|{name}(_\w+)?: \{{run: .*from: .*\}}\n"
     text = re.sub(ours, "", text, flags=re.MULTILINE)
     return re.sub(r"^links:\n(?![ ]|\n*[ ])", "links: {}\n", text, flags=re.MULTILINE)
 

@@ -67,8 +67,8 @@ def test_blocks_that_do_not_fit_are_refused_with_the_remedy(old, new, message):
 
 
 def test_a_name_that_is_taken_is_refused():
-    taken = TEXT.replace("  lcnet_glyphs:\n", "  vit_digits_seed1:\n    recipe: classification\n    view: digits\n    model: {}\n"
-                         "    train: {}\n    export: {}\n    evaluate: {}\n    promote: {}\n  lcnet_glyphs:\n", 1)  # fmt: skip
+    block = TEXT[TEXT.index("  lcnet_glyphs:\n") : TEXT.index("\nlinks:")]
+    taken = TEXT.replace("\nlinks:", block.replace("lcnet_glyphs:", "vit_digits_seed1:") + "\nlinks:")
     with pytest.raises(SettingsError, match="the name is taken"):
         with_seeds(taken, "vit_digits", [0, 1])
 
@@ -94,9 +94,9 @@ def test_dvc_repeats_the_run_and_its_evaluation_has_mean_and_deviation(tmp_path)
     assert table[0] == "metric,mean,std,seed 0,seed 1,seed 2"
     # One setting of the first run is a setting of all.
     run("dvc", "repro", "evaluate@toy", cwd=project, PYTHONPATH=str(project))
-    status = run("dvc", "status", "evaluate@toy", cwd=project, PYTHONPATH=str(project)).stdout
+    status = run("dvc", "status", "--with-deps", "evaluate@toy", cwd=project, PYTHONPATH=str(project)).stdout
     assert "up to date" in status
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.002"))
-    status = run("dvc", "status", "evaluate@toy", cwd=project, PYTHONPATH=str(project)).stdout
+    status = run("dvc", "status", "--with-deps", "evaluate@toy", cwd=project, PYTHONPATH=str(project)).stdout
     assert {"train@toy:", "train@toy_seed1:", "train@toy_seed2:"} <= set(status.split())
