@@ -1,8 +1,8 @@
 """Several seeds of one run: each seed is a run of its own, and the evaluation of the first summarises them all.
 
-``runs.<run>.seeds: [0, 1, 2]`` needs the runs ``<run>_seed1`` and ``<run>_seed2``, equal to ``<run>`` but for ``train.seed``, and
-a link from the metrics of each to the evaluation of ``<run>``. ``python -m flows seeds <run>`` writes them: DVC's templates make
-one stage per entry of a block and cannot nest.
+``runs.<run>.seeds: [0, 1, 2]`` needs the runs ``<run>_seed1`` and ``<run>_seed2``, equal to ``<run>`` but for ``train.seed``,
+and a link from the metrics of each to the evaluation of ``<run>``. ``python -m flows seeds <run>`` writes them: DVC's templates
+make one stage per entry of a block and cannot nest.
 """
 
 from __future__ import annotations

@@ -195,14 +195,8 @@ def train(work: Search, trial: Trial, values: Values) -> float | None:
             if trial.should_prune():
                 processes.stop()
 
-    command = [
-        sys.executable,
-        "-m",
-        "flows.tuning.trial",
-        str(workspace.folder),
-        sweep.run,
-        f"{study.study_name}-{trial.number}",
-    ]
+    key = f"{work.study.study_name}-{trial.number}"
+    command = [sys.executable, "-m", "flows.tuning.trial", str(workspace.folder), sweep.run, key]
     try:
         ended = processes.run(command, folder=workspace.folder, env=for_children(sweep.project), log=read, timeout=HANGS)
     except FlowStopped:
