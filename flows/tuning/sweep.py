@@ -103,7 +103,7 @@ def find_objective(workspace: Workspace, run: str, name: str | None) -> Objectiv
 
     settings = workspace.run(run)
     recipe = catalogue.load("recipe", settings.recipe, f"runs.{run}.recipe")
-    figures: dict[str, str] = dict(getattr(recipe, "validated", {}))
+    figures: dict[str, str] = dict(getattr(recipe, "validation", {}))
     if not figures:
         raise SettingsError(
             f"runs.{run}: a {settings.recipe} run has no validation curve, so nothing says which trial is better"
