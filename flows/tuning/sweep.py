@@ -198,7 +198,7 @@ def train(work: Search, trial: Trial, values: Values) -> float | None:
     key = f"{work.study.study_name}-{trial.number}"
     command = [sys.executable, "-m", "flows.tuning.trial", str(workspace.folder), sweep.run, key]
     try:
-        ended = processes.run(command, folder=workspace.folder, env=for_children(sweep.project), log=read, timeout=HANGS)
+        ended = processes.run(command, folder=workspace.folder, env=for_children(sweep.project, TQDM_DISABLE="1"), log=read, timeout=HANGS)
     except FlowStopped:
         return None
     if ended.code:

@@ -22,7 +22,8 @@ def printed(workspace: Workspace, run: str, fingerprint: str, *, killed: tuple[t
     """Observe the training: print each point of its curves."""
 
     def log(step: int, point: Mapping[str, float]) -> None:
-        print(f"{MARK}{json.dumps({'step': step, **point})}", flush=True)
+        # On a line of its own: a progress bar ends without one, and both go into one pipe.
+        print(f"\n{MARK}{json.dumps({'step': step, **point})}", flush=True)
 
     yield log
 
