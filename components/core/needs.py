@@ -38,7 +38,7 @@ def references(raw: Mapping[str, Any], block: str) -> list[str]:
     content = raw.get(kind, {}).get(name)
     keys = content if isinstance(content, dict) else {}
     found = [f"{to}.{keys[key]}" for key, to in NAMES.get(kind, {}).items() if key in keys]
-    if kind == "links" and (match := re.match(r"outputs/(views|train|export|detect)/([^/]+)", str(keys.get("from")))):
+    if kind == "links" and (match := re.match(r"outputs/(views|train|export|evaluate|detect)/([^/]+)", str(keys.get("from")))):
         found.append(f"{match[1] if match[1] in ('views', 'detect') else 'runs'}.{match[2]}")
     return [other for other in found if other.split(".", 1)[1] in raw.get(other.split(".", 1)[0], {})]
 

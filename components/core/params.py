@@ -49,7 +49,10 @@ class Pipeline(Strict):
 
 
 class Run(Strict):
-    """A run of params.yaml with unparsed blocks."""
+    """A run of params.yaml with unparsed blocks.
+
+    ``seeds``: the run is repeated with each of them (``core/seeds.py``); ``search``: what ``python -m flows sweep`` tries.
+    """
 
     moved: ClassVar[dict[str, str]] = {
         "detect": "it is a block of its own now, `detect: {<name>: {run: ..., view: ...}}`, and left out without detection"
@@ -62,6 +65,10 @@ class Run(Strict):
     export: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe's export")
     evaluate: dict[str, Any] = Field(default_factory=dict, description="settings of the recipe's evaluation")
     promote: dict[str, Any] = Field(default_factory=dict, description="gates that a candidate must pass")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(
+        default=(), description="repeat the run with each of these seeds, and summarise"
+    )
+    search: dict[str, Any] = Field(default_factory=dict, description="settings and values that `flows sweep` tries")
 
 
 class Params(Strict):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from components.core.needs import KINDS, Faults, spread
+from components.core.seeds import check_seed_link, check_seeds, is_seed_link
 from components.core.strict import Name, SettingsError, Strict, collected, must_exist, refuse
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _check_view(name: str, params: Params, names: Names) -> None:
 
 def _check_run(name: str, params: Params, names: Names) -> None:
     must_exist(params.runs[name].view, names["views"], f"runs.{name}.view")
+    check_seeds(params, name)
 
 
 def _check_detect(name: str, params: Params, names: Names) -> None:
@@ -88,6 +90,7 @@ def _check_link(name: str, params: Params, names: Names) -> None:
     must_exist(link.run, names["runs"], f"links.{name}.run")
     _check_detector(name, link, params, names)
     _check_artifact(link.artifact, names, f"links.{name}.from")
+    check_seed_link(params, name)
     if link.role in TAKEN_ROLES:
         raise SettingsError(f"links.{name}.role: {link.role!r} is not allowed: the pipeline uses this name itself")
     target = (link.run, link.stage, link.role)
@@ -147,6 +150,8 @@ def check_links(params: Params, folder: Path, run: str, roles: Mapping[str, tupl
 
 
 def _check_role(name: str, link: Link, recipe: str, folder: Path, roles: Mapping[str, tuple[str, ...]]) -> None:
+    if is_seed_link(link):
+        return
     allowed = roles.get(link.stage, ())
     if not link.artifact.startswith("outputs/views/") and link.role not in allowed:
         fault = f"links.{name}.role: {link.role!r} is not allowed: a {recipe} run"

@@ -11,6 +11,8 @@ COMMANDS = {  # name -> module, summary in --help
     "predict": ("flows.cli.predict", "classify or translate pictures: a CSV file and a page of them"),
     "sample": ("flows.cli.sample", "draw pictures with a generator"),
     "image": ("flows.cli.image", "write a container context that serves a run's model"),
+    "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
+    "sweep": ("flows.cli.sweep", "search for better settings of a run"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "docs": ("flows.cli.docs", "write docs/settings.md from the settings' classes"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),

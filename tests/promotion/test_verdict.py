@@ -134,3 +134,16 @@ def test_the_runs_of_this_repository_can_be_promoted():
             figure = workspace.gates(run).must_decide(f"runs.{run}.promote")
             known = ("accuracy", "bits_per_dim", "nats_per_image", "psnr", "conditional_accuracy_", "both_read_")
             assert figure.startswith(known)
+
+
+def test_a_gain_within_the_spread_of_the_seeds_is_refused(scores):
+    def seeded(mean: float, std: float):
+        one = scores(4)
+        return replace(one, metrics=one.metrics | {"seeds.accuracy.mean": mean, "seeds.accuracy.std": std})
+
+    champion = scores(10)  # accuracy 0.95
+    assert failed({"seed_spread": 2.0}, seeded(0.969, 0.01), champion) == ["seed_spread"]
+    assert failed({"seed_spread": 2.0}, seeded(0.971, 0.01), champion) == []
+    assert failed({"seed_spread": 0.0}, seeded(0.949, 0.01), champion) == ["seed_spread"]
+    with pytest.raises(SettingsError, match=r"promote\.seed_spread: the report has one seed; `python -m flows seeds`"):
+        judge(gates(seed_spread=2.0), "runs.a.promote", scores(4), champion)

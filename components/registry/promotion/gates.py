@@ -24,6 +24,9 @@ class Gates(Strict):
     margin: float | None = Field(
         default=None, ge=0, description="non-inferiority: the confidence interval of the paired difference lies above -margin"
     )
+    seed_spread: float | None = Field(
+        default=None, ge=0, description="least improvement over the champion, in standard deviations over the run's seeds"
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="of the two-sided interval")
     max_class_fall: float | None = Field(default=None, ge=0, description="no class may lose more of the metric than this")
     latency_ms: float | None = Field(
@@ -34,12 +37,12 @@ class Gates(Strict):
 
     @model_validator(mode="after")
     def _can_refuse(self) -> Gates:
-        rules = (self.floor, self.gain, self.margin)
+        rules = (self.floor, self.gain, self.margin, self.seed_spread)
         others = sorted(self.model_fields_set - {"metric"})
         if self.metric is None and others:
             raise ValueError(f"{', '.join(others)} without a metric: which figure decides?")
         if self.metric is not None and all(rule is None for rule in rules):
-            raise ValueError("a metric alone refuses nothing: add a floor, a gain or a margin")
+            raise ValueError("a metric alone refuses nothing: add a floor, a gain, a margin or a seed_spread")
         return self
 
     def must_decide(self, key: str) -> str:

@@ -65,7 +65,7 @@ def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionSco
     if champion is not None:
         figures |= {f"champion {metric}": value for name, value in champion.metrics.items() if name == metric}
         lines += [*_gain(gates, metric, candidate, champion), *_margin(gates, metric, candidate, champion)]
-        lines += _classes(gates, metric, candidate, champion)
+        lines += [*_spread(gates, metric, candidate, champion), *_classes(gates, metric, candidate, champion)]
     return Verdict((*lines, *_latency(gates, candidate)), figures | candidate.latency)
 
 
@@ -89,6 +89,9 @@ def _check(gates: Gates, key: str, metric: str, scores: VersionScores) -> None:
             having = ", ".join(sorted(scores.items)) or "none"
             hint = f"metrics that have: {having}; or use a floor or a gain"
             raise SettingsError(f"{key}.{name}: {metric!r} has no value an image to compare by; {hint}")
+    if gates.seed_spread is not None and f"seeds.{metric}.std" not in scores.metrics:
+        run = key.split(".")[1]
+        raise SettingsError(f"{key}.seed_spread: the report has one seed; `python -m flows seeds` repeats {run} with others")
     if gates.max_class_fall is not None and scores.groups is None:
         raise SettingsError(f"{key}.max_class_fall: the report of this recipe knows no classes")
 
@@ -117,6 +120,22 @@ def _gain(gates: Gates, metric: str, candidate: VersionScores, champion: Version
     words = f"{metric} {candidate.metrics[metric]:.4f}, champion {champion.metrics[metric]:.4f}: "
     words += f"better by {gain:+.4f}, at least {gates.gain:+g} is required"
     yield GateResult("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
+
+
+def _spread(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
+    """Compare the gain with the spread of the candidate's seeds: what another seed alone would change."""
+    if gates.seed_spread is None:
+        return
+    if metric not in champion.metrics:
+        yield GateResult("seed_spread", False, f"the champion's report has no {metric}", {})
+        return
+    gain = _sign(candidate, metric) * (candidate.metrics[f"seeds.{metric}.mean"] - champion.metrics[metric])
+    std = candidate.metrics[f"seeds.{metric}.std"]
+    words = (
+        f"mean {metric} of the seeds {candidate.metrics[f'seeds.{metric}.mean']:.4f}, champion {champion.metrics[metric]:.4f}: "
+    )
+    words += f"better by {gain:+.4f}, at least {gates.seed_spread:g} x {std:.4f} is required"
+    yield GateResult("seed_spread", gain >= gates.seed_spread * std - ROUNDING, words, {"gain": gain, "std": std})
 
 
 def _margin(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:

@@ -11,13 +11,17 @@ from components.core.batch import Split
 from components.core.recipe import Report
 from components.core.settings import Workspace
 from components.serving.loading import load_served
+from components.stages.evaluate.seeds import add_seeds
 from components.stages.views.view import open_view
 
 BATCH = 256
 
 
 def score(workspace: Workspace, run: str, export: Path) -> Report:
-    """Evaluate the export's served code on the run's main view and on every linked view, by its evaluation settings."""
+    """Evaluate the export's served code on the run's main view and on every linked view, by its evaluation settings.
+
+    With other seeds of the run (links ``seed_...``) the report has their mean and standard deviation too.
+    """
     settings = workspace.run(run)
     links = follow_links(workspace, run, "evaluate")
     folders = {"main": workspace.folder / "outputs" / "views" / settings.view}
@@ -29,4 +33,5 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(workspace.params.runs[run].train.get("threads", 1)))
     family = catalogue.evaluation(settings.recipe, f"runs.{run}.recipe")
     report: Report = family.evaluate(load_served(export), splits, settings, links)
+    add_seeds(report, links, workspace.params.runs[run].train.get("seed", 0))
     return report
