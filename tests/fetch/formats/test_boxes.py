@@ -180,6 +180,16 @@ def test_every_wrong_box_is_named_or_clipped(tmp_path, caplog):
     assert "1 boxes clipped, 2 left out" in caplog.text
 
 
+def test_an_empty_split_and_two_pictures_of_one_annotation(tmp_path):
+    write_voc(tmp_path / "p")
+    (tmp_path / "p/ImageSets/Main/test.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"no pictures in the test split"):
+        fetch("voc", tmp_path / "p", tmp_path / "out")
+    (tmp_path / "p/JPEGImages/1.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1\.png: 1\.jpg has the same annotation"):
+        fetch("voc", tmp_path / "p", tmp_path / "twice")
+
+
 def test_another_size_than_the_picture_has_is_an_error(tmp_path):
     write_voc(tmp_path / "p")
     (tmp_path / "p/Annotations/2.xml").write_text(voc_xml("car", (1, 1, 9, 9), (80, 60)))

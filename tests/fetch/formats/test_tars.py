@@ -111,6 +111,7 @@ def link(kind, target="0000.cls"):
         ({"0001.cls": link(tarfile.LNKTYPE)}, r"a link, device or sparse file is refused"),
         ({"0001.cls": link(tarfile.CHRTYPE)}, r"a link, device or sparse file is refused"),
         ({"0001.png": picture(1)}, r"0001: no \.cls"),
+        ({"x.png": b"", "x.cls": b"0", "0000.txt": b""}, r"the members of 0000 do not follow one another"),
         ({"0001.cls": b"0"}, r"0001: no picture; it has cls"),
         (sample(1) | {"0001.jpg": b""}, r"0001: several pictures \(png, jpg\); image: chooses one"),
         (sample(1, b"7"), r"the label '7' is none of 2 classes"),

@@ -115,8 +115,11 @@ def check_listing(listing: Listing, faults: Faults, *, similar: bool) -> None:
     for column, names in listing.classes.items():
         for line in [*same_looking(names), *([] if similar or column == "group" else nearly_equal(names))]:
             faults.add(f"{faults.where}: {line}")
-    if not faults.lines and not any(listing.splits.values()):
-        faults.add(f"{faults.where}: no pictures")
+    if not faults.lines:
+        for split in [split for split, pictures in listing.splits.items() if not pictures] or (
+            [] if listing.splits else ["all"]
+        ):
+            faults.add(f"{faults.where}: no pictures" + (f" in the {split} split" if split != "all" else ""))
     if listing.captions:
         for picture in (picture for pictures in listing.splits.values() for picture in pictures):
             if not picture.captions:
@@ -126,8 +129,8 @@ def check_listing(listing: Listing, faults: Faults, *, similar: bool) -> None:
 def write_listing(listing: Listing, out: Path) -> None:
     """Write the dataset: a tar per split, in byte order of the names, and its annotations."""
     entries = {}
-    for split in filter(listing.splits.get, listing.splits):
-        pictures = sorted(listing.splits[split], key=lambda picture: picture.name.encode())
+    for split, given in listing.splits.items():
+        pictures = sorted(given, key=lambda picture: picture.name.encode())
         pack_files(((picture.name, picture.content) for picture in pictures), out / f"{split}.tar")
         entries[split] = {"archive": f"{split}.tar"} | annotate(listing, split, pictures, out)
     write_index(out, "files", entries, listing.classes)

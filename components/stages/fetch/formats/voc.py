@@ -98,7 +98,11 @@ def _is_annotation(path: Path) -> bool:
 
 def _pairs(images: Path, xmls: Path, walk: Walk) -> Pairs:
     """Pair pictures and annotations by their names without suffix. An annotation without a picture becomes a fault."""
-    pictures = {path.with_suffix("").relative_to(images).as_posix(): path for path in walk.pictures(images)}
+    pictures: dict[str, Path] = {}
+    for path in walk.pictures(images):
+        other = pictures.setdefault(path.with_suffix("").relative_to(images).as_posix(), path)
+        if other != path:
+            walk.faults.add(f"{path}: {other.name} has the same annotation")
     found = {path.stem: path for path in walk.entries(xmls) if path.suffix.lower() == ".xml"}
     for name in sorted(set(found) - set(pictures), key=str.encode):
         walk.faults.add(f"{found[name]}: there is no picture {name}.* in {images}")

@@ -137,7 +137,7 @@ def _cells(table: Rows, header: list[str], walk: Walk) -> list[tuple[str, dict[s
         cells = {column: value for column, value in zip(header, values, strict=True) if column}
         faults = [f"no {column}" for column, value in cells.items() if value in ("", []) and column != "labels"]
         if cells.get("split"):
-            split = split_of(str(cells["split"]))
+            split = split_of(str(cells["split"]).strip())
             faults += [] if split else [f"the split {cells['split']!r} is not allowed: {', '.join(SPLITS)}"]
             cells["split"] = split or ""
         for fault in faults:

@@ -66,7 +66,11 @@ def read_shard(path: Path, walk: Walk) -> Iterator[Sample]:
     if len(rest) < 512 or any(rest):
         fault = "is cut off" if len(rest) < 512 else "is damaged, or several tars in one file"
         raise ValueError(f"{path}: the tar {fault}")
+    seen = set()
     for key, group in groupby(members, key=lambda parts: parts[0]):
+        if key in seen:
+            walk.faults.add(f"{path}: the members of {key} do not follow one another")
+        seen.add(key)
         sample: dict[str, Part] = {}
         for _, extension, part in group:
             if extension in sample:
