@@ -3,6 +3,7 @@
 import copy
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from workbench import ROOT, run, toy_params, write_params
 
@@ -164,7 +165,8 @@ def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspac
     steps = changed.run("net").train.steps
     with pytest.raises(SettingsError, match=rf"ema_decay: 0\.99 .* after {steps} steps .* at most 0\.\d+"):
         check_run(changed, "net")
-    changed.params.links["mine"] = Link(**{"run": "net", "stage": "train", "role": "init", "from": "params.yaml"})
+    changed.params.links["mine"] = Link(**{"run": "net", "stage": "train", "role": "init", "from": "start.npz"})
+    np.savez(changed.folder / "start.npz", weight=np.zeros(1))
     check_run(changed, "net")
 
 
@@ -364,6 +366,7 @@ def test_the_shipped_params_and_every_study_are_valid():
         ),
         ({"stage": "train", "role": "init", "from": "none.pt"}, r"links\.a\.from: 'none\.pt' does not exist"),
         ({"stage": "train", "role": "init", "from": "outputs/export/net"}, r"links\.a\.from: .*'outputs/train/net' does"),
+        ({"stage": "train", "role": "init", "from": "w.pt"}, r"links\.a\.from: .*w\.pt: an empty file"),
     ],
 )
 def test_a_link_that_would_be_ignored_or_fail_late_is_refused(workspace, link, message):

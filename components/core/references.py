@@ -13,6 +13,7 @@ from pydantic import Field
 from components.core.needs import KINDS, Faults, spread
 from components.core.seeds import check_seed_link, check_seeds, is_seed_link
 from components.core.strict import Name, SettingsError, Strict, collected, must_exist, refuse
+from components.core.weights.formats import format_of
 
 if TYPE_CHECKING:
     from components.core.params import Params
@@ -144,7 +145,7 @@ def _check_artifact(path: str, names: Names, key: str) -> None:
 
 
 def check_links(params: Params, folder: Path, run: str, roles: Mapping[str, tuple[str, ...]]) -> None:
-    """Check that each link of the run points to a view or has a role of its recipe, and that the user's files exist."""
+    """Check that each link of the run points to a view or has a role of its recipe, and that the user's files can be read."""
     own = {name: link for name, link in params.links.items() if link.run == run}
     refuse(collected(*(partial(_check_role, name, link, params.runs[run].recipe, folder, roles) for name, link in own.items())))
 
@@ -162,3 +163,8 @@ def _check_role(name: str, link: Link, recipe: str, folder: Path, roles: Mapping
     if link.role == "init" and link.artifact.startswith("outputs/export/"):
         trained = link.artifact.replace("/export/", "/train/")
         raise SettingsError(f"links.{name}.from: {link.artifact!r} holds no weights to start from; {trained!r} does")
+    if link.role.startswith("init") and (folder / link.artifact).is_file():
+        try:
+            format_of(folder / link.artifact)
+        except ValueError as error:
+            raise SettingsError(f"links.{name}.from: {error}") from None

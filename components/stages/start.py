@@ -41,14 +41,15 @@ def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[Start]:
     brings does not count as fresh.
     """
     published = recipe.published
-    places = {id(module): name for name, module in recipe.named_modules()}
+    modules = {id(module): name for name, module in recipe.named_modules()}
+    places = {role: modules.get(id(target), getattr(target, "place", "")) for role, target in published.items()}
     starts = []
     for role in sorted(links.keys() & published.keys()):
         try:
-            starts.append(_start(recipe, role, links[role], places.get(id(published[role]), "")))
+            starts.append(_start(recipe, role, links[role], places[role]))
         except ValueError as error:
             raise ValueError(f"link {role} ({links[role].path}): {error}") from None
-    brought = {places.get(id(published[start.role]), "") for start in starts}
+    brought = {places[start.role] for start in starts}
     return [replace(start, fitted=start.fitted.without_fresh(brought)) for start in starts]
 
 

@@ -66,7 +66,10 @@ def workspace(tmp_path: Path):
 
     write("outputs/view_report/mine/names.json", json.dumps({"test": ["0.jpg", PICTURE, *(f"{i}.jpg" for i in range(2, 30))]}))
     write("outputs/train/small/curves.csv", "step,loss,validation.loss\n10,2,3\n20,1,\n30,0.5,2\n")
-    write("outputs/train/small/settings.json", json.dumps({"model": {"name": "vit"}, "train": {"steps": 30, "init": [EVIL]}}))
+    nothing: dict[str, list[str]] = {kind: [] for kind in ("read", "adapted", "left_out", "kept")}
+    start = {"role": "init", "file": EVIL, "md5": "0", "taken": 7, "fresh": ["head: the file has 9 classes"], **nothing}
+    trained = {"model": {"name": "vit"}, "train": {"steps": 30, "init": [start]}}
+    write("outputs/train/small/settings.json", json.dumps(trained))
     write("outputs/export/small/facts.json", "{}")
     card = {"view": {"dataset": "d", "split": {"by": "image"}}, "source": "folder", "licence": "CC0 <b>"}
     write("outputs/code/card/small.json", json.dumps(card))
@@ -104,7 +107,7 @@ def test_a_page_holds_everything_and_runs_nothing(workspace):
     page = build.report_page(workspace, "small", classified())
     html = render(page)
     found = require_self_contained(html)
-    for words in (EVIL, "你好", PICTURE, "CC0 <b>", "Grad-CAM", "validation", "0.9667", "source: folder"):
+    for words in (EVIL, "你好", PICTURE, "CC0 <b>", "Grad-CAM", "validation", "0.9667", "source: folder", "7 tensors taken"):
         assert words in found.text, words
     assert html == render(build.report_page(workspace, "small", classified())), "the same inputs, the same bytes"
     assert not re.search(r"20\d\d-|/tmp|/root|/home", html), "no time, no place"

@@ -98,7 +98,8 @@ def test_a_published_file_gives_what_plain_convolutions_give() -> None:
 def test_renaming_twice_is_renaming_once() -> None:
     once = PPLCNet.from_published(made_up_file())
     twice = PPLCNet.from_published(once)
-    assert once.keys() == twice.keys() == build().state_dict().keys()
+    counters = {name for name in build().state_dict() if name.endswith("num_batches_tracked")}  # Paddle has none
+    assert once.keys() == twice.keys() == build().state_dict().keys() - counters
     assert all(torch.equal(once[key], twice[key]) for key in once)
 
 

@@ -212,6 +212,7 @@ class Start:
     """The model, as starting weights reach it: those of another run of this recipe, or of a published network."""
 
     model: ConditionalModel
+    place: ClassVar[str] = "model"  # its name in the recipe
 
     def load_published(self, state: dict[str, Any], names: ClassNames | None = None) -> Fitted:
         """Load the whole model, or its network alone; see ``Published``.

@@ -74,10 +74,28 @@ class Served:
     def translate(
         self, image: Any, domain: Any, *, style: None = None, reference: None = None, seed: int = 0, first: int = 0
     ) -> np.ndarray:
-        """uint8 [N, H, W, C] into ``domain`` [N]. There are no styles: ``seed`` and ``first`` have no effect."""
+        """uint8 [N, H, W, C] into ``domain`` [N]. There are no styles: ``seed`` and ``first`` have no effect.
+
+        Into an attribute: with it, and with all others as the network's classifier reads them in the image.
+        """
         if style is not None or reference is not None:
             raise ValueError("style, reference: this model has one translation for each domain, and takes neither")
+        if "several" in self.facts:
+            vectors = self.with_attribute(image, self.as_domains(domain, image))
+            return pixels.from_unit_range(self.generate(self.as_input(image), vectors))
         return pixels.from_unit_range(self.generate(self.as_input(image), self.labels[self.as_domains(domain, image)]))
+
+    def with_attribute(self, image: Any, domain: np.ndarray) -> np.ndarray:
+        """Label vectors of images with the label ``domain`` [N] set, the other attributes of its data set as they are read."""
+        seen, starts = (self.attributes(image) > 0.5).astype(np.float32), np.cumsum([0, *self.facts["num_labels"]])
+        vectors = np.zeros((len(domain), self.labels.shape[1]), np.float32)
+        for row, label in enumerate(domain.tolist()):
+            dataset = int(np.searchsorted(starts, label, side="right")) - 1
+            own = seen[row : row + 1, starts[dataset] : starts[dataset + 1]]
+            there = self.facts["several"][dataset] and own[0, label - starts[dataset]]
+            target = own if there else self.flipped(own, self.facts["domains"][label], dataset)
+            vectors[row] = label_vectors(target, self.facts, dataset)[0]
+        return vectors
 
     def there_and_back(self, image: Any, source: Any, domain: Any) -> np.ndarray:
         """uint8 [N, H, W, C] of domain ``source`` [N] into ``domain`` [N] and back, not rounded to pixels in between."""

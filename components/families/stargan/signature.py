@@ -18,7 +18,7 @@ def signature_of(view: ViewFacts, datasets: Sequence[Labels]) -> dict[str, Any]:
     if not any(labels.several for labels in datasets):
         return known
     image, width = known["inputs"][0], len(datasets[0].names) if len(datasets) == 1 else -1
-    params = [{"name": "flip", "dtype": "str", "default": ""}]
+    params: list[dict[str, Any]] = [{"name": "flip", "dtype": "str", "default": ""}]
     params += [{"name": "dataset", "dtype": "int64", "default": 0}] if len(datasets) > 1 else []
     labels = {"name": "labels", "dtype": "float32", "shape": [-1, width]}
     return {"inputs": [image, labels], "outputs": known["outputs"], "params": params}

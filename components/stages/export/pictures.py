@@ -41,7 +41,7 @@ def write_golden(folder: Path, samples: Path, view: View) -> str | None:
     served, example = load_served(folder), read_arrays(folder / "example.npz")
     if not hasattr(served, "decode"):
         return "no golden pictures: its served code has no method `decode`"
-    inputs = {name: array[:1] for name, array in example.items() if array.ndim == 1}
+    inputs = {name: array[:1] for name, array in example.items() if array.ndim in (1, 2)}  # beside images: domain, labels
     entries = []
     for number, sample in enumerate(json.loads((samples / "samples.json").read_text(encoding="utf-8"))):
         data = (samples / sample["file"]).read_bytes()

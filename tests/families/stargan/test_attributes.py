@@ -174,6 +174,17 @@ def test_a_flip_is_of_one_attribute_and_sets_one_of_an_exclusive_group(served):
     np.testing.assert_array_equal(by_name, served.translate_to(image, served.flipped(labels, "top")))
 
 
+def test_into_an_attribute_all_others_stay_as_the_classifier_reads_them(served, monkeypatch):
+    """Attributes 0 to 2 of the first data set, of which left and right exclude each other; domains 3 and 4 of the second."""
+    seen = np.array([[0.9, 0.1, 0.8, 0.7, 0.2], [0.2, 0.9, 0.1, 0.7, 0.2], *[[0.9, 0.1, 0.8, 0.7, 0.6]] * 2])
+    monkeypatch.setattr(served, "attributes", lambda image: seen[: len(image)], raising=False)
+    vectors = served.with_attribute(np.zeros((4, SIZE, SIZE, 1), np.uint8), np.array([1, 2, 2, 4]))
+    assert vectors.tolist() == [[0, 1, 1, 0, 0, 1, 0], [0, 1, 1, 0, 0, 1, 0], [1, 0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 1, 0, 1]]
+    image = to_pixels(batch(2)["image"])
+    wanted = served.translate_to(image, np.array([[0, 1, 1], [0, 1, 0]], np.float32))
+    np.testing.assert_array_equal(served.translate(image, np.array([1, 1])), wanted)
+
+
 IMAGES = np.zeros((2, SIZE, SIZE, 1), np.uint8)
 
 

@@ -27,8 +27,18 @@ def card_sections(run: dict[str, Any], card: Card, view: ViewFacts, export: dict
         facts.append(("out-of-distribution score", detector if isinstance(detector, str) else text(detector)))
     blocks: list[Facts | Text] = [Facts([row for row in facts if row[1] is not None])]
     if taken := run.get("train", {}).get("init"):
-        blocks.append(Text([f"Initial weights: {note}" for note in taken], listed=True))
+        blocks.append(Text([f"Initial weights: {line}" for start in taken for line in start_lines(start)], listed=True))
     return [Section("Model", blocks), Section("Data", [Facts(list(data_rows(card, view)))])]
+
+
+def start_lines(start: Any) -> Iterator[str]:
+    """Yield the lines on one file of initial weights: an entry of ``train.init``, or a sentence of an older training."""
+    if not isinstance(start, dict):
+        yield str(start)
+        return
+    yield f"{start['role']}: {start['file']} (MD5 {start['md5']}), {start['taken']} tensors taken as they are"
+    for kind in ("read", "adapted", "fresh", "left_out", "kept"):
+        yield from (f"{start['role']}: {line}" for line in start[kind])
 
 
 def data_rows(card: Card, view: ViewFacts) -> Iterator[tuple[str, Any]]:
