@@ -128,6 +128,22 @@ def test_the_galleries_show_the_wrong_and_the_unsure_pictures(workspace):
     assert "View other" in sections
 
 
+def test_the_findings_about_the_view_are_shown_with_their_pictures(workspace):
+    suspect = {"name": PICTURE, "split": "train", "row": 1, "label": "你好", "suggested": EVIL}
+    suspect |= {"probability": 0.01, "probability_suggested": 0.98, "margin": -0.97}
+    pair = {"pixels": "near", "name": "a.jpg", "split": "train", "other_name": "b.jpg", "other_split": "test"}
+    content = {"summary": ["2 pictures"], "label_errors": {"suspects": [suspect]}, "duplicates": {"pairs": [pair]}, "odd": {}}
+    (workspace.folder / "outputs/view_report/mine/quality.json").write_text(json.dumps(content))
+    page = build.report_page(workspace, "small", classified())
+    summary, gallery, pairs = next(section.blocks for section in page.sections if section.title == "Data quality")
+    assert (list(summary.paragraphs), [card.name for card in gallery.cards], list(pairs.rows)) == (
+        ["2 pictures"],
+        [PICTURE],
+        [pair],
+    )
+    require_self_contained(render(page))
+
+
 def test_a_class_of_few_pictures_has_no_accuracy_and_is_named(workspace):
     few = classified()
     rows = np.flatnonzero((LABELS != 2) | (np.arange(30) < 9))  # three of the last class
