@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +127,15 @@ def test_the_galleries_show_the_wrong_and_the_unsure_pictures(workspace):
         "class": "你好", "images": 10, "right": 9, "accuracy": 0.9, "95 % interval": "", "most often taken for": f"{EVIL} (1)"
     }  # fmt: skip
     assert "View other" in sections
+
+
+def test_a_model_that_cannot_tell_the_classes_doubts_no_label(workspace):
+    report = classified()
+    worse = replace(
+        report, probabilities=np.where(np.arange(30)[:, None] < 10, report.probabilities[:, ::-1], report.probabilities)
+    )
+    sections = {section.title: section.blocks for section in build.report_page(workspace, "small", worse).sections}
+    assert sections["Suspected label errors"] == []
 
 
 def test_the_findings_about_the_view_are_shown_with_their_pictures(workspace):
