@@ -154,6 +154,14 @@ def test_the_findings_about_the_view_are_shown_with_their_pictures(workspace):
     require_self_contained(render(page))
 
 
+def test_a_view_without_faults_says_so(workspace):
+    content = {"summary": [], "pictures": 600, "label_errors": {"not_judged": "too few", "suspects": []}}
+    (workspace.folder / "outputs/view_report/mine/quality.json").write_text(json.dumps(content))
+    page = build.report_page(workspace, "small", classified())
+    (text,) = next(section.blocks for section in page.sections if section.title == "Data quality")
+    assert text.paragraphs == ["No duplicates and no odd pictures among 600; labels were not judged: too few."]
+
+
 def test_a_class_of_few_pictures_has_no_accuracy_and_is_named(workspace):
     few = classified()
     rows = np.flatnonzero((LABELS != 2) | (np.arange(30) < 9))  # three of the last class

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.core.files import read_json
 from components.stages.evaluate.report.images import uri
-from components.stages.evaluate.report.page import Block, Card, Gallery, Section, Table, Text
+from components.stages.evaluate.report.page import Block, Card, Gallery, Section, Table, Text, cell
 from components.stages.evaluate.report.pictures import Pictures
 from components.stages.views.view import View
 
@@ -25,6 +25,10 @@ def quality_section(workspace: Path, view: View) -> Section:
     ):
         if rows := found.get(name, {}).get(key, []):
             blocks.append(Table(rows[:SHOWN], caption, max(0, len(rows) - SHOWN)))
+    if found and not blocks:
+        reason = found.get("label_errors", {}).get("not_judged")
+        labels = f"; labels were not judged: {reason}" if reason else ""
+        blocks.append(Text([f"No duplicates and no odd pictures among {cell(found.get('pictures'))}{labels}."]))
     return Section("Data quality", blocks)
 
 
