@@ -168,8 +168,7 @@ class Recipe(Module, Protocol):
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,
-    classes) builds the network for the same check, if its constructor needs more than these facts. A classifier may have
-    ``saliency`` (image [N, C, H, W], label [N]) -> (method, maps [N, h, w] in [0, 1]), for the report.
+    classes) builds the network for the same check, if its constructor needs more than these facts.
     """
 
     Roles: ClassVar[dict[str, tuple[str, ...]]]

@@ -10,11 +10,30 @@ import torch
 from torch import Tensor, nn
 
 
+def saliency(classifier: nn.Module, image: Tensor, label: Tensor) -> tuple[str, Tensor]:
+    """(method, maps): attention rollout of a transformer, Grad-CAM of class ``label`` [N] of any other network.
+
+    ``classifier``: image [N, C, H, W] -> (logits [N, K], features). A transformer is a module in it with ``attentions`` and
+    ``grid``, (rows, columns) of its patches. ValueError for a network that has neither attention nor feature maps.
+    """
+    transformer: Any = next((module for module in classifier.modules() if hasattr(module, "attentions")), None)
+    if transformer is None:
+        return "Grad-CAM", grad_cam(classifier, image, label)
+    inputs: list[Tensor] = []
+    handle = transformer.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
+    try:
+        with torch.no_grad():
+            classifier(image)
+    finally:
+        handle.remove()
+    rollout = attention_rollout(transformer.attentions(inputs[0]))
+    return "attention rollout", scaled(rollout.unflatten(1, transformer.grid))
+
+
 def grad_cam(classifier: nn.Module, image: Tensor, label: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391, eq. 1 and 2) of class ``label`` [N] on the last feature maps.
 
-    ``classifier``: image [N, C, H, W] -> (logits [N, K], features). The last maps are the last output [N, D, h, w] of a module
-    with more than one pixel. ValueError if there is none.
+    The last maps are the last output [N, D, h, w] of a module with more than one pixel. ValueError if there is none.
     """
     with torch.enable_grad(), _last_maps(classifier) as maps:
         logits, _ = classifier(image.detach().clone().requires_grad_(True))

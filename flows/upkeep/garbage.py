@@ -24,6 +24,7 @@ BY_AGE = (
     "aside/*",
     "shared/*/*",
     "monitor/*/reports/*",
+    "reports/compare-*",
 )  # regenerated if needed, or only for inspection
 
 
@@ -92,6 +93,9 @@ def leftovers(project: Project, days: float) -> Iterator[Garbage]:
         for path in sorted(settings.WORK.glob(pattern)):
             if names is not None and path.stem not in names and age(path) > days:
                 yield _garbage(path, "its run is no longer in params.yaml")
+    for folder in sorted((settings.WORK / "reports").glob("*")):
+        if names is not None and folder.name not in names and not folder.name.startswith("compare-") and age(folder) > days:
+            yield _garbage(folder, "its run is no longer in params.yaml")
     for pattern in BY_AGE:
         for path in sorted(settings.WORK.glob(pattern)):
             if age(path) > days:

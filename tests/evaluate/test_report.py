@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,9 +85,9 @@ def workspace(tmp_path: Path):
 
 
 def classified() -> Report:
-    """Picture 1 is wrong and sure; picture 2 is right and hardly."""
+    """Picture 1 is wrong and sure, 4 wrong and less sure; picture 2 is right and hardly."""
     logits = 5 * np.eye(3)[LABELS]
-    logits[1], logits[2] = [9, 0, 0], [0, 1.9, 2]
+    logits[1], logits[2], logits[4] = [9, 0, 0], [0, 1.9, 2], [1, 0, 0]
     right = (logits.argmax(1) == LABELS).astype(float)
     matrix = np.array([[2, 1, 0], [0, 0, 3], [0, 0, 1]])
     return Report(
@@ -107,7 +108,7 @@ def test_a_page_holds_everything_and_runs_nothing(workspace):
     page = build.report_page(workspace, "small", classified())
     html = render(page)
     found = require_self_contained(html)
-    for words in (EVIL, "你好", PICTURE, "CC0 <b>", "Grad-CAM", "validation", "0.9667", "source: folder", "7 tensors taken"):
+    for words in (EVIL, "你好", PICTURE, "CC0 <b>", "Grad-CAM", "validation", "0.9333", "source: folder", "7 tensors taken"):
         assert words in found.text, words
     assert html == render(build.report_page(workspace, "small", classified())), "the same inputs, the same bytes"
     assert not re.search(r"20\d\d-|/tmp|/root|/home", html), "no time, no place"
@@ -116,16 +117,49 @@ def test_a_page_holds_everything_and_runs_nothing(workspace):
 def test_the_galleries_show_the_wrong_and_the_unsure_pictures(workspace):
     sections = {section.title: section.blocks for section in build.report_page(workspace, "small", classified()).sections}
     (wrong,) = sections["Wrong pictures"]
-    assert [card.name for card in wrong.cards] == [PICTURE]
+    assert [card.name for card in wrong.cards] == [PICTURE, "4.jpg"]
     assert wrong.cards[0].bars[0] == (EVIL, pytest.approx(0.9998, abs=1e-3), False)
     assert sections["Least sure"][0].cards[0].name == "2.jpg"
     (doubted,) = sections["Suspected label errors"]
     assert [(card.name, card.lines[1]) for card in doubted.cards] == [(PICTURE, f"perhaps {EVIL}")]
     rows = sections["Classes"][0].rows
     assert rows[0] | {"95 % interval": ""} == {
-        "class": "你好", "images": 10, "right": 9, "accuracy": 0.9, "95 % interval": "", "most often taken for": f"{EVIL} (1)"
+        "class": "你好", "images": 10, "right": 8, "accuracy": 0.8, "95 % interval": "", "most often taken for": f"{EVIL} (2)"
     }  # fmt: skip
     assert "View other" in sections
+
+
+def test_a_model_that_cannot_tell_the_classes_doubts_no_label(workspace):
+    report = classified()
+    worse = replace(
+        report, probabilities=np.where(np.arange(30)[:, None] < 10, report.probabilities[:, ::-1], report.probabilities)
+    )
+    sections = {section.title: section.blocks for section in build.report_page(workspace, "small", worse).sections}
+    assert sections["Suspected label errors"] == []
+
+
+def test_the_findings_about_the_view_are_shown_with_their_pictures(workspace):
+    suspect = {"name": PICTURE, "split": "train", "row": 1, "label": "你好", "suggested": EVIL}
+    suspect |= {"probability": 0.01, "probability_suggested": 0.98, "margin": -0.97}
+    pair = {"pixels": "near", "name": "a.jpg", "split": "train", "other_name": "b.jpg", "other_split": "test"}
+    content = {"summary": ["2 pictures"], "label_errors": {"suspects": [suspect]}, "duplicates": {"pairs": [pair]}, "odd": {}}
+    (workspace.folder / "outputs/view_report/mine/quality.json").write_text(json.dumps(content))
+    page = build.report_page(workspace, "small", classified())
+    summary, gallery, pairs = next(section.blocks for section in page.sections if section.title == "Data quality")
+    assert (list(summary.paragraphs), [card.name for card in gallery.cards], list(pairs.rows)) == (
+        ["2 pictures"],
+        [PICTURE],
+        [pair],
+    )
+    require_self_contained(render(page))
+
+
+def test_a_view_without_faults_says_so(workspace):
+    content = {"summary": [], "pictures": 600, "label_errors": {"not_judged": "too few", "suspects": []}}
+    (workspace.folder / "outputs/view_report/mine/quality.json").write_text(json.dumps(content))
+    page = build.report_page(workspace, "small", classified())
+    (text,) = next(section.blocks for section in page.sections if section.title == "Data quality")
+    assert text.paragraphs == ["No duplicates and no odd pictures among 600; labels were not judged: too few."]
 
 
 def test_a_class_of_few_pictures_has_no_accuracy_and_is_named(workspace):
@@ -133,7 +167,7 @@ def test_a_class_of_few_pictures_has_no_accuracy_and_is_named(workspace):
     rows = np.flatnonzero((LABELS != 2) | (np.arange(30) < 9))  # three of the last class
     part = Report(few.metrics, groups=LABELS[rows], group_names=CLASSES, probabilities=few.probabilities[rows])
     sections = {section.title: section.blocks for section in build.report_page(workspace, "small", part).sections}
-    assert [row["accuracy"] for row in sections["Classes"][0].rows] == [0.9, 1.0, None]
+    assert [row["accuracy"] for row in sections["Classes"][0].rows] == [0.8, 1.0, None]
     assert any(CLASSES[2] in line for line in sections["Limits"][0].paragraphs)
 
 

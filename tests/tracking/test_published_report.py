@@ -33,7 +33,14 @@ def test_it_has_version_speed_and_lineage_and_is_an_artifact_of_the_run(home, tm
     write_page(home)
     publish_run(home.workspace, "small", strict=True)
     html = report_file("study.small").read_text(encoding="utf-8")
-    for words in ("0.875", "study.small version 1", "1.25", "4,322", "export@small", "outputs/export/small (0c.dir)"):
+    for words in (
+        "0.875",
+        "study.small version 1",
+        "<dd>1.25</dd>",
+        "<dd>4,322</dd>",
+        "export@small",
+        "outputs/export/small (0c.dir)",
+    ):
         assert words in html, words
     record = publish(home.workspace, "small")
     assert logged(home, record.run_id, tmp_path) == html
@@ -65,7 +72,7 @@ def test_without_a_server_there_is_still_a_page(home, monkeypatch, capsys):
 
     monkeypatch.setattr(publishing, "publish", unavailable)
     publish_run(home.workspace, "small", strict=False)
-    assert "1.25" in report_file("study.small").read_text(encoding="utf-8")
+    assert "<dd>1.25</dd>" in report_file("study.small").read_text(encoding="utf-8")
 
 
 def test_results_of_older_code_are_published_without_a_page(home):

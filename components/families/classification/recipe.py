@@ -17,7 +17,6 @@ from components.core.recipe import BatchSize, Detection, Direction, Exportable, 
 from components.core.settings import RunSettings
 from components.core.step import optimize
 from components.core.strict import Strict
-from components.networks.saliency import attention_rollout, grad_cam, scaled
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -141,14 +140,6 @@ class Classification(nn.Module):
             },
             example=lambda batch: {"image": pixels_of(batch)},
         )
-
-    def saliency(self, image: Tensor, label: Tensor) -> tuple[str, Tensor]:
-        """(method, maps [N, h, w] in [0, 1]): attention rollout of a transformer, Grad-CAM of class ``label`` [N] otherwise."""
-        network: Any = self.classifier.network
-        if not hasattr(network, "attentions"):
-            return "Grad-CAM", grad_cam(self.classifier, image, label)
-        attentions = network.attentions((image - self.classifier.mean) / self.classifier.std)
-        return "attention rollout", scaled(attention_rollout(attentions).unflatten(1, network.grid))
 
     def detection(self) -> Detection:
         from components.detectors.shared.protocol import Head

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from components.core import settings
 from components.core.files import write_atomically
-from components.core.settings import WORK, Workspace
+from components.core.settings import Workspace
 
 CALLS, WARM_UP, THROUGHPUT_CALLS, THROUGHPUT_BATCH = 200, 20, 5, 64
 MIN_CALLS, MAX_SECONDS = 3, 5.0  # of each of the two measurements: a diffusion model takes seconds per call
@@ -49,7 +50,7 @@ def _seconds(served: Any, inputs: dict[str, np.ndarray]) -> float:
 
 def latency_file(workspace: Workspace, run: str) -> Path:
     """Return the path of the figures of the run's latest export."""
-    return WORK / "latency" / f"{workspace.registered_name(run)}.json"
+    return settings.WORK / "latency" / f"{workspace.registered_name(run)}.json"
 
 
 def write_latency(workspace: Workspace, run: str, export: str, figures: dict[str, float]) -> None:

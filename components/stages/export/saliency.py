@@ -10,6 +10,7 @@ import torch
 
 from components.core.batch import to_unit_range
 from components.core.files import write_arrays
+from components.networks.saliency import saliency
 from components.stages.views.frames import centre_crop
 from components.stages.views.view import View
 
@@ -18,21 +19,22 @@ CANDIDATES, SHOWN = 64, 8  # pictures that are looked at, and of these the worst
 
 
 def write_saliency(recipe: Any, view: View, out: Path) -> None:
-    """Write ``saliency.npz``: split, method, rows [n] of the split, maps uint8 [n, h, w]; for recipes with ``saliency``.
+    """Write ``saliency.npz``: split, method, rows [n] of the split, maps uint8 [n, h, w]; for recipes that are classifiers.
 
     Half of the pictures are those with the least probability of their own class, half the surest of different classes. A map
     shows what speaks for the picture's own class (Grad-CAM), or what the network looks at (rollout).
     """
-    if not hasattr(recipe, "saliency"):
+    if not getattr(recipe, "detects", False):
         return
+    classifier = recipe.detection().network
     split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
     arrays = view.split(split)
     rows = np.unique(np.linspace(0, len(arrays) - 1, min(len(arrays), CANDIDATES)).round().astype(np.int64))
     pixels = centre_crop({"image": arrays.images[rows]}, (view.facts.height, view.facts.width), None)["image"]
     image, label = to_unit_range(torch.from_numpy(pixels.copy())), torch.from_numpy(arrays.columns["label"][rows])
-    chosen = chosen_rows(own_probability(recipe, image, label), label.numpy())
+    chosen = chosen_rows(own_probability(classifier, image, label), label.numpy())
     try:
-        method, maps = recipe.saliency(image[chosen], label[chosen])
+        method, maps = saliency(classifier, image[chosen], label[chosen])
     except ValueError as error:
         print(f"no saliency maps for the report: {error}")
         return
@@ -42,9 +44,9 @@ def write_saliency(recipe: Any, view: View, out: Path) -> None:
 
 
 @torch.no_grad()
-def own_probability(recipe: Any, image: torch.Tensor, label: torch.Tensor) -> np.ndarray:
+def own_probability(classifier: torch.nn.Module, image: torch.Tensor, label: torch.Tensor) -> np.ndarray:
     """Probability of each picture's own class, float32 [n]."""
-    logits, _ = recipe.detection().network(image)
+    logits, _ = classifier(image)
     own: np.ndarray = logits.float().softmax(1).gather(1, label[:, None])[:, 0].numpy()
     return own
 

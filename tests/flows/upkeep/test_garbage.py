@@ -121,10 +121,11 @@ def test_checkpoints_and_notes(new: Fake) -> None:
     }.items():
         write(work / "checkpoints" / folder / "000000001.pt", days=days)
         os.utime(work / "checkpoints" / folder, (0, 0))
-    kept = ("latency/project.a.json", "logs/up.log", "audit.jsonl")
-    for name in (*kept, "latency/gone.json", "aside/20200101/x", "logs/up.old.log"):
+    kept = ("latency/project.a.json", "logs/up.log", "audit.jsonl", "reports/project.a/index.html")
+    for name in (*kept, "latency/gone.json", "aside/20200101/x", "logs/up.old.log", "reports/gone/x", "reports/compare-a/x"):
         write(work / name, days=30)
-    os.utime(work / "aside/20200101", (0, 0))
+    for folder in ("aside/20200101", "reports/project.a", "reports/gone", "reports/compare-a"):
+        os.utime(work / folder, (0, 0))
 
     def whats() -> list[str]:
         return [garbage.what.removeprefix(".work/") for garbage in leftovers(new.project(), 14)]
@@ -133,11 +134,14 @@ def test_checkpoints_and_notes(new: Fake) -> None:
         "checkpoints/train@gone/x",
         "checkpoints/train@project.a/older",
         "latency/gone.json",
+        "reports/gone",
         "logs/up.old.log",
         "aside/20200101",
+        "reports/compare-a",
     ]
     new.study("broken", "runs: [")  # its runs are not known, so that none can be said to be gone
-    assert whats() == ["checkpoints/train@gone/x", "checkpoints/train@project.a/older", "logs/up.old.log", "aside/20200101"]
+    old = ["logs/up.old.log", "aside/20200101", "reports/compare-a"]
+    assert whats() == ["checkpoints/train@gone/x", "checkpoints/train@project.a/older", *old]
 
 
 def test_nothing_goes_while_someone_is_at_work(new: Fake) -> None:

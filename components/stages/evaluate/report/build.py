@@ -17,6 +17,7 @@ from components.stages.evaluate.report.curves import curve_figures
 from components.stages.evaluate.report.images import overlaid, uri, whole_uri
 from components.stages.evaluate.report.page import Block, Card, Figure, Gallery, Page, Section, Table, cell
 from components.stages.evaluate.report.pictures import Pictures
+from components.stages.evaluate.report.quality import quality_section
 from components.stages.views.view import View, open_view
 
 HIGHLIGHTS = 4  # metrics at the top
@@ -37,6 +38,7 @@ def report_page(workspace: Workspace, run: str, report: Report) -> Page:
         Section("Metrics", [metrics_table(report, intervals)]),
         *(class_sections(report, pictures) if classifier else []),
         Section("Saliency", saliency(workspace, run, view)),
+        quality_section(workspace.folder, view),
         *further_sections(report, OWN if classifier else ()),
         Section("Curves", curve_figures(outputs / "train" / run / "curves.csv")),
         *card_sections(trained, card, view.facts, export),

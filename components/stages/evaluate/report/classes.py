@@ -16,6 +16,7 @@ from components.stages.evaluate.report.page import Gallery, Section, Table
 from components.stages.evaluate.report.pictures import Pictures
 
 GALLERY = 24  # pictures
+TRUSTED = 0.8  # accuracy below which the model's doubts about labels say nothing
 CLASSES = 40  # rows of the table per class
 
 
@@ -59,8 +60,9 @@ def label_errors(report: Report, pictures: Pictures) -> list[Gallery]:
     """Return the pictures that confident learning suspects, from the model's own probabilities of pictures it has not seen."""
     assert report.probabilities is not None
     assert report.groups is not None
-    if pictures.split == "train":
-        return []  # the model has learnt these labels
+    accuracy = float((report.probabilities.argmax(1) == report.groups).mean())
+    if pictures.split == "train" or accuracy < TRUSTED:
+        return []  # it has learnt these labels, or cannot tell the classes
     rows, likelier = suspected(report.probabilities, report.groups)
     words = f"{pictures.split} labels that the model doubts (confident learning): {len(rows):,}; look before you change one"
     return _gallery(report, pictures, rows, words, [f"perhaps {report.group_names[index]}" for index in likelier[:GALLERY]])

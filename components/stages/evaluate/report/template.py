@@ -1,6 +1,6 @@
 """The HTML of a page. A text of Python, not a file beside it: stage ``code`` counts it as code of the stage."""
 
-STYLE = """
+STYLE = """\
 :root { color-scheme: light dark; --paper: #ffffff; --back: #f3f4f6; --ink: #1b1f24; --soft: #59636e; --line: #d8dee4;
   --accent: #0b63ce; --good: #1a7f37; --bad: #cf222e; --bar: #9ec5f4; --heat: 11, 99, 206; }
 @media (prefers-color-scheme: dark) { :root { --paper: #171b21; --back: #0e1116; --ink: #e4e9ef; --soft: #97a1ad;
@@ -65,7 +65,7 @@ svg .strong { fill: var(--paper); } svg .frame { fill: none; stroke: var(--line)
 # Marks in the page at which ``render.with_sections`` adds to it. No text can hold one: ``<`` is escaped everywhere.
 LINKS, SECTIONS = "<!-- further links -->", "<!-- further sections -->"
 
-BLOCKS = """
+BLOCKS = """\
 {% macro block(it) %}
 {% if it.kind == "facts" %}<dl>{% for name, value in it.rows %}<dt>{{ name }}</dt><dd>{{ value | cell }}</dd>{% endfor %}</dl>
 {% elif it.kind == "table" %}<div class="wide"><table>{% if it.caption %}<caption>{{ it.caption }}</caption>{% endif %}
