@@ -19,12 +19,12 @@ from flows.processes import FlowStopped, Processes, StageFailed
 from flows.project import Project, for_children
 from flows.tuning.space import Dimension, Values, read_space
 from flows.tuning.study import open_study, sampler, unfinished
-from flows.tuning.trial import MARK
 from flows.tuning.trial_folder import remove_trial, trial_workspace
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
+MARK = "point: "  # before a point of a curve in a trial's output
 HANGS = 86400.0  # seconds until a trial counts as hanging
 
 Print = Callable[[str], None]
@@ -196,7 +196,7 @@ def train(work: Search, trial: Trial, values: Values) -> float | None:
                 processes.stop()
 
     key = f"{work.study.study_name}-{trial.number}"
-    command = [sys.executable, "-m", "flows.tuning.trial", str(workspace.folder), sweep.run, key]
+    command = [sys.executable, "-m", "components.stages.train.trial", str(workspace.folder), sweep.run, key, MARK]
     try:
         ended = processes.run(
             command, folder=workspace.folder, env=for_children(sweep.project, TQDM_DISABLE="1"), log=read, timeout=HANGS
