@@ -13,6 +13,7 @@ COMMANDS = {  # name -> module, summary in --help
     "image": ("flows.cli.image", "write a container context that serves a run's model"),
     "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
     "sweep": ("flows.cli.sweep", "search for better settings of a run"),
+    "diff": ("flows.cli.diff", "show what changed in a view between two commits"),
     "graph": ("flows.cli.graph", "copy dvc.yaml into the studies"),
     "docs": ("flows.cli.docs", "write docs/settings.md from the settings' classes"),
     "carry": ("flows.cli.carry", "accept a training's results for edited code, if both codes compute the same bits"),

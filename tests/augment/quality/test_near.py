@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from components.stages.augment.quality import near
-from components.stages.augment.quality.near import Pairs, close_hashes, identities, near_duplicates, perceptual_hash
+from components.stages.augment.quality.near import Pairs, close_hashes, confirmed, identities, near_duplicates, perceptual_hash
 from components.stages.augment.quality.thumbnails import box_means, thumbnails
 
 
@@ -40,6 +40,17 @@ def test_copies_by_compression_scaling_and_brightness_are_found_and_no_other_pai
     pairs = near_duplicates(thumbnails(images), [bytes([index + 1]) for index in range(63)], distance=4)
     assert sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(3, 60), (17, 61), (40, 62)]
     assert pairs.complete
+
+
+def test_pixels_alone_tell_copies_from_similar_pictures():
+    """Whatever the hashes say: a copy is confirmed, a picture with a patch of another is not."""
+    pictures = scenes(6)
+    patched = pictures[0].copy()
+    patched[16:40, 16:40] = pictures[1][16:40, 16:40]
+    images = np.concatenate([pictures, [brighter(reencoded(pictures[0])), patched]])
+    first, second = np.triu_indices(len(images), k=1)
+    pairs = confirmed(Pairs(first, second), thumbnails(images))
+    assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 6)]
 
 
 def test_equal_hashes_of_different_pixels_are_no_pair():

@@ -6,7 +6,7 @@ import numpy as np
 
 from components.stages.augment.quality.thumbnails import Thumbnails
 
-BLANK = 4  # variance of the levels of a thumbnail
+BLANK = 6  # levels between the least and the greatest of a thumbnail, in every channel
 DARK, BRIGHT = 8, 247  # mean level
 ELONGATED = 3  # longer side / shorter side
 ENLARGED = 2  # the view's shorter side / the picture's
@@ -22,7 +22,8 @@ WORDS = {
 def odd_pictures(thumbnails: Thumbnails, sizes: np.ndarray, frame: tuple[int, int]) -> dict[str, np.ndarray]:
     """Return fault -> bool [N]. ``sizes`` int [N, 2]: (height, width) in the dataset; ``frame``: of the view."""
     count = thumbnails.small[0].size if len(thumbnails.small) else 1
-    blank = thumbnails.scatter < BLANK * count**2
+    spread = thumbnails.small.max(axis=(1, 2)).astype(np.int64) - thumbnails.small.min(axis=(1, 2))
+    blank = spread.max(axis=1) < BLANK
     shorter, longer = sizes.min(axis=1), sizes.max(axis=1)
     return {
         "blank": blank,

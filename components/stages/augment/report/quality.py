@@ -104,7 +104,7 @@ def _summary(found: Findings) -> list[str]:
     counts, lines = _pair_counts(found), []
     if number := counts["two_classes"]:
         pairs = [f"{_called(found, a)} = {_called(found, b)}" for a, b, _ in found.pairs if found.conflict(a, b)]
-        equal = f"{counts['two_classes_equal']} with equal pixels; conflicts: error or drop, and near_duplicates: equal"
+        equal = f"{counts['two_classes_equal']} with equal pixels; settings conflicts and near_duplicates"
         lines.append(f"WARNING: {number} pairs are the same picture in two classes ({equal}): {_some(pairs)}")
     if number := counts["two_splits"]:
         pairs = [f"{found.places[a].name} = {found.places[b].name}" for a, b, _ in found.pairs if found.leak(a, b)]

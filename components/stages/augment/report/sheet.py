@@ -34,7 +34,7 @@ def _pair_lines(found: Findings) -> list[tuple[str, list[int]]]:
 
 def _doubtful_lines(found: Findings) -> list[tuple[str, list[int]]]:
     both = list(zip(found.suspects.rows.tolist(), found.suspects.suggested.tolist(), strict=True))[:LINES]
-    return [(f"{found.places[row].label}, not {found.classes[suggested]}?", [row]) for row, suggested in both]
+    return [(f"{found.places[row].label}, or {found.classes[suggested]}?", [row]) for row, suggested in both]
 
 
 def _odd_lines(found: Findings) -> list[tuple[str, list[int]]]:
