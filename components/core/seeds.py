@@ -77,8 +77,8 @@ def _check_repeated(params: Params, name: str, seed: int) -> None:
     differing = _differing(params.runs[name], params.runs[other], seed)
     if differing:
         raise SettingsError(f"runs.{other}.{differing}: differs from runs.{name}.{differing}; {_remedy(name)}")
-    linked = {(link.stage, link.role): link.artifact for link in params.links.values() if link.run == name}
-    if linked.get((EVALUATE, seed_role(seed))) != metrics_of(other):
+    metrics = {link.role: link.artifact for link in params.links.values() if link.run == name and is_seed_link(link)}
+    if metrics.get(seed_role(seed)) != metrics_of(other):
         raise SettingsError(f"{key}: no link gives the metrics of {other!r} to the evaluation of {name!r}; {_remedy(name)}")
     if _links(params, other) != _links(params, name):
         raise SettingsError(f"links: those of {other!r} differ from those of {name!r}; {_remedy(name)}")

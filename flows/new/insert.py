@@ -56,7 +56,7 @@ def _into_flow(text: str, value: MappingNode, name: str, block: dict[str, Any]) 
     return f"{inside}{comma} {name}: {_flow(block)}{text[end - 1 :]}"
 
 
-def _last(node: Node) -> Node:
+def _last(node: Any) -> Any:
     """Return the last leaf of a block mapping or sequence: its own end mark lies behind the comments that follow."""
     while getattr(node, "value", None) and not isinstance(node.value, str) and not node.flow_style:
         last = node.value[-1]

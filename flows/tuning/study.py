@@ -25,6 +25,7 @@ def open_study(sweep: Sweep, space: tuple[Dimension, ...], objective: Objective)
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.study import StudyDirection
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = sweep_folder(sweep.workspace, sweep.run)
@@ -36,7 +37,7 @@ def open_study(sweep: Sweep, space: tuple[Dimension, ...], objective: Objective)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP) if sweep.prune else optuna.pruners.NopPruner()
     name = study_key(sweep, space, objective)
     study = optuna.create_study(
-        storage=storage, study_name=name, direction=objective.direction, pruner=pruner, load_if_exists=True
+        storage=storage, study_name=name, direction=StudyDirection[objective.direction], pruner=pruner, load_if_exists=True
     )
     return study
 

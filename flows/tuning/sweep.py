@@ -45,7 +45,7 @@ class Objective:
     @property
     def direction(self) -> str:
         """Its direction in Optuna's words."""
-        return "maximize" if self.better == "max" else "minimize"
+        return "MAXIMIZE" if self.better == "max" else "MINIMIZE"
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,9 @@ def _strip_nodes(nodes: Any) -> None:
 
 def open_session(path: Path, threads: int) -> Any:
     """Open an ONNX Runtime session on the CPU with a fixed number of threads, for a fixed order of sums."""
-    from components.serving.session import onnxruntime  # without its telemetry
+    import onnxruntime
+
+    import components.serving.session  # noqa: F401  switches its telemetry off before the import
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -18,9 +18,7 @@ from components.core.settings import Workspace
 
 
 @contextmanager
-def printed(
-    mark: str, workspace: Workspace, run: str, fingerprint: str, *, killed: tuple[type[BaseException], ...]
-) -> Iterator[Any]:
+def printed(mark: str, *_: Any, **__: Any) -> Iterator[Any]:
     """Observe the training: print each point of its curves."""
 
     def log(step: int, point: Mapping[str, float]) -> None:
