@@ -9,6 +9,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read at the import; by de
 
 import onnxruntime
 
+__all__ = ["onnxruntime", "open_session", "threads"]
+
 
 def threads() -> int:
     """Return ``DARKROOM_SERVED_THREADS``, by default 1, so that results do not depend on the number of cores."""

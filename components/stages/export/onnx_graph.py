@@ -106,9 +106,7 @@ def _strip_nodes(nodes: Any) -> None:
 
 def open_session(path: Path, threads: int) -> Any:
     """Open an ONNX Runtime session on the CPU with a fixed number of threads, for a fixed order of sums."""
-    import onnxruntime
-
-    import components.serving.session  # noqa: F401  switches its telemetry off before the import
+    from components.serving.session import onnxruntime  # which switches its telemetry off before it imports it
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
