@@ -82,7 +82,8 @@ def read_picture(data: bytes, preparation: Preparation) -> Picture:
                 pixels, placement = fit_picture(coloured, preparation)
                 return Picture(pixels, placement, _has_frames(image), maximum)
     except Exception as error:  # on broken files PIL raises nearly everything, TypeError and OverflowError among it
-        message = _foreign(data) or " ".join(str(error).replace(f"{source!r}", "the file").split())
+        words = " ".join(str(error).replace(f"image file {source!r}", "the file as a picture").split())
+        message = _foreign(data) or words.replace(f"{source!r}", "the file")
         raise ValueError(message or type(error).__name__) from None
 
 

@@ -36,5 +36,5 @@ class Preparation:
         required = {"image_size", "stored_size", "channels"}
         if wrong := sorted(set(content) - set(known)) + sorted(required - set(content)):
             raise ValueError(f"preparation: {', '.join(wrong)} unknown or missing; the keys are {', '.join(known)}")
-        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
         return cls(**values)

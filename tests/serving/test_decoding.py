@@ -102,7 +102,7 @@ def test_formats_are_known_by_content(kind):
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "a HEIC picture; `pip install pillow-heif`"),
         (b"\n<!DOCTYPE html><html></html>", "an HTML page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git-LFS pointer; `git lfs pull`"),
-        (b"no picture at all", "cannot identify image file the file"),
+        (b"no picture at all", "cannot identify the file as a picture"),
     ],
 )
 def test_what_is_no_readable_picture_is_named(data, words):
