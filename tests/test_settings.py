@@ -5,13 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from workbench import ROOT, run, toy_params, write_params
+from PIL import Image
+from workbench import ROOT, add_own, run, toy_params, write_params
 
 from components.core.references import Link, Ood
 from components.core.settings import ModelSettings, Workspace
 from components.core.strict import SettingsError, collected, read_yaml, refuse
 from components.stages.buildable import build_without_memory
 from components.stages.checks import check_detection, check_ood, check_run, run_faults
+from components.stages.contents import check_contents
 
 
 @pytest.fixture
@@ -309,6 +311,40 @@ def test_a_judge_is_a_classifier_of_images_of_the_same_shape(workspace, artifact
         return
     with pytest.raises(SettingsError, match=rf"links\.judge\.from: {fault}"):
         check_run(Workspace(changed.folder), "translator")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("batch_norm", "reestimated", r"runs\.net\.train\.batch_norm: reestimated is not allowed: vit has no batch norm"),
+        ("select", "bset", r"runs\.net\.train\.select: 'bset' is not allowed"),
+        ("batch_size", 0, r"runs\.net\.train\.batch_size: 0 is not allowed"),
+    ],
+)
+def test_settings_of_a_training_that_its_network_does_not_take_are_refused_before_anything_starts(
+    workspace, setting, value, message
+):
+    with pytest.raises(SettingsError, match=message):
+        check_run(workspace(f"runs.net.train.{setting}", value), "net")
+    check_run(workspace("runs.net.train.batch_size", "auto"), "net")
+
+
+def test_a_curve_needs_a_validation_split_which_is_known_before_anything_starts(tmp_path):
+    for name in ("rose", "tulip"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / "pictures" / name / "1.png")
+    params = add_own(toy_params())
+    params["views"]["mine"]["split"].pop("validation")
+    block = params["runs"]["own"]["train"]
+    for train, refused in (({"validate_every": 0}, False), ({}, False), ({"patience": 2}, True), ({"validate_every": 2}, True)):
+        params["runs"]["own"]["train"] = {**block, **train}
+        write_params(tmp_path, params)
+        faults = collected(lambda: check_contents(Workspace(tmp_path), "own"))
+        assert bool(faults) == refused
+    assert faults == [
+        "runs.own.train: the validation curve reads a split that is not in view 'mine', which has test, train; "
+        "views.mine.split: {validation: 0.2} divides it"
+    ]
 
 
 def test_a_rectangular_view_is_for_those_who_take_it(workspace):

@@ -12,18 +12,18 @@ from components.core.strict import SettingsError, resolve
 MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
 
 
-def build_without_memory(model: ModelSettings, view: Any, key: str) -> None:
-    """Build the network with two classes; SettingsError if its options are inconsistent."""
+def build_without_memory(model: ModelSettings, view: Any, key: str) -> Any:
+    """Build and return the network with two classes; SettingsError if its options are inconsistent."""
     from components.networks import MODELS
 
     network = resolve(MODELS, model.name, key)
     facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": 2}
     known = {name: facts[name] for name in facts if name in inspect.signature(network).parameters}
-    without_memory(lambda: network(**known, **model.options), key)
+    return without_memory(lambda: network(**known, **model.options), key)
 
 
-def without_memory(build: Callable[[], Any], key: str) -> None:
-    """Call ``build`` on torch's meta device; SettingsError below ``key`` for its ValueError and for unsafe convolutions."""
+def without_memory(build: Callable[[], Any], key: str) -> Any:
+    """Return the network of ``build`` on torch's meta device; SettingsError below ``key`` for bad options or convolutions."""
     import torch
 
     try:
@@ -32,6 +32,7 @@ def without_memory(build: Callable[[], Any], key: str) -> None:
     except ValueError as error:
         raise SettingsError(f"{key}.{error}") from None
     check_convolutions(network, key)
+    return network
 
 
 def check_convolutions(network: Any, key: str) -> None:

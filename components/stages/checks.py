@@ -125,6 +125,16 @@ def check_curve(run: RunSettings, recipe: Any) -> None:
         raise SettingsError(str(error)) from None
 
 
+def check_batch_norm(run: RunSettings, network: Any) -> None:
+    """Check that a network whose batch norm is to be re-estimated has batch norm."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    has_any = any(isinstance(layer, _BatchNorm) for layer in network.modules())
+    if run.train.batch_norm == "reestimated" and not has_any:
+        fault = f"runs.{run.name}.train.batch_norm: reestimated is not allowed"
+        raise SettingsError(f"{fault}: {run.model.name} has no batch norm")
+
+
 def check_judges(workspace: Workspace, run: RunSettings) -> None:
     """Check that each judge is an exported classifier for images of the run's shape; the evaluation checks its classes."""
     linked = workspace.linked_runs(run.name, "evaluate")
@@ -168,6 +178,7 @@ def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
         except ValueError as error:
             raise SettingsError(f"{key}.{error}") from None
     if hasattr(recipe, "build_network"):
-        without_memory(lambda: recipe.build_network(run, view.image_size, view.channels, 2), f"{key}.model")
+        network = without_memory(lambda: recipe.build_network(run, view.image_size, view.channels, 2), f"{key}.model")
     else:
-        build_without_memory(run.model, view, f"{key}.model")
+        network = build_without_memory(run.model, view, f"{key}.model")
+    check_batch_norm(run, network)

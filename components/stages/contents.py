@@ -37,8 +37,11 @@ def check_contents(workspace: Workspace, name: str) -> None:
         raise SettingsError(f"datasets.{view.dataset}.path: one class alone, {classes[0]!r}; a classifier needs two folders")
     divided = {name for name in ("validation", "test") if getattr(view.split, name) is not None}
     splits = ({*contents} - {"all"} or {"train"}) | divided
-    split = run.evaluate.get("split", "test")
-    if split not in splits:
-        hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""
-        fault = f"runs.{name}.evaluate.split: {split!r} is not in view {run.view!r}"
-        raise SettingsError(f"{fault}, which has {', '.join(sorted(splits))}{hint}")
+    needs = {"evaluate.split": (run.evaluate.get("split", "test"), "")}
+    if run.train.get("select") == "best" or run.train.get("patience") or run.train.get("validate_every"):
+        needs["train"] = ("validation", "the validation curve reads a split that ")
+    for key, (split, reason) in needs.items():
+        if split not in splits:
+            hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""
+            fault = f"runs.{name}.{key}: {reason or repr(split) + ' '}is not in view {run.view!r}"
+            raise SettingsError(f"{fault}, which has {', '.join(sorted(splits))}{hint}")

@@ -34,7 +34,8 @@ def _loops(name, options, batch):
     from components.core.strict import resolve
     from components.families.classification.recipe import Classification
     from components.networks import MODELS
-    from components.stages.train.loop import TrainingState, to_device
+    from components.stages.train.state import TrainingState
+    from components.stages.views.loader import to_device
 
     settings = run_settings(name, options, precision="auto", steps=1000, batch_size=batch)
     facts = ViewFacts("v", 32, 3, {"label": tuple("0123456789")}, (0.0,) * 3, (0.5,) * 3, {"train": 1}, "")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from workbench import run_settings, write_view
 
-from components.core.settings import _check_shares
+from components.core.run import check_shares
 from components.core.strict import SettingsError
 from components.stages.train import batch_size
 from components.stages.train.batch_size import largest_batch, resolve_batch_size
@@ -48,8 +48,8 @@ def test_on_a_cpu_it_is_refused_in_one_line(views):
 
 def test_it_is_for_one_process():
     with pytest.raises(SettingsError, match=r"runs\.r\.train\.batch_size: auto is not allowed with processes: 2"):
-        _check_shares(settings_of(processes=2).train, "runs.r.train")
-    _check_shares(settings_of().train, "runs.r.train")
+        check_shares(settings_of(processes=2).train, "runs.r.train")
+    check_shares(settings_of().train, "runs.r.train")
 
 
 def test_a_probe_trains_at_the_size_and_reads_the_peak(views, monkeypatch):

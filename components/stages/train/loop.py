@@ -120,14 +120,15 @@ class Progress:
         self.bar: tqdm[Any] = tqdm(total=settings.steps, initial=start, disable=processes()[0] > 0, **options)
         self.log, self.batch_size = log, max(stream.batch_size for stream in recipe.streams().values())
         self.start = (start, time.perf_counter())  # of the current interval
+        self.shown: dict[str, str] = {}
 
     def show(self, step: int, point: Mapping[str, float]) -> None:
         """Log the point after ``step`` updates, and show it."""
         before, since = self.start
         self.start = (step, time.perf_counter())
         speed = (step - before) * self.batch_size / max(self.start[1] - since, 1e-9)
-        shown = {name: f"{value:.4g}" for name, value in point.items()}
-        self.bar.set_postfix(shown | {"images/s": f"{speed:,.0f}"}, refresh=False)
+        self.shown |= {name: f"{value:.4g}" for name, value in point.items()} | {"images/s": f"{speed:,.0f}"}
+        self.bar.set_postfix(self.shown, refresh=False)
         self.log(step, {**point, IMAGES_PER_SECOND: speed})
 
 
