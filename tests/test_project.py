@@ -115,6 +115,7 @@ def test_a_picture_makes_exactly_its_runs_stale(project):
         line.split()[0] for line in planned.splitlines() if line.startswith(("fetch", "augment", "train", "export", "eval"))
     }
     assert stages == set(OWN)
+    assert "pictures: 2 pictures added" in planned
     for path in (project / "pictures").glob("*/1-*.png"):
         path.unlink()
     assert changed(project) == set()
