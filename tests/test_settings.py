@@ -268,7 +268,7 @@ def test_a_fault_names_path_value_and_choices(workspace, path, value, message):
             "views.plain.channels: missing; 1 or 3 (1: grey, 3: RGB) is expected",
         ),
         ("views.plain.channels", 2, "views.plain.channels: 2 is not allowed: 1 or 3 is expected"),
-        ("views.plain.split", {"test": 1.5}, "views.plain.split.test: 1.5 is not allowed: it must be less than 1"),
+        ("views.plain.split", {"test": 1.5}, "views.plain.split.test: 1.5 is not allowed: it must be less than 1.0"),
         (
             "views.plain.split",
             {"test": "half"},
@@ -287,7 +287,7 @@ def test_a_fault_is_told_without_a_word_of_python(workspace, path, value, messag
 
     changed = workspace(path, value)
     (line,) = collected(lambda: everything(changed), lambda: servers(changed.params))
-    assert line.startswith(message)
+    assert line == message or (message.endswith(", ") and line.startswith(message))
     assert not any(word in line for word in ("typing", "<class", "NoneType", "dict", "Literal", "input", "None"))
 
 
