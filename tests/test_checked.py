@@ -55,12 +55,14 @@ def test_every_fault_of_every_block_is_told_at_once_and_only_of_the_chosen_runs(
         params["runs"]["net"]["model"]["wide"] = 3
         params["runs"]["net"]["promote"] = {"metrics": "accuracy"}
         params["links"]["dead"] = {"run": "net", "stage": "train", "role": "init", "from": "gone.pt"}
+        params["links"]["odd"] = {"run": "net", "stage": "trian", "role": "init", "from": "gone.pt"}
         params["runs"]["other"]["recipe"] = "clasification"
 
     broken = workspace(breaks)
     lines = checked.faults(broken, ["net"])
     told = [line.partition(": ")[0] for line in lines]
     assert told == [
+        "links.odd.stage",
         "runs.net.model.wide",
         "runs.net.train.clip_norm",
         "runs.net.promote.metrics",

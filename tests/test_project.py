@@ -115,9 +115,23 @@ def test_a_picture_makes_exactly_its_runs_stale(project):
         line.split()[0] for line in planned.splitlines() if line.startswith(("fetch", "augment", "train", "export", "eval"))
     }
     assert stages == set(OWN)
+    assert "pictures: 2 pictures added" in planned
     for path in (project / "pictures").glob("*/1-*.png"):
         path.unlink()
     assert changed(project) == set()
+
+
+def test_bare_dvc_makes_the_checks_of_the_flow_before_it_trains(project):
+    """A moving average that still held its random start was trained and published."""
+    params, lock = params_of_both(), (project / "dvc.lock").read_bytes()
+    params["runs"]["own"]["train"]["ema_decay"] = 0.999
+    write_params(project, params)
+    failed = run("dvc", "repro", "--single-item", "train@own", cwd=project, check=False)
+    write_params(project, params_of_both())
+    assert failed.returncode != 0
+    assert "runs.own.train.ema_decay: 0.999 is not allowed: after " in failed.stderr
+    run("dvc", "repro", cwd=project)  # brings back what DVC removed before it started the stage
+    assert (project / "dvc.lock").read_bytes() == lock
 
 
 def test_an_evaluation_setting_or_link_retrains_nothing(project):

@@ -261,6 +261,48 @@ def test_a_fault_names_path_value_and_choices(workspace, path, value, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "views.plain",
+            {"dataset": "digits", "image_size": 8},
+            "views.plain.channels: missing; 1 or 3 (1: grey, 3: RGB) is expected",
+        ),
+        ("views.plain.channels", 2, "views.plain.channels: 2 is not allowed: 1 or 3 is expected"),
+        ("views.plain.split", {"test": 1.5}, "views.plain.split.test: 1.5 is not allowed: it must be less than 1.0"),
+        (
+            "views.plain.split",
+            {"test": "half"},
+            "views.plain.split.test: 'half' is not allowed: a number is expected or a list is expected, [a, b]",
+        ),
+        ("views.plain.augment", {}, "views.plain.augment: {} is not allowed: a list is expected, [a, b]"),
+        ("runs.net.train.warmup", 7, "runs.net.train.warmup: 7 is not allowed: at most steps, 5"),
+        ("runs.net.model", {"width": 3}, "runs.net.model.name: missing; the network is one of gated_pixelcnn, "),
+        ("detect.strange.tpr", None, "detect.strange.tpr: null is not allowed: a number is expected"),
+        ("servers", {"mlflow_port": 0}, "servers.mlflow_port: 0 is not allowed: it must be at least 1"),
+        ("datasets", None, "datasets: null is not allowed: a block of keys is expected; {} for none"),
+    ],
+)
+def test_a_fault_is_told_without_a_word_of_python(workspace, path, value, message):
+    from flows.settings import servers
+
+    changed = workspace(path, value)
+    (line,) = collected(lambda: everything(changed), lambda: servers(changed.params))
+    assert line == message or (message.endswith(", ") and line.startswith(message))
+    assert not any(word in line for word in ("typing", "<class", "NoneType", "dict", "Literal", "input", "None"))
+
+
+def test_every_fault_of_the_file_is_told_at_once(workspace):
+    changed = workspace("", None)
+    raw = read_yaml(changed.folder / "params.yaml")
+    del raw["root"]
+    raw |= {"seed": "x", "sed": 1, "pipeline": {"retries": -1}}
+    write_params(changed.folder, raw)
+    lines = collected(lambda: Workspace(changed.folder).params)
+    assert [line.partition(": ")[0] for line in lines] == ["root", "seed", "pipeline.retries", "sed"]
+
+
 def test_the_unchanged_file_is_valid_and_frozen(workspace):
     settings = workspace("", None).run("net")
     assert settings.train.learning_rate == 1e-3

@@ -1,6 +1,9 @@
 """A study in a clone: DVC compares its revisions, and runs and shows its experiments."""
 
 import json
+import sqlite3
+import time
+from contextlib import closing
 
 import pytest
 from workbench import make_project, run, toy_params
@@ -53,3 +56,21 @@ def test_dvc_sees_both_sides_of_a_change_in_a_study(tmp_path):
         errors.add(data["metrics"]["experiments/tiny/outputs/evaluate/toy/metrics.json"]["data"]["squared_error"])
     assert steps == {20, 10}
     assert errors == {error["old"], error["new"]}
+
+
+@pytest.mark.slow
+def test_a_queued_experiment_is_recorded_in_the_clone_that_queued_it(tmp_path):
+    """It runs in a temporary copy of the clone, which DVC removes."""
+    clone = make_project(tmp_path / "clone", toy_params(steps=20))
+    run("git", "add", "--all", cwd=clone)
+    run("git", "commit", "--quiet", "--message", "20 steps", cwd=clone, **GIT)
+    run("dvc", "exp", "run", "--queue", "-S", f"{STEPS}=10", cwd=clone, **GIT)
+    run("dvc", "queue", "start", cwd=clone, **GIT)
+    deadline = time.monotonic() + 600
+    while "Success" not in (said := run("dvc", "queue", "status", cwd=clone).stdout):
+        assert "Failed" not in said
+        assert time.monotonic() < deadline, said
+        time.sleep(2)
+    (database,) = clone.glob(".work/mlflow-*/mlflow.db")
+    with closing(sqlite3.connect(database)) as records:
+        assert ("train.steps", "10") in records.execute("SELECT key, value FROM params").fetchall()

@@ -24,6 +24,7 @@ PLAIN = {
     tuple: "a list",
     Any: "any value",
 }
+PLURALS = {"a whole number": "whole numbers", "a number": "numbers", "text": "texts", "a block of keys": "blocks of keys"}
 LISTS = (list, tuple, set, frozenset, typing.get_origin(Sequence[int]))
 MAPPINGS = (dict, typing.get_origin(Mapping[str, int]))
 # Kind of pydantic's fault -> what is expected; {x} is the fault's own limit.
@@ -72,7 +73,8 @@ def in_words(annotation: Any) -> str:
     """Say what values a type has: ``1 or 3``, ``a list of text, or null``."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
-        return in_words(inner[0])
+        said = limits(entry for data in inner[1:] for entry in getattr(data, "metadata", [data]))
+        return f"{in_words(inner[0])} ({said})" if said else in_words(inner[0])
     if origin is Literal:
         return joined([_literal(value) for value in inner])
     if origin in (Union, types.UnionType):
@@ -89,8 +91,11 @@ def _list_in_words(inner: tuple[Any, ...]) -> str:
     if not entries:
         return "a list"
     if Ellipsis in inner or len(entries) == 1:
-        return f"a list, each entry {in_words(entries[0])}"
-    return f"a list of {len(entries)}: {', '.join(in_words(part) for part in entries)}"
+        words = in_words(entries[0])
+        return f"a list of {PLURALS[words]}" if words in PLURALS else f"a list, each entry {words}"
+    kinds = [in_words(part) for part in entries]
+    same = PLURALS.get(kinds[0]) if len(set(kinds)) == 1 else None
+    return f"a list of {len(kinds)} {same}" if same else f"a list of {len(kinds)}: {', '.join(kinds)}"
 
 
 def _literal(value: Any) -> str:
@@ -107,12 +112,17 @@ def limits(metadata: Iterable[Any]) -> str:
     words = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
     said = []
     for entry in metadata:
-        said += [f"{word} {getattr(entry, name):g}" for name, word in words.items() if getattr(entry, name, None) is not None]
+        bounds = {name: getattr(entry, name, None) for name in words}
+        said += [f"{words[name]} {_bound(bound)}" for name, bound in bounds.items() if bound is not None]
         if getattr(entry, "pattern", None) is not None:
-            said.append(NAME_RULE if entry.pattern == NAME else f"of the form `{entry.pattern}`")
+            said.append("of a-z, 0-9 and _" if entry.pattern == NAME else f"of the form `{entry.pattern}`")
         if getattr(entry, "min_length", None):
             said.append("not empty" if entry.min_length == 1 else f"at least {entry.min_length} entries")
     return ", ".join(said)
+
+
+def _bound(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
 def meanings(docstring: str | None) -> dict[str, str]:

@@ -34,7 +34,7 @@ def check_contents(workspace: Workspace, name: str) -> None:
         return
     classes = sorted({name for names in contents.values() for name in names})
     if run.recipe in LABELLED and len(classes) == 1:
-        raise SettingsError(f"datasets.{view.dataset}.path: one class alone, {classes[0]!r}; a classifier needs two folders")
+        raise SettingsError(f"datasets.{view.dataset}.path: one class alone, {classes[0]!r}; a classifier needs at least 2")
     divided = {name for name in ("validation", "test") if getattr(view.split, name) is not None}
     splits = ({*contents} - {"all"} or {"train"}) | divided
     needs = {"evaluate.split": (run.evaluate.get("split", "test"), "")}

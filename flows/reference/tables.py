@@ -46,15 +46,7 @@ def table(rows: Iterator[Setting]) -> str:
 
 
 def _takes(field: FieldInfo) -> str:
-    return ", ".join(filter(None, (in_words(field.annotation), limits([*field.metadata, *_inner_limits(field.annotation)]))))
-
-
-def _inner_limits(annotation: Any) -> list[Any]:
-    """Return the metadata of an annotated alternative, such as the range of a fraction in ``Fraction | None``."""
-    found = []
-    for part in get_args(annotation):
-        found += list(getattr(part, "__metadata__", ())) if hasattr(part, "__metadata__") else []
-    return [entry for data in found for entry in getattr(data, "metadata", [data])]
+    return ", ".join(filter(None, (in_words(field.annotation), limits(field.metadata))))
 
 
 def _default(field: FieldInfo) -> str:

@@ -44,7 +44,8 @@ def test_a_study_with_another_graph_starts_nothing(done: Any, capsys: Capture) -
         assert main([command, "--study", "edited", "--project", str(done.folder)]) == 2
         assert capsys.readouterr().err == f"error: {path} differs from the root's dvc.yaml; `python -m flows graph` writes it\n"
     shutil.copyfile(done.folder / "dvc.yaml", path)
-    assert main(["plan", "--study", "edited", "--project", str(done.folder)]) == 0
+    check = {"check": lambda project, plan: None}  # of settings, which are not those of a recipe
+    assert main(["plan", "--study", "edited", "--project", str(done.folder)], **check) == 0
 
 
 def test_a_folder_without_studies_is_no_fault(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_one_clone_pushes_another_restores(done: Any, tmp_path: Path, monke
 
     found = plan(done, "a")
     assert found.unshared == ("fetch@d", "augment@v", "wire@a", "train@a", "export@a", "evaluate@a", "ood_table@odd")
-    assert "share@train@a        not on the remote yet" in describe(found)
+    assert "share (7)  not on the remote yet: fetch@d, augment@v, wire@a, train@a and 3 more" in describe(found)
 
     lines: list[str] = []
     with monkeypatch.context() as elsewhere:
