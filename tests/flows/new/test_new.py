@@ -98,7 +98,7 @@ def test_all_faults_are_named_and_nothing_is_written(place: Path, capsys: pytest
     err = capsys.readouterr().err
     for words in (
         "17 pictures: at least 20",
-        "class 'thin': 2 pictures",
+        "class 'thin' has 2 of the 3 pictures",
         "'Rose', 'rose' differ",
         "rose/cut.jpg: ",
         "empty.jpg",
