@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.core.settings import Workspace
 from flows.__main__ import main
+from flows.new import rules
 
 PARAMS = """\
 root: .          # here
@@ -85,6 +86,15 @@ def test_nothing_is_written_over(place: Path, capsys: pytest.CaptureFixture[str]
     (place / "params.yaml").write_text(PARAMS.replace("views: {} ", "views: {broken: {image_size: no}} "))
     assert new("broken", "photos") == 2
     assert "views.broken: params.yaml has such a block already" in capsys.readouterr().err
+
+
+def test_a_block_that_a_run_refuses_is_not_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rules, "LEARNING_RATE", 0.0)
+    assert new("flowers", "photos") == 2
+    assert "runs.flowers.train.learning_rate: 0" in capsys.readouterr().err
+    assert (place / "params.yaml").read_text() == PARAMS
 
 
 def test_all_faults_are_named_and_nothing_is_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
