@@ -79,7 +79,7 @@ def find_model(workspace: Workspace, run: str, version: int | None = None, *, lo
 
     SettingsError, with the remedy, if there is none.
     """
-    must_exist(run, workspace.params.runs, "RUN")
+    must_exist(run, workspace.params.every_run(), "RUN")
     name = workspace.registered_name(run)
     if local:
         return _loaded(workspace, run, _local_export(workspace, run), f"outputs/export/{run}")
