@@ -33,8 +33,8 @@ class Graph:
     """One ONNX graph.
 
     ``module`` in eval mode; ``inputs`` turns a batch of the main view into the graph's inputs, first axis N, and is used for
-    tracing and for the parity check on real validation images; ``bound`` is the largest absolute difference allowed between
-    ONNX Runtime and torch, ``bounds`` the same for outputs that have one of their own.
+    tracing and for the parity check on real validation images; ``bound`` is the largest difference allowed between ONNX
+    Runtime and torch, as a share of an output's largest value if that is above 1; ``bounds``: absolute ones, of single outputs.
     """
 
     module: nn.Module

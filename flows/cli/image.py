@@ -8,8 +8,9 @@ from pathlib import Path
 
 from components.core.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
-from flows.cli.predict import add_model, loaded_model
+from flows.cli.predict import add_model
 from flows.pipeline.preflight import LOCK
+from flows.predict.reading import loaded_model
 
 
 def image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def image(args: argparse.Namespace) -> int:
     from components.registry.container.context import PORT, golden_pictures, write_context
     from components.registry.predict.translate import empty_folder
 
-    with loaded_model(args) as model:
+    with loaded_model(project_of(args), args.run, args.version, local=args.local) as model:
         folder = empty_folder(args.out or Path(f"{args.run}_image"))
         try:
             requirements = write_context(model, folder, project_of(args).root / LOCK)

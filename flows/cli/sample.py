@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from components.core.strict import SettingsError
-from flows.cli.arguments import add_place
-from flows.cli.predict import add_model, beside, loaded_model
+from flows.cli.arguments import add_place, project_of
+from flows.cli.predict import add_model
+from flows.predict.reading import loaded_model
+from flows.predict.translating import beside
 
 MAX_NUMBER = 10_000  # pictures at a time: they are drawn in one request
 
@@ -35,7 +37,7 @@ def sample(args: argparse.Namespace) -> int:
         raise SettingsError(f"--number: {args.number} is not allowed: 1 to {MAX_NUMBER}")
     if args.seed < 0:
         raise SettingsError(f"--seed: {args.seed} is not allowed: at least 0")
-    with loaded_model(args) as model:
+    with loaded_model(project_of(args), args.run, args.version, local=args.local) as model:
         from components.registry.predict.sample import parse_params, sample
         from components.registry.predict.sheet import EACH, Tile, draw_page
         from components.registry.predict.translate import empty_folder, write_png

@@ -1,4 +1,1 @@
-"""``new``: from a folder of pictures to a dataset, a view and a run in params.yaml.
-
-Read ``table`` and ``rules`` first, then ``write``.
-"""
+"""``new``: from pictures to a dataset, a view and a run in params.yaml. Read ``table`` and ``rules`` first, then ``write``."""

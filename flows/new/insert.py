@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 WIDTH = 120  # characters of a line
 SHORT = 100  # a mapping is written in one line up to here
@@ -58,7 +58,7 @@ def _into_flow(text: str, value: MappingNode, name: str, block: dict[str, Any]) 
 
 def _last(node: Any) -> Any:
     """Return the last leaf of a block mapping or sequence: its own end mark lies behind the comments that follow."""
-    while getattr(node, "value", None) and not isinstance(node.value, str) and not node.flow_style:
+    while isinstance(node, CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last
     return node

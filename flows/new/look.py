@@ -56,7 +56,7 @@ def look(path: Path) -> Pictures:
     files = picture_files(folder) if folder.is_dir() and recognised.source in READS_FILES else []
     broken, grey = decode_all(files, folder)
     sizes = [(min(size), max(size)) for size in recognised.sizes] or [(SIDE, SIDE)]
-    known = [*recognised.faults, *faults_of(recognised)]
+    known = [*shortened(list(recognised.faults), "faults"), *faults_of(recognised)]
     return Pictures(
         source=recognised.source,
         path=folder,
@@ -122,8 +122,10 @@ def faults_of(recognised: Recognised) -> list[str]:
     if len(recognised.classes) < 2:
         names = ", ".join(recognised.classes) or "none"
         faults.append(f"{len(recognised.classes)} class ({names}): a classifier needs at least 2, each in a folder of its own")
-    few = [f"class {name!r}: {count} pictures, at least {MIN_A_CLASS} are needed" for name, count in recognised.classes.items()
-           if count < MIN_A_CLASS]  # fmt: skip
+    counts = recognised.classes.items()
+    few = [
+        f"class {name!r} has {count} of the {MIN_A_CLASS} pictures it needs" for name, count in counts if count < MIN_A_CLASS
+    ]
     return faults + shortened(few, "classes with too few pictures")
 
 

@@ -23,7 +23,7 @@ MIN_STEPS, MAX_STEPS = 500, 60_000
 
 
 def choose(pictures: Pictures, threads: int | None = None) -> Choice:
-    """Apply the table. ``threads``: CPU threads of a training; default: the machine's, at most 4."""
+    """Apply the table. ``threads``: CPU threads of a training; default: by the size of the pictures."""
     number = training_pictures(pictures)
     if pictures.boxes is not None and pictures.classes is None:
         view, reasons = choose_boxes_view(pictures)
@@ -35,9 +35,14 @@ def choose(pictures: Pictures, threads: int | None = None) -> Choice:
     if pictures.classes is None:
         reasons.append("no run: these pictures have no class each, for a classifier")
         return Choice(view, None, None, tuple(reasons))
-    run, more = choose_run(pictures, row, size, number, threads or max(1, min(4, os.cpu_count() or 1)))
+    run, more = choose_run(pictures, row, size, number, threads or choose_threads(row))
     detect, why = choose_detector(pictures, number)
     return Choice(view, run, detect, (*reasons, *more, why))
+
+
+def choose_threads(row: Row) -> int:
+    """Return 1 for small pictures, whose layers are too short to share, else the machine's cores, at most 4."""
+    return 1 if row is TABLE[0] else max(1, min(4, os.cpu_count() or 1))
 
 
 def training_pictures(pictures: Pictures) -> int:

@@ -192,6 +192,17 @@ def test_a_score_over_its_bound_is_refused_and_does_not_loosen_the_others(plain)
         compare("model", graph, [(both(0, 0), both(0, np.nan))])
 
 
+def test_the_bound_of_large_values_is_a_share_of_them(plain):
+    graph = dataclasses.replace(plain.graphs["model"], outputs=("logits",))
+
+    def pair(value, difference):
+        return {"logits": np.float32([value, 0])}, {"logits": np.float32([value, difference])}
+
+    assert compare("model", graph, [pair(5, 4e-4), pair(1, 0)])["model"]["bound"] == 5e-4
+    with pytest.raises(ValueError, match=r"by 0\.0006 in logits, the bound is 0\.0005"):
+        compare("model", graph, [pair(5, 6e-4)])
+
+
 def test_scores_that_bound_nothing_and_odin_are_refused(tmp_path, plain):
     serve(tmp_path / "served", plain, "energy")
     np.savez(tmp_path / "served/reference.npz", ood_score=np.array([1.0, np.nan], np.float32))

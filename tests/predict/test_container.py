@@ -45,7 +45,7 @@ def client() -> TestClient:
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
     make_export(tmp_path / "export")
-    return Model("study.Small", "version 3", tmp_path / "export", load_served(tmp_path / "export"), lambda data: np.zeros(0))
+    return Model("study.Small", "version 3", tmp_path / "export", load_served(tmp_path / "export"), None)
 
 
 def test_pictures_and_arrays_are_answered(client: TestClient, photos: Path) -> None:

@@ -66,7 +66,7 @@ def test_an_export_without_preparation_takes_that_of_its_view(bare_home: Home) -
     facts.write_text(json.dumps(content | {"image_size": 8}))
     picture = bare_home.folder / "wide.png"
     Image.fromarray(np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None], 8, 0)).save(picture)
-    decoded = find_model(Workspace(bare_home.folder), "small", local=True).decode(picture.read_bytes())
+    decoded = find_model(Workspace(bare_home.folder), "small", local=True).decode(picture.read_bytes())  # type: ignore[misc]
     assert decoded.shape == (8, 8, 1)
     assert (decoded[0, 0, 0] < 40, decoded[0, -1, 0] > 200) == (True, True)  # stretched: a crop would lose both ends
 

@@ -61,8 +61,8 @@ def application(served: Any, signature: dict[str, Any], about: dict[str, Any]) -
 
     async def invoke(request: Request) -> JSONResponse:
         try:
-            content = invocation(await limited_body(request))
-            outputs = await asyncio.to_thread(served.predict, content[0], content[1])
+            inputs, params = invocation(await limited_body(request))
+            outputs = await asyncio.to_thread(served.predict, inputs, params)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({"predictions": {name: np.asarray(array).tolist() for name, array in outputs.items()}})

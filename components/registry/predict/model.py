@@ -24,26 +24,26 @@ ALIASES = ("champion", "candidate")  # in the order of preference
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. ``name``: registered name; ``origin``: which version, in words; ``folder``: its export."""
+    """A loaded model. ``name``: registered name; ``origin``: which version, in words; ``folder``: its export.
+
+    ``decode``: its decoder of pictures; a generator needs none.
+    """
 
     name: str
     origin: str
     folder: Path
     served: Any
-    decode: Decode
+    decode: Decode | None
 
     @property
     def signature(self) -> dict[str, Any]:
         """The content of ``signature.json``: inputs, outputs, params."""
-        content: dict[str, Any] = json.loads((self.folder / "signature.json").read_text(encoding="utf-8"))
-        return content
+        return read_signature(self.folder)
 
     @property
     def kind(self) -> Kind:
-        """What the model does, by the names of its inputs and outputs."""
-        if "domain" in names(self.signature["inputs"]):
-            return "translator"
-        return "classifier" if "class_name" in names(self.signature["outputs"]) else "generator"
+        """What the model does."""
+        return kind_of(self.signature)
 
     def must_be(self, kind: Kind, command: str) -> None:
         """Raise SettingsError, which names the right command, unless the model is of this kind."""
@@ -56,6 +56,19 @@ class Model:
             raise SettingsError(f"{command}: {self.name} is a {self.kind}, which takes {fit}")
 
 
+def read_signature(folder: Path) -> dict[str, Any]:
+    """Read the signature of an export."""
+    content: dict[str, Any] = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
+    return content
+
+
+def kind_of(signature: dict[str, Any]) -> Kind:
+    """Return what a model does, by the names of its inputs and outputs."""
+    if "domain" in names(signature["inputs"]):
+        return "translator"
+    return "classifier" if "class_name" in names(signature["outputs"]) else "generator"
+
+
 def names(entries: list[dict[str, Any]]) -> list[str]:
     """Return the names of the inputs, outputs or params of a signature."""
     return [entry["name"] for entry in entries]
@@ -66,7 +79,7 @@ def find_model(workspace: Workspace, run: str, version: int | None = None, *, lo
 
     SettingsError, with the remedy, if there is none.
     """
-    must_exist(run, workspace.params.runs, "RUN")
+    must_exist(run, workspace.params.every_run(), "RUN")
     name = workspace.registered_name(run)
     if local:
         return _loaded(workspace, run, _local_export(workspace, run), f"outputs/export/{run}")
@@ -120,8 +133,11 @@ def _list(numbers: list[int]) -> str:
 
 def _loaded(workspace: Workspace, run: str, folder: Path, origin: str, number: int | None = None) -> Model:
     served = load_served(folder)
-    ships = "preparation" in served.facts and hasattr(served, "decode")
-    decode = served.decode if ships else _decode_of_view(workspace, run, number, served.facts)
+    decode: Decode | None = None
+    if "preparation" in served.facts and hasattr(served, "decode"):
+        decode = served.decode
+    elif kind_of(read_signature(folder)) != "generator":
+        decode = _decode_of_view(workspace, run, number, served.facts)
     return Model(workspace.registered_name(run), origin, folder, served, decode)
 
 

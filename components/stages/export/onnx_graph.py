@@ -126,6 +126,17 @@ def paired_outputs(graph: Graph, path: Path, batches: list[Batch], threads: int)
         yield dict(zip(graph.outputs, references, strict=True)), dict(zip(graph.outputs, actual, strict=True))
 
 
+def largest_values(outputs: Iterable[PairedOutputs]) -> dict[str, float]:
+    """Return output -> max |torch|, over its finite values."""
+    largest: dict[str, float] = {}
+    for expected, _ in outputs:
+        for name, reference in expected.items():
+            if reference.dtype != np.bool_:
+                finite = np.abs(reference[np.isfinite(reference)])
+                largest[name] = max(largest.get(name, 0.0), float(finite.max(initial=0.0)))
+    return largest
+
+
 def largest_differences(outputs: Iterable[PairedOutputs]) -> dict[str, float]:
     """Return output -> max |ONNX Runtime - torch|; infinite if either is not finite.
 

@@ -16,7 +16,14 @@ from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
-from components.stages.export.onnx_graph import CHECKED_BATCHES, PairedOutputs, largest_differences, paired_outputs, write_graph
+from components.stages.export.onnx_graph import (
+    CHECKED_BATCHES,
+    PairedOutputs,
+    largest_differences,
+    largest_values,
+    paired_outputs,
+    write_graph,
+)
 from components.stages.export.pictures import with_preparation, write_golden
 from components.stages.export.saliency import write_saliency
 from components.stages.export.served_code import write_code
@@ -86,16 +93,18 @@ def write_graphs(exportable: Exportable, batches: list[Batch], out: Path, thread
 def compare(name: str, graph: Graph, outputs: list[PairedOutputs]) -> dict[str, dict[str, Any]]:
     """Return the largest difference of the graph's outputs by its name, and of outputs with their own bound by theirs.
 
-    ValueError if a difference exceeds its bound.
+    ValueError if a difference exceeds its bound. The graph's bound is a share of an output's largest value, if that is above 1.
     """
     parity: dict[str, dict[str, Any]] = {}
+    largest = largest_values(outputs)
     for output, worst in largest_differences(outputs).items():
         own = output in graph.bounds
-        bound = graph.bounds[output] if own else graph.bound
+        bound = graph.bounds[output] if own else float(f"{graph.bound * max(1.0, largest[output]):.3g}")
         if worst > bound:
             fault = f"{name}.onnx differs from torch by {worst:.3g} in {output}"
             raise ValueError(f"{fault}, the bound is {bound:g}: nothing is exported")
         entry = parity.setdefault(output if own else name, {"bound": bound, "batches": list(CHECKED_BATCHES)})
+        entry["bound"] = max(bound, entry["bound"])
         entry["max_abs_difference"] = max(worst, entry.get("max_abs_difference", 0.0))
     return parity
 

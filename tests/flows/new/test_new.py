@@ -11,6 +11,7 @@ from PIL import Image
 
 from components.core.settings import Workspace
 from flows.__main__ import main
+from flows.new import rules
 
 PARAMS = """\
 root: .          # here
@@ -87,6 +88,15 @@ def test_nothing_is_written_over(place: Path, capsys: pytest.CaptureFixture[str]
     assert "views.broken: params.yaml has such a block already" in capsys.readouterr().err
 
 
+def test_a_block_that_a_run_refuses_is_not_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rules, "LEARNING_RATE", 0.0)
+    assert new("flowers", "photos") == 2
+    assert "runs.flowers.train.learning_rate: 0" in capsys.readouterr().err
+    assert (place / "params.yaml").read_text() == PARAMS
+
+
 def test_all_faults_are_named_and_nothing_is_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(place / "photos" / "tulip")
     for index, name in enumerate(("Rose", "thin", "thin")):
@@ -98,7 +108,7 @@ def test_all_faults_are_named_and_nothing_is_written(place: Path, capsys: pytest
     err = capsys.readouterr().err
     for words in (
         "17 pictures: at least 20",
-        "class 'thin': 2 pictures",
+        "class 'thin' has 2 of the 3 pictures",
         "'Rose', 'rose' differ",
         "rose/cut.jpg: ",
         "empty.jpg",

@@ -90,6 +90,10 @@ def test_a_detector_needs_validation_pictures() -> None:
     assert most.detect == {"serve": "relative_mahalanobis", "detectors": ["relative_mahalanobis"]}
 
 
+def test_small_pictures_have_one_thread() -> None:
+    assert [choose(pictures(number)).run["train"]["threads"] == 1 for number in (60, 900)] == [True, True]  # type: ignore[index]
+
+
 def test_boxes_have_a_view_alone() -> None:
     for boxes, size in (({"cell": 9}, 320), (None, 64)):
         choice = choose(pictures(source="coco", classes=None, boxes=boxes))

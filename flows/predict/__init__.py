@@ -1,0 +1,1 @@
+"""Predict pictures from the command line. Read ``reading`` first, then ``classifying``."""
