@@ -17,10 +17,10 @@ from components.interpreter import use_project_interpreter
 use_project_interpreter()
 
 from components.command import block_name, run_command  # noqa: E402
+from components.core.config.strict import SettingsError, refuse  # noqa: E402
 from components.core.inputs.code import Code  # noqa: E402
 from components.core.inputs.recording import recorded_inputs  # noqa: E402
 from components.core.settings import PARAMS, Workspace  # noqa: E402
-from components.core.strict import SettingsError, refuse  # noqa: E402
 from components.stages.checked import faults, require_sound  # noqa: E402
 from components.stages.code.closure import COMPONENTS  # noqa: E402
 from components.stages.code.current import edited_files  # noqa: E402

@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from components.core.config.strict import check_name
 from components.core.errors import EXIT, is_transient, redacted
-from components.core.strict import check_name
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -15,8 +15,8 @@ import signal
 import sys
 from typing import Any
 
+from components.core.config.strict import SettingsError
 from components.core.errors import redacted
-from components.core.strict import SettingsError
 from flows.cli import COMMANDS
 from flows.project import AnotherRun
 

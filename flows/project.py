@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from components.core import settings
+from components.core.config.params import Params
+from components.core.config.strict import SettingsError
 from components.core.files import locked, this_process
-from components.core.params import Params
 from components.core.settings import PARAMS, ROOT, Workspace
-from components.core.strict import SettingsError
 
 QUIET = {
     # MLflow accepts only "true"; Prefect's server sends analytics unless its own switch is off, too.

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
-from components.core.params import Params
-from components.core.strict import SettingsError, Strict, named, parse
+from components.core.config.params import Params
+from components.core.config.strict import SettingsError, Strict, named, parse
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -6,8 +6,8 @@ import pytest
 from workbench import ROOT, toy_params, write_params
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.stages import checked
 from components.stages.code import stage as code
 from components.stages.code.current import edited_files

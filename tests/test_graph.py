@@ -4,8 +4,8 @@ import re
 
 from ruamel.yaml import YAML
 
+from components.core.config.params import Params
 from components.core.inputs.record import record_path
-from components.core.params import Params
 from components.core.settings import ROOT
 from components.stages.code.stage import MODULES
 

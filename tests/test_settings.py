@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from workbench import ROOT, add_own, run, toy_params, write_params
 
-from components.core.references import Link, Ood
+from components.core.config.references import Link, Ood
+from components.core.config.strict import SettingsError, collected, read_yaml, refuse
 from components.core.settings import ModelSettings, Workspace
-from components.core.strict import SettingsError, collected, read_yaml, refuse
 from components.stages.buildable import build_without_memory
 from components.stages.checks import check_detection, check_ood, check_run, run_faults
 from components.stages.contents import check_contents

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from components.core.strict import must_exist, resolve
+from components.core.config.strict import must_exist, resolve
 
 if TYPE_CHECKING:
     from components.core.settings import ModelSettings

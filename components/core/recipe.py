@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from components.core.batch import Batch, Stream, ViewFacts
+from components.core.config.strict import Strict
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact

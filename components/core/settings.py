@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core import catalogue
-from components.core.params import DatasetSettings, Params, read_params
-from components.core.references import Ood
-from components.core.run import ModelSettings as ModelSettings  # noqa: PLC0414
-from components.core.run import RunSettings as RunSettings  # noqa: PLC0414
-from components.core.run import parse_by, run_settings
-from components.core.run import parse_model as parse_model  # noqa: PLC0414
-from components.core.strict import SettingsError, collected, named, parse, read_yaml, refuse
+from components.core.config.params import DatasetSettings, Params, read_params
+from components.core.config.references import Ood
+from components.core.config.run import ModelSettings as ModelSettings  # noqa: PLC0414
+from components.core.config.run import RunSettings as RunSettings  # noqa: PLC0414
+from components.core.config.run import parse_by, run_settings
+from components.core.config.run import parse_model as parse_model  # noqa: PLC0414
+from components.core.config.strict import SettingsError, collected, named, parse, read_yaml, refuse
 
 if TYPE_CHECKING:
     from components.registry.promotion.gates import Gates

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.core import catalogue
 from components.core.artifact import Artifact, follow_links
+from components.core.config.strict import SettingsError
 from components.core.recipe import Recipe
 from components.core.runtime import mix
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import SettingsError
 
 if TYPE_CHECKING:
     from components.stages.views.view import View

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from components.core.config.strict import SettingsError, resolve
 from components.core.settings import ModelSettings
-from components.core.strict import SettingsError, resolve
 
 MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
 

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from components.core import settings
+from components.core.config.strict import SettingsError, collected, refuse
 from components.core.files import file_state, write_atomically
 from components.core.settings import PARAMS, Workspace, held_params
-from components.core.strict import SettingsError, collected, refuse
 from components.stages.code.closure import COMPONENTS
 from components.stages.contents import check_contents
 

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from components.core import catalogue
-from components.core.references import check_links
+from components.core.config.references import check_links
+from components.core.config.strict import SettingsError, collected, refuse, resolve
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import SettingsError, collected, refuse, resolve
 from components.stages.assemble import refuse_rectangle
 from components.stages.buildable import build_without_memory, without_memory
 from components.stages.code.stage import LINKED

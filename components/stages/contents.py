@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from components.core import catalogue
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 
 Contents = Mapping[str, tuple[str, ...]]  # split, or "all" -> class names
 LABELLED = ("classification", "noisy_classifier")  # recipes that learn classes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from components.core.needs import KINDS
+from components.core.config.needs import KINDS
+from components.core.config.strict import Strict, refuse
 from components.core.settings import Workspace
-from components.core.strict import Strict, refuse
 from components.stages.checks import block_faults
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from components.core.batch import Split, pixels_of
-from components.core.strict import Strict
+from components.core.config.strict import Strict
 from components.serving.loading import load_served
 from components.translation.interface import domains_of
 

@@ -17,10 +17,10 @@ from torch.optim import Adam, Optimizer
 
 from components.adversarial.losses import frozen, least_squares_discriminator, least_squares_generator
 from components.core.batch import Batch, Stream, ViewFacts
+from components.core.config.strict import NoSettings, Strict
 from components.core.recipe import Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import optimize
-from components.core.strict import NoSettings, Strict
 from components.networks.translator_blocks import MUNITDiscriminator, wide
 from components.translation.interface import EVALUATION_ROLES, Betas, check_batch, domains_of, example, signature
 from components.translation.pair_weights import Side

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from components.core.artifact import content_md5
+from components.core.config.strict import SettingsError, read_yaml
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
 from components.core.files import write_atomically, write_json
 from components.core.git import GitFailed, git
 from components.core.inputs.record import inputs_of, record_path, serialise
 from components.core.settings import PARAMS
-from components.core.strict import SettingsError, read_yaml
 from flows.carry import states
 from flows.project import Project, for_children
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from components.core.config.strict import collected
 from components.core.settings import ROOT
-from components.core.strict import collected
 from flows.pipeline.fill import fill_in, fill_splits
 from flows.pipeline.preflight import broken_studies, check_versions, left_out, refuse_all
 from flows.project import Project, set_defaults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from components.core.strict import SettingsError, must_exist
+from components.core.config.strict import SettingsError, must_exist
 from flows.cli.arguments import add_place, project_of
 from flows.pipeline.preflight import check_versions
 from flows.processes import Processes

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from components.core.config.strict import SettingsError, must_exist
 from components.core.errors import redacted
-from components.core.strict import SettingsError, must_exist
 from flows.cli.arguments import add_place, project_of
 from flows.pipeline.preflight import check_versions
 from flows.project import Project, set_defaults

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from components.core import settings
-from components.core.strict import must_exist
+from components.core.config.strict import must_exist
 from flows.cli.arguments import add_place, project_of
 from flows.dvc.stored import stored
 from flows.versions.changes import KINDS, WORDS, Comparison, compare

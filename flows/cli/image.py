@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
 from flows.cli.predict import add_model
 from flows.pipeline.preflight import LOCK

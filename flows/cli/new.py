@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.core.config.strict import SettingsError
 from components.core.settings import PARAMS
-from components.core.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
 from flows.project import Project
 

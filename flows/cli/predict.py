@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
 from flows.predict.reading import loaded_model
 

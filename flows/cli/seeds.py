@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from components.core.config.seeds import seed_run
+from components.core.config.strict import SettingsError, must_exist, read_yaml
 from components.core.files import write_atomically
-from components.core.seeds import seed_run
 from components.core.settings import PARAMS
-from components.core.strict import SettingsError, must_exist, read_yaml
 from flows.cli.arguments import add_place, project_of
 
 
@@ -26,7 +26,7 @@ def seeds(args: argparse.Namespace) -> int:
     has the mean and the standard deviation of each metric over the seeds (seeds.<metric>.mean, .std, table seeds.csv), and
     `promote: {seed_spread: 2}` demands an improvement of so many standard deviations.
     """
-    from components.core.params import read_params
+    from components.core.config.params import read_params
     from flows.tuning.seeds import parse_params, with_seeds
 
     project = project_of(args)

@@ -9,7 +9,7 @@ import socket
 import sys
 from pathlib import Path
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.pipeline.preflight import check_versions
 from flows.project import Project, for_children, set_defaults
 from flows.services.notify import check_addresses

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 
-from components.core.strict import must_exist
+from components.core.config.strict import must_exist
 from flows.cli.arguments import add_place, project_of
 from flows.pipeline.report import Row, table
 from flows.project import Project

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from components.core.config.strict import must_exist
 from components.core.files import write_atomically
 from components.core.settings import PARAMS
-from components.core.strict import must_exist
 from flows.cli.arguments import add_place, project_of
 from flows.pipeline.preflight import check_versions
 

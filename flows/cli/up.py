@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
+from components.core.config.strict import parse
 from components.core.files import identity
-from components.core.strict import parse
 from flows.cli.serve import check
 from flows.pipeline.report import Row, table
 from flows.project import STARTED_BY, Project, ask_loopback_directly, for_children

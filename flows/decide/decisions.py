@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from components.core.config.strict import SettingsError, must_exist
 from components.core.settings import ROOT
-from components.core.strict import SettingsError, must_exist
 from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
 from components.registry.promotion.approval import answer, check_unchanged, find_request
 from components.registry.promotion.audit import Entry

@@ -12,7 +12,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import NotDone
 from components.registry.tracking import TrackingUnavailable

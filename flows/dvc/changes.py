@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.stages.code.stage import contents
 from flows.dvc.differences import changed_files, changed_values
 

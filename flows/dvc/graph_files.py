@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from components.core.config.strict import SettingsError
 from components.core.files import write_atomically
 from components.core.settings import PARAMS
-from components.core.strict import SettingsError
 from flows.project import Project
 
 GRAPH = "dvc.yaml"

@@ -11,9 +11,9 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.core.config.needs import BLOCKS
+from components.core.config.strict import SettingsError
 from components.core.inputs.record import contradicts
-from components.core.needs import BLOCKS
-from components.core.strict import SettingsError
 from flows.dvc import entries, lock_merge
 from flows.dvc.changes import reasons
 from flows.dvc.sharing import remote_address

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.dvc_lock import LOCK, find_entries
 from components.core.errors import redacted
 from components.core.files import write_text
-from components.core.strict import SettingsError
 from flows.dvc.remote import INCOMPLETE, TEMPORARY
 from flows.processes import Ended, Log, Processes, StageFailed, TransientFailure
 from flows.project import Project, for_children

@@ -13,8 +13,8 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from components.core.config.strict import SettingsError
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
-from components.core.strict import SettingsError
 from flows.project import Project
 
 

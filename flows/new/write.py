@@ -7,10 +7,10 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from components.core.config.params import read_params
+from components.core.config.strict import SettingsError, check_name, read_yaml
 from components.core.files import write_text
-from components.core.params import read_params
 from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError, check_name, read_yaml
 from flows.new.insert import insert, render
 from flows.new.look import Pictures
 from flows.new.table import Choice

@@ -13,10 +13,10 @@ from io import StringIO
 from typing import Any
 
 from components.core import catalogue
+from components.core.config.params import WRITTEN
+from components.core.config.strict import SettingsError, read_yaml
 from components.core.files import write_text
-from components.core.params import WRITTEN
 from components.core.settings import BUILT_IN, PARAMS, ROOT
-from components.core.strict import SettingsError, read_yaml
 from flows.project import Project
 
 SPLIT = "{by: image, validation: 0.1, test: 0.2}"

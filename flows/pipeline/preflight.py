@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core import settings
+from components.core.config.needs import BLOCKS
+from components.core.config.strict import SettingsError, refuse
 from components.core.files import file_state, read_json, write_json
-from components.core.needs import BLOCKS
 from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError, refuse
 
 if TYPE_CHECKING:
-    from components.core.params import Params
+    from components.core.config.params import Params
     from flows.pipeline.plan import PipelinePlan
     from flows.project import Project
 

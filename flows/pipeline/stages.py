@@ -14,7 +14,7 @@ from typing import ParamSpec, cast
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from components.core.params import StageKind
+from components.core.config.params import StageKind
 from components.registry.record.published import published
 from flows.dvc.entries import PROGRAM
 from flows.dvc.sharing import Share

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.pipeline.report import table
 from flows.predict.reading import Reading, decoded
 

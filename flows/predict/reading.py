@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.pipeline.preflight import check_versions
 from flows.project import Project
 

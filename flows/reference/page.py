@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from components.core import catalogue
-from components.core.params import DatasetSettings, Params, Pipeline, Run
-from components.core.references import Link, Ood
-from components.core.run import LOOP, imported, options_class, train_class
+from components.core.config.params import DatasetSettings, Params, Pipeline, Run
+from components.core.config.references import Link, Ood
+from components.core.config.run import LOOP, imported, options_class, train_class
 from components.core.settings import DETECT, GATES, VIEW
 from flows import settings as operations
 from flows.reference.tables import Setting, settings_of, table

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from components.core.wording import in_words, limits, meanings
+from components.core.config.wording import in_words, limits, meanings
 
 HEAD = "| key | takes | default | meaning |\n|---|---|---|---|\n"
 

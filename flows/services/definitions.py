@@ -7,7 +7,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.record.published import database, store, tracking_uri
 from flows.project import Project, for_children
 from flows.settings import Servers

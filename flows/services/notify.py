@@ -16,9 +16,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from components.core.config.params import Params
+from components.core.config.strict import SettingsError
 from components.core.errors import redacted
-from components.core.params import Params
-from components.core.strict import SettingsError
 from flows.project import Project
 from flows.settings import notifications
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.config.strict import SettingsError, named
 from components.core.files import write_json
-from components.core.strict import SettingsError, named
 from flows.pipeline.report import read
 from flows.processes import Log, Processes
 from flows.project import Project, for_children

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from components.core.config.strict import SettingsError
 from components.core.files import write_atomically
-from components.core.strict import SettingsError
 from flows.tuning.space import Dimension, Values
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from components.core.params import Params
-from components.core.seeds import EVALUATE, metrics_of, repeated_links, seed_role, seed_run
-from components.core.strict import SettingsError, named, parse
+from components.core.config.params import Params
+from components.core.config.seeds import EVALUATE, metrics_of, repeated_links, seed_role, seed_run
+from components.core.config.strict import SettingsError, named, parse
 
 SHARED = ("model", "train", "export", "evaluate")  # blocks of the first run that the others refer to
 

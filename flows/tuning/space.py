@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from components.core.params import Params
-from components.core.strict import SettingsError, Strict, parse
+from components.core.config.params import Params
+from components.core.config.strict import SettingsError, Strict, parse
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

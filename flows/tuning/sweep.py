@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from flows.processes import FlowStopped, Processes, StageFailed
 from flows.project import Project, for_children
 from flows.tuning.space import Dimension, Values, read_space
@@ -116,8 +116,8 @@ def find_objective(workspace: Workspace, run: str, name: str | None) -> Objectiv
 
 def check_extremes(sweep: Sweep, space: tuple[Dimension, ...]) -> None:
     """Check the smallest, the largest and every listed value of each setting as the run's own are checked."""
+    from components.core.config.strict import parse, read_yaml
     from components.core.settings import PARAMS, parse_model
-    from components.core.strict import parse, read_yaml
     from flows.tuning.space import with_values
 
     raw = read_yaml(sweep.project.folder / PARAMS)["runs"][sweep.run]
@@ -196,7 +196,7 @@ def train(work: Search, trial: Trial, values: Values) -> float | None:
                 processes.stop()
 
     key = f"{work.study.study_name}-{trial.number}"
-    command = [sys.executable, "-m", "components.stages.train.trial", str(workspace.folder), sweep.run, key, MARK]
+    command = [sys.executable, "-m", "components.stages.trial", str(workspace.folder), sweep.run, key, MARK]
     try:
         ended = processes.run(
             command, folder=workspace.folder, env=for_children(sweep.project, TQDM_DISABLE="1"), log=read, timeout=HANGS

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.config.strict import read_yaml
 from components.core.settings import PARAMS, ROOT, Workspace
-from components.core.strict import read_yaml
 from flows.tuning.space import Values, with_values
 
 DATA = ("views", "links", "datasets", "export", "detect", "view_report")  # of outputs/: what a training may read

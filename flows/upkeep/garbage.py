@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.settings import PARAMS, Workspace
-from components.core.strict import SettingsError
 from flows.project import AnotherRun, Project
 from flows.upkeep.processes import alive, holds
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.dvc.stored import NotStored, Stored, commit_of, recorded_outs
 from flows.project import Project
 from flows.versions.changes import Picture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from components.core.batch import Stream, check
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.stages.augment.tokens import tokenise
 from components.stages.views.loader import training_batches
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.stages.augment.binary import read_cifar10, read_idx
 from components.stages.augment.decode import decode, decode_file
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.raw.binary import read_cifar10, read_idx
 
 
 def settings(size=16, channels=3, fit="crop", pad_value=0):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.stages.augment.annotations import Annotations
-from components.stages.augment.layouts import RawSplit
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.raw.annotations import Annotations
+from components.stages.augment.raw.layouts import RawSplit
 from components.stages.augment.table import decode_all
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from components.core.config.strict import SettingsError, parse
 from components.core.settings import ROOT
-from components.core.strict import SettingsError, parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from components.core.batch import Stream, check, pixels_of
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.augment.decode import decode, decode_file
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy

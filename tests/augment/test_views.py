@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from components.core.batch import check
+from components.core.config.strict import parse
 from components.core.settings import ROOT, Workspace
-from components.core.strict import parse
 from components.stages.augment import stage
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view

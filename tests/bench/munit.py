@@ -19,8 +19,8 @@ SMALL = {"width": 16, "downsamplings": 2, "blocks": 2, "mlp_width": 64}
 def make_recipe(size, channels, batch_size, model, discriminator, **train):
     """A recipe for two domains."""
     from components.core.batch import ViewFacts
+    from components.core.config.strict import parse
     from components.core.settings import RunSettings, parse_model
-    from components.core.strict import parse
     from components.families.munit.recipe import MUNITRecipe, TrainSettings
     from components.stages.train.settings import LoopSettings
 

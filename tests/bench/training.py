@@ -30,8 +30,8 @@ def _loops(name, options, batch):
     from workbench import run_settings
 
     from components.core.batch import ViewFacts
+    from components.core.config.strict import resolve
     from components.core.runtime import resolve_precision
-    from components.core.strict import resolve
     from components.families.classification.recipe import Classification
     from components.networks import MODELS
     from components.stages.train.state import TrainingState

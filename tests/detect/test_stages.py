@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from threadpoolctl import threadpool_info
 
 from components.core.artifact import content_md5
-from components.core.strict import resolve
+from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures, threshold_at_tpr
 from components.stages.detect import features

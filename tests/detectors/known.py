@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from components.core.strict import resolve
+from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.shared.protocol import Head
 

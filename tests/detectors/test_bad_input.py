@@ -4,7 +4,7 @@ import pytest
 import torch
 from detectors.known import BY_FEATURES, fitted, make_detector, make_known
 
-from components.core.strict import resolve
+from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.shared.protocol import Head
 

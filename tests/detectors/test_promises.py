@@ -7,7 +7,7 @@ import torch
 from detectors.known import BY_FEATURES, Known, fitted, make_detector, make_known
 from safetensors.torch import load, save
 
-from components.core.strict import resolve
+from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.odin import ODIN
 from components.detectors.shared.protocol import Head

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from components.core.config.strict import resolve
 from components.core.recipe import Exportable, Graph
-from components.core.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.shared.protocol import Head
 from components.families.classification.served import Served

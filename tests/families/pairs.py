@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from components.core.batch import ViewFacts, to_unit_range
+from components.core.config.strict import NoSettings, parse
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import NoSettings, parse
 from components.families.munit import recipe as munit
 from components.families.unit import recipe as unit
 from components.serving.loading import load_served

@@ -11,8 +11,8 @@ from workbench import ROOT, environment
 
 from components.core import catalogue
 from components.core.artifact import Artifact
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.families import RECIPES
 from components.stages.assemble import trained_recipe
 from components.stages.export.onnx_graph import CHECKED_BATCHES, largest_differences, paired_outputs, write_graph

@@ -16,9 +16,9 @@ from torch import Tensor
 from workbench import toy_params, write_params, write_view
 
 from components.core.batch import Batch
+from components.core.config.strict import read_yaml
 from components.core.recipe import Recipe
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import read_yaml
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints

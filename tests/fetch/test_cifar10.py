@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.fetch import cifar10
 from components.stages.fetch.cifar10 import FOLDER, Cifar10
 from components.stages.fetch.downloads.published import Published

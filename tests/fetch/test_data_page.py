@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from components.core import catalogue
-from components.core.strict import parse, read_yaml
+from components.core.config.strict import parse, read_yaml
 from components.stages.fetch.files.names import SPLIT_NAMES
 from components.stages.fetch.files.pictures import Own
 from components.stages.fetch.files.suffixes import IMAGES

@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.fetch import dtd
 from components.stages.fetch.downloads.published import Published
 from components.stages.fetch.dtd import IMAGES, REDUCED, Dtd, folder_sum

@@ -10,10 +10,10 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from components.core.config.params import DatasetSettings
+from components.core.config.strict import resolve
 from components.core.files import fresh_folder
-from components.core.params import DatasetSettings
 from components.core.settings import ROOT
-from components.core.strict import resolve
 from components.stages.fetch import SOURCES
 
 PARAMS = """\

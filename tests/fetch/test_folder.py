@@ -7,8 +7,8 @@ import tarfile
 
 import pytest
 
+from components.core.config.strict import SettingsError, parse
 from components.core.errors import is_transient
-from components.core.strict import SettingsError, parse
 from components.serving import decoding
 from components.stages.fetch.files import pictures, suffixes
 from components.stages.fetch.files.pack import pack_files

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from components.core.config.strict import SettingsError, parse
 from components.core.settings import ROOT
-from components.core.strict import SettingsError, parse
 from components.stages.fetch.glyphs import source as glyphs
 from components.stages.fetch.glyphs.drawing import Pose, draw, draw_pose
 from components.stages.fetch.glyphs.fonts import caption, require_characters

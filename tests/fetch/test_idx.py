@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 
-from components.core.strict import SettingsError, parse, resolve
+from components.core.config.strict import SettingsError, parse, resolve
 from components.stages.fetch import SOURCES, idx
 
 MIRROR = os.environ.get("DATA_MIRROR")

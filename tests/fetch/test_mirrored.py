@@ -9,7 +9,7 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.fetch.mirrored import fonts
 from components.stages.fetch.mirrored.handwriting import Handwriting
 from components.stages.fetch.mirrored.images import Mirrored

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.fetch.noise import Noise
 
 KINDS = ["uniform", "gaussian", "blobs", "constant"]

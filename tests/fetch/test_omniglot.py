@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.fetch import omniglot
 from components.stages.fetch.omniglot import FOLDER, Omniglot
 

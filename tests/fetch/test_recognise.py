@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from components.core import catalogue
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.fetch.recognise import recognise
 
 

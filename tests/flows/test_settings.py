@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from workbench import free_ports
 
+from components.core.config.strict import SettingsError, read_yaml
 from components.core.settings import ROOT, Workspace
-from components.core.strict import SettingsError, read_yaml
 from flows.cli import serve
 from flows.project import Project
 from flows.services.definitions import Addresses, bind, mlflow_server, prefect_server

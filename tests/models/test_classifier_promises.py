@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.core.config.strict import SettingsError, resolve
 from components.core.settings import parse_model
-from components.core.strict import SettingsError, resolve
 from components.networks import MODELS
 from components.networks.published import ClassNames
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.predict.model import Model
 from components.registry.predict.pictures import Picture
 from components.registry.predict.sample import parse_params, sample

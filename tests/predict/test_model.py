@@ -13,8 +13,8 @@ from PIL import Image
 from tracking.conftest import Home, bare_home, fresh_store, home, template, work
 from workbench import ROOT
 
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.registry import model_registry as registry
 from components.registry.predict.model import find_model
 from components.registry.tracking import connect, publish

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from predict.conftest import CLASSES, SIZE, Colours
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.predict.classify import Prediction, classify, predictions
 from components.registry.predict.decoding import batches
 from components.registry.predict.pictures import Picture, find_pictures

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from ruamel.yaml import YAML
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.promotion import CHAMPION_UNFIT, UNFIT, audit
 from components.registry.promotion.journal import APPROVAL, MOVING, PROMOTION, NotDone
 from components.registry.promotion.scores import write_scores

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.promotion import audit, journal
 from components.registry.promotion.audit import COMMENT, Entry
 from components.registry.promotion.journal import MOVING, NotDone, complete, decide, deciding, decisions, pending

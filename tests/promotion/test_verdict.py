@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from components.core.config.strict import SettingsError, parse
 from components.core.settings import Workspace
-from components.core.strict import SettingsError, parse
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.verdict import judge
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.augment.decode import decode_file
-from components.stages.augment.layouts import read_dataset
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.raw.layouts import read_dataset
 from components.stages.augment.table import decode_all
 from components.stages.fetch.files import suffixes
 from components.stages.fetch.folder import Folder

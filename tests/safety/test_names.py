@@ -8,8 +8,8 @@ import pytest
 from workbench import toy_params, write_params
 
 from components.command import block_name
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 
 
 @pytest.mark.parametrize("root", [".; rm -rf x", "$(id)", "a b", "it's", "`id`", "a\nb", "", "..\\.."])

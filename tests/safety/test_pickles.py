@@ -71,7 +71,7 @@ def test_as_weights_to_start_from(tmp_path: Path, trap: Path, suffix: str) -> No
 
 
 def test_as_arrays_of_a_dataset_and_of_a_view(tmp_path: Path, trap: Path) -> None:
-    from components.stages.augment.layouts import read_dataset
+    from components.stages.augment.raw.layouts import read_dataset
     from components.stages.views.view import open_view
 
     np.save(tmp_path / "all.image.npy", np.array([Evil(trap)], dtype=object))

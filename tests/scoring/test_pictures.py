@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tracking.conftest import environment, fresh_store, home, template, work
 
+from components.core.config.strict import parse
 from components.core.files import write_json
-from components.core.strict import parse
 from components.registry.scoring.__main__ import application
 from components.registry.scoring.pictures import Predict
 from components.registry.tracking import publish

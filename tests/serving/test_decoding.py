@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.serving import decoding
 from components.serving.decoding import Preparation, decode_picture, read_picture
 from components.stages.augment.policy.policies import ViewSettings

@@ -3,8 +3,8 @@
 import numpy as np
 
 from components.core.batch import pixels_of
+from components.core.config.strict import Strict
 from components.core.recipe import Metric, Report
-from components.core.strict import Strict
 
 
 class Settings(Strict):

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import nn
 
 from components.core.batch import Stream
+from components.core.config.strict import Strict
 from components.core.step import optimize
-from components.core.strict import Strict
 from components.diffusion.conditions import NUM_TOKENS
 
 WIDTH = 16

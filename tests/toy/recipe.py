@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import nn
 
 from components.core.batch import Stream, pixels_of
+from components.core.config.strict import Strict, resolve
 from components.core.recipe import Exportable, Graph
 from components.core.step import draw, optimize
-from components.core.strict import Strict, resolve
 from components.networks import MODELS
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 import yaml
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.record.dvc_lock import content_key, export_key, lock_digest, stage_entry
 from components.registry.record.published import (
     Publication,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from workbench import run_settings, write_view
 
-from components.core.run import check_shares
-from components.core.strict import SettingsError
+from components.core.config.run import check_shares
+from components.core.config.strict import SettingsError
 from components.stages.train import batch_size
 from components.stages.train.batch_size import largest_batch, resolve_batch_size
 from components.stages.views.view import open_view

@@ -12,10 +12,10 @@ from pydantic import create_model
 from workbench import run_settings, write_view
 
 from components.core import step as step_module
+from components.core.config.strict import SettingsError, Strict, parse
 from components.core.recipe import Schedule
 from components.core.runtime import multiplies_bf16, resolve_precision
 from components.core.step import NonFiniteLoss
-from components.core.strict import SettingsError, Strict, parse
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
 from components.stages.train.checkpoint import Checkpoints, serialise

@@ -9,9 +9,9 @@ from ruamel.yaml import YAML
 from train.together import TOY_CODER, for_any_number
 from workbench import ROOT, environment, free_ports, write_params
 
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
 from components.core.step import draw
-from components.core.strict import SettingsError
 from components.networks import MODELS
 from components.stages.train.processes import MEETING, Place, place_in
 

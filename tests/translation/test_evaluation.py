@@ -12,7 +12,7 @@ from models.test_lpips import files
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
-from components.core.strict import SettingsError, parse
+from components.core.config.strict import SettingsError, parse
 from components.stages.train.checkpoint import serialise
 from components.translation.evaluation import evaluate
 from components.translation.judges import Settings

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from components.core.batch import Batch, Split, ViewFacts, pixels_of
+from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
 from components.metrics.intervals import wilson_interval
 

@@ -13,10 +13,10 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
+from components.core.config.strict import Strict
 from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
-from components.core.strict import Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact

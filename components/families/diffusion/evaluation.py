@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from components.core.batch import Split
+from components.core.config.strict import Strict
 from components.core.recipe import Metric, Report
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 from components.diffusion.sampling import SamplerOptions
 from components.diffusion.schedules import make_schedule
 from components.families.diffusion.samples import RealImages, sample_arguments

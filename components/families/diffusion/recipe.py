@@ -17,10 +17,10 @@ from torch.optim import Adam, Optimizer
 
 from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts
+from components.core.config.strict import NoSettings, Strict
 from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict
 from components.diffusion.conditions import drop_conditions, lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound

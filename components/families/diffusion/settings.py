@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from components.core.config.strict import Strict
 from components.core.recipe import BatchSize, Schedule
-from components.core.strict import Strict
 from components.diffusion.conditions import NUM_TOKENS
 from components.diffusion.parametrisation import Target, Weighting
 from components.diffusion.schedules import ScheduleName, make_schedule

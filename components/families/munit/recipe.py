@@ -16,10 +16,10 @@ from pydantic import Field
 from torch import Tensor
 
 from components.core.batch import ViewFacts
+from components.core.config.strict import Strict
 from components.core.recipe import Exportable
 from components.core.settings import RunSettings
 from components.core.step import draw
-from components.core.strict import Strict
 from components.families.munit.networks import MUNIT, Decoding, Encoding
 from components.translation.pairs import (
     DOMAINS,

@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import Field
 
 from components.core.batch import Split, pixels_of
+from components.core.config.strict import Strict
 from components.core.recipe import Metric, Report
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 from components.metrics.classification import softmax
 
 if TYPE_CHECKING:

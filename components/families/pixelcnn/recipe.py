@@ -19,10 +19,10 @@ from torch.optim import Adam, Optimizer
 
 from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, to_pixels
+from components.core.config.strict import NoSettings, Strict
 from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact

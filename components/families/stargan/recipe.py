@@ -24,10 +24,10 @@ from components.adversarial.losses import (
     wasserstein_generator,
 )
 from components.core.batch import Batch, Stream, ViewFacts
+from components.core.config.strict import Strict
 from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
-from components.core.strict import Strict
 from components.families.stargan.labels import Labels, label_table
 from components.families.stargan.networks import Classifier, StarGAN
 from components.families.stargan.settings import STREAMS, ExportSettings, TrainSettings, check_run, check_views

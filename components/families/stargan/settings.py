@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from components.core.batch import ViewFacts
+from components.core.config.strict import Strict
 from components.core.recipe import Schedule
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 from components.families.stargan.labels import Labels
 from components.translation.interface import Betas
 

@@ -34,10 +34,10 @@ from components.adversarial.losses import (
     style_reconstruction,
 )
 from components.core.batch import Batch, Stream, ViewFacts
+from components.core.config.strict import NoSettings, Strict
 from components.core.recipe import Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.core.strict import NoSettings, Strict
 from components.families.stargan_v2.networks import Content, StarGANv2, Translator, edges_everywhere
 from components.families.stargan_v2.settings import TrainSettings, check_run
 from components.translation.interface import EVALUATION_ROLES, check_batch, domains_of, example, signature

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from components.core.config.strict import Strict
 from components.core.recipe import Schedule
 from components.core.settings import RunSettings
-from components.core.strict import Strict
 from components.translation.interface import Betas
 
 

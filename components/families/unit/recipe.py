@@ -15,9 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from components.core.config.strict import Strict
 from components.core.recipe import Exportable
 from components.core.step import draw
-from components.core.strict import Strict
 from components.families.unit.networks import UNIT
 from components.networks.translator_blocks import wide
 from components.translation.pairs import (

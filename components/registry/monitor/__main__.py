@@ -12,9 +12,9 @@ from typing import Any
 
 from components.command import run_command
 from components.core import settings
+from components.core.config.strict import must_exist
 from components.core.files import locked, write_json
 from components.core.settings import Workspace
-from components.core.strict import must_exist
 from components.registry.monitor.champion import Champion, find_champion
 from components.registry.monitor.drift import Rule
 from components.registry.monitor.incoming import base_of, incoming

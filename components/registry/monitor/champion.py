@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.core.config.strict import parse
 from components.core.settings import Workspace
-from components.core.strict import parse
 from components.registry import model_registry as registry
 from components.registry.record.lineage import lineage
 from components.registry.tracking import connect, reachable

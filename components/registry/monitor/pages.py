@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from components.command import run_command
+from components.core.config.strict import check_name
 from components.core.settings import Workspace
-from components.core.strict import check_name
 from components.stages.views.view import open_view
 
 SPLITS = ("train", "validation", "test", "all")

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from components.core.config.strict import SettingsError, must_exist
 from components.core.settings import Workspace
-from components.core.strict import SettingsError, must_exist
 from components.registry import model_registry as registry
 from components.registry.record.published import database
 from components.registry.tracking import connect, reachable

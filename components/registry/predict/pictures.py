@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.monitor.incoming import SUFFIXES, incoming
 
 TABLES = {".csv": ",", ".tsv": "\t"}

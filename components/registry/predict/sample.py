@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.core.strict import SettingsError, must_exist
+from components.core.config.strict import SettingsError, must_exist
 from components.registry.predict.model import Model, names
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.files import locked
-from components.core.strict import SettingsError
 
 Action = Literal["promoted", "refused", "approval requested", "approved", "rejected", "rolled back"]
 MOVES = ("promoted", "approved", "rolled back")  # the actions that make the version the champion

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from components.core.strict import SettingsError, Strict
+from components.core.config.strict import SettingsError, Strict
 
 EXAMPLE = "promote: {metric: accuracy, floor: 0.9, margin: 0.02}"
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.files import write_atomically
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 
 ARRAYS = ("groups", "predicted", "probability")  # one value per image, beside those of ``items``
 

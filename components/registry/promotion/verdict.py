@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.intervals import paired_interval
 from components.registry.promotion.scores import VersionScores

@@ -11,11 +11,11 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from components.core.config.strict import SettingsError
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
 from components.core.files import share_lock
 from components.core.inputs.record import contradicts
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 
 PATIENCE = 120.0  # seconds
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.registry import model_registry as registry
 from components.registry.record.lineage import carried_proofs, lineage
 

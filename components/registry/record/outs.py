@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from components.core import settings
+from components.core.config.params import Run
+from components.core.config.strict import SettingsError
 from components.core.git import GitFailed, git, tracks
-from components.core.params import Run
 from components.core.settings import PARAMS, ROOT, Workspace
-from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import export_key, lock_digest
 from components.registry.record.published import evaluation_key
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.core.references import DETECTOR
+from components.core.config.references import DETECTOR
 from components.registry.record.outs import RunOutputs, read_json
 
 RESOLVED = ("device", "init", "selected_step", "stopped_at")  # in settings.json beside the settings: what came of them

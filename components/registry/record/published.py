@@ -9,10 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.errors import redacted
 from components.core.files import write_json
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import content_key, export_key
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from components.core.config.strict import SettingsError, must_exist
 from components.core.settings import Workspace
-from components.core.strict import SettingsError, must_exist
 from components.registry import model_registry as registry
 from components.registry.promotion.intervals import mcnemar, paired_interval
 from components.registry.promotion.scores import VersionScores, data_key, read_scores

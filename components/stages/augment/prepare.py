@@ -16,10 +16,10 @@ from components.core.batch import ViewFacts
 from components.core.files import fresh_folder, write_atomically, write_json
 from components.stages.augment.contact import COLUMNS, LINES, contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
-from components.stages.augment.layouts import read_dataset
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_corruption, validate_policy
 from components.stages.augment.quality.similarity import Similarity, identity_of
+from components.stages.augment.raw.layouts import read_dataset
 from components.stages.augment.report.rows import write_rows
 from components.stages.augment.report.samples import write_samples
 from components.stages.augment.report.write import write_findings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.stages.augment.allot import allot, units_of
 from components.stages.augment.policy.policies import Splits
 

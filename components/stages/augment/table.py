@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.serving.placement import Placement
 from components.stages.augment.decode import read
-from components.stages.augment.layouts import RawSplit
 from components.stages.augment.notes import Notes
 from components.stages.augment.policy.policies import BoxSettings, ViewSettings
+from components.stages.augment.raw.layouts import RawSplit
 from components.stages.views.frames import Arrays, padded
 
 Classes = dict[str, tuple[str, ...]]

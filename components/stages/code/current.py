@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.core import settings
+from components.core.config.strict import SettingsError
 from components.core.files import write_atomically
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.stages.code import digest
 from components.stages.code.closure import COMPONENTS, file_of
 from components.stages.code.stage import FAULT, modules

@@ -16,9 +16,9 @@ import shutil
 from pathlib import Path
 
 from components.core import catalogue
-from components.core.references import DETECTOR
+from components.core.config.references import DETECTOR
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 from components.stages.code.closure import COMPONENTS, closure, file_of
 from components.stages.code.digest import code_digest
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from components.core.batch import ViewFacts
+from components.core.config.strict import named
 from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import Workspace
-from components.core.strict import named
 from components.stages.detect.fitting import load_fitted
 from components.stages.detect.network import exact_arithmetic, fitted_weights, load_network
 from components.stages.detect.scoring import chosen_splits, score_view, to_score

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from components.core.strict import Name, SettingsError, Strict, parse, resolve
+from components.core.config.strict import Name, SettingsError, Strict, parse, resolve
 from components.detectors import DETECTORS
 
 

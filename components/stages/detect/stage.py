@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.core.config.strict import resolve
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import RunSettings, Workspace
-from components.core.strict import resolve
 from components.detectors.shared.protocol import Head
 from components.families import RECIPES
 from components.stages.detect.features import StoredSamples, stored_samples

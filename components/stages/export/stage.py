@@ -8,9 +8,9 @@ import torch
 
 from components.core.artifact import Artifact, follow_links
 from components.core.batch import Batch
+from components.core.config.references import DETECTOR
 from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.recipe import Exportable, Graph
-from components.core.references import DETECTOR
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe

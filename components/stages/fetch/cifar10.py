@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from components.core.config.params import DatasetSettings
 from components.core.errors import is_transient
-from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, from_mirror
 from components.stages.fetch.downloads.published import Published, checksum

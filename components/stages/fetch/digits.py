@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.core.params import DatasetSettings
+from components.core.config.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 
 LEVELS = 16  # the brightest value in scikit-learn's arrays

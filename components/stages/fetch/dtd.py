@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from components.core.config.params import DatasetSettings
 from components.core.errors import is_transient, redacted
-from components.core.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_index
 from components.stages.fetch.downloads.bring import bring, mirror_folder
 from components.stages.fetch.downloads.published import Published

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from components.core.params import DatasetSettings
+from components.core.config.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.downloads.bring import bring
 from components.stages.fetch.downloads.published import Published

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core import catalogue
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.pack import Content
 from components.stages.fetch.files.pictures import Listing, Own, Picture, check_listing

@@ -1,8 +1,8 @@
 """Stage ``link``: write the pointer file (path, MD5) of one entry of ``links:``."""
 
 from components.core.artifact import write_pointer
+from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
-from components.core.strict import SettingsError
 
 
 def run(workspace: Workspace, name: str) -> None:

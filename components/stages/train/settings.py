@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from components.core.config.strict import Strict
 from components.core.recipe import Schedule
-from components.core.strict import Strict
 
 
 class LoopSettings(Strict):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.core.config.strict import parse
 from components.core.settings import Workspace
-from components.core.strict import parse
 from components.stages.augment import stage
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.augment.decode import decode_file
-from components.stages.augment.layouts import read_dataset
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
+from components.stages.augment.raw.layouts import read_dataset
 from components.stages.augment.report import samples
 from components.stages.views.view import open_view
 

@@ -12,8 +12,8 @@ from families.noisy_classifier.test_recipe import settings as noisy_settings
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.config.strict import NoSettings, SettingsError, parse
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import NoSettings, SettingsError, parse
 from components.diffusion.conditions import tokens_of
 from components.diffusion.objective import draw_times, variational_bound
 from components.diffusion.samplers import image_generators

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.config.strict import NoSettings
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import NoSettings
 from components.families.noisy_classifier.evaluation import Settings, evaluate
 from components.families.noisy_classifier.recipe import NoisyClassifier, TrainSettings
 from components.serving.loading import load_served

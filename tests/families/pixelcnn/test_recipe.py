@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
+from components.core.config.strict import NoSettings
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import NoSettings
 from components.families.pixelcnn.evaluation import Settings, evaluate
 from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
 from components.families.pixelcnn.sampling import sample, uniform_draws

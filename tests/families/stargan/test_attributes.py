@@ -10,8 +10,8 @@ import torch
 from components.adversarial.losses import attribute_loss
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, check, to_pixels, to_unit_range
+from components.core.config.strict import parse
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import parse
 from components.families.stargan import evaluation, flips
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan.settings import ExportSettings, TrainSettings

@@ -8,8 +8,8 @@ import torch
 
 from components.core.artifact import Artifact
 from components.core.batch import ViewFacts, to_pixels, to_unit_range
+from components.core.config.strict import SettingsError, parse
 from components.core.settings import ModelSettings, RunSettings, parse_model
-from components.core.strict import SettingsError, parse
 from components.families.stargan import recipe as stargan
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan.settings import TrainSettings, check_run

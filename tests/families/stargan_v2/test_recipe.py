@@ -12,8 +12,8 @@ from components.adversarial.domains import of_domain
 from components.core import step as updates
 from components.core.artifact import Artifact
 from components.core.batch import ViewFacts, to_pixels, to_unit_range
+from components.core.config.strict import NoSettings, SettingsError, parse
 from components.core.settings import RunSettings, parse_model
-from components.core.strict import NoSettings, SettingsError, parse
 from components.families.stargan_v2 import recipe as stargan_v2
 from components.families.stargan_v2.recipe import StarGANv2Recipe
 from components.families.stargan_v2.settings import TrainSettings, check_run

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.core.strict import parse
-from components.stages.augment.layouts import read_dataset
+from components.core.config.strict import parse
+from components.stages.augment.raw.layouts import read_dataset
 from components.stages.fetch.formats.arrow.huggingface import HuggingFace
 from components.stages.fetch.recognise import recognise
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from components.core import catalogue
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
 from components.stages.fetch.formats.boxes import turned

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components.core.strict import parse
+from components.core.config.strict import parse
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.prepare import make_view
 from components.stages.fetch.files import pictures

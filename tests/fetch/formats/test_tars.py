@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.strict import parse
-from components.stages.augment.layouts import read_dataset
+from components.core.config.strict import parse
+from components.stages.augment.raw.layouts import read_dataset
 from components.stages.fetch.formats.tars.shards import expand
 from components.stages.fetch.formats.tars.webdataset import WebDataset
 from components.stages.fetch.recognise import recognise

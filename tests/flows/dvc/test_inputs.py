@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from components.core.config.strict import SettingsError
 from components.core.inputs import lock
 from components.core.inputs.record import inputs_of, record_path, serialise
-from components.core.strict import SettingsError
 from components.registry.record.dvc_lock import stage_entry
 from flows.pipeline.plan import make_plan
 from flows.upkeep.doctor import CHECKS, examine, repair

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.dvc import merge_driver
 from flows.dvc.lock_merge import EMPTY, HEAD, conflicts, merge
 from flows.pipeline.plan import make_plan

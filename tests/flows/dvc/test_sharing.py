@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from components.core import settings
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.dvc.sharing import Share
 from flows.pipeline.plan import PipelinePlan, make_plan
 from flows.pipeline.report import describe

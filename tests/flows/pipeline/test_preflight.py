@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from components.core.config.strict import SettingsError
 from components.core.settings import ROOT
-from components.core.strict import SettingsError
 from flows.pipeline.plan import make_plan
 from flows.pipeline.preflight import check_settings, check_versions
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.pipeline.plan import make_plan
 from flows.pipeline.preflight import check_user_folders
 

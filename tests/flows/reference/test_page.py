@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from components.core import catalogue
-from components.core.params import Params
-from components.core.strict import Name, Strict
+from components.core.config.params import Params
+from components.core.config.strict import Name, Strict
 from flows.reference.page import sections, unexplained
 from flows.reference.tables import settings_of, table
 

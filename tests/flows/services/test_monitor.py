@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from components.core import settings
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.__main__ import main
 from flows.services.watch import NOTHING, monitored_runs, unreported
 from flows.settings import monitors, schedules

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.__main__ import main
 from flows.services.notify import Address, addresses, check_addresses, notify_failure, notify_promotion, send
 

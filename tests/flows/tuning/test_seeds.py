@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.core.params import read_params
-from components.core.strict import SettingsError, read_yaml, refuse
+from components.core.config.params import read_params
+from components.core.config.strict import SettingsError, read_yaml, refuse
 from flows.tuning.seeds import parse_params, with_seeds
 from tests.workbench import make_project, run, toy_params
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from flows.tuning.results import applied
 from flows.tuning.seeds import parse_params
 from flows.tuning.space import read_space, with_values

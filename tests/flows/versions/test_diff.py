@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from workbench import run, write_params
 
+from components.core.config.strict import parse
 from components.core.settings import Workspace
-from components.core.strict import parse
 from components.stages.augment import stage
 from components.stages.fetch.folder import Folder
 from flows.__main__ import main

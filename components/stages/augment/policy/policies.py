@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from components.core.strict import Name, Strict
+from components.core.config.strict import Name, Strict
 from components.serving.preparation import Preparation
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.stages.views.draws import albumentations
 
 COMPOSITIONS = ("OneOf", "SomeOf", "RandomOrder", "Sequential")  # have an argument ``transforms`` of the same form

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 from components.stages.augment.policy.policies import BoxSettings, Transforms, ViewSettings
 from components.stages.augment.policy.transforms import build_transforms, one_line
 from components.stages.views.draws import Augmenter, Draws, albumentations, load_augmenter

@@ -18,7 +18,7 @@ import numpy as np
 
 from components.core.files import write_json, write_text
 from components.stages.augment.divide import Divided
-from components.stages.augment.layouts import RawSplit
+from components.stages.augment.raw.layouts import RawSplit
 
 ORDER = ("train", "validation", "test")  # of the splits in every file
 

@@ -17,7 +17,7 @@ from PIL import Image
 from components.core.files import write_atomically, write_json
 from components.stages.augment.contact import pick
 from components.stages.augment.divide import Divided
-from components.stages.augment.layouts import RawSplit
+from components.stages.augment.raw.layouts import RawSplit
 
 SAMPLES = 4
 MAX_BYTES = 2**20  # of a sample, which every export ships; a larger file is replaced by the view's pixels

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from components.core.params import DatasetSettings
+from components.core.config.params import DatasetSettings
 from components.stages.fetch.dataset_files import write_annotations, write_index
 from components.stages.fetch.files.faults import Faults
 from components.stages.fetch.files.names import nearly_equal, same_looking

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from components.core.strict import Strict
+from components.core.config.strict import Strict
 from components.stages.fetch.files.names import relative_name, split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, Picture
 from components.stages.fetch.files.walk import Walk

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from components.core.strict import SettingsError, read_yaml
+from components.core.config.strict import SettingsError, read_yaml
 from components.stages.fetch.files.names import plain_name, relative_name, split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, Picture
 from components.stages.fetch.files.suffixes import FORMATS

@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from components.core.params import DatasetSettings
+from components.core.config.params import DatasetSettings
 from components.core.runtime import mix
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.glyphs.drawing import draw, draw_pose

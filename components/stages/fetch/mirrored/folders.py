@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from components.core.params import DatasetSettings
+from components.core.config.params import DatasetSettings
 from components.stages.fetch.downloads.bring import mirror_folder
 from components.stages.fetch.files.pack import Classes
 from components.stages.fetch.folder import FORM, read_splits

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from components.core.strict import Name
+from components.core.config.strict import Name
 from components.stages.fetch.files.names import split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, in_order
 from components.stages.fetch.files.walk import Walk

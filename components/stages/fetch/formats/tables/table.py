@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from components.core.strict import NAME
+from components.core.config.strict import NAME
 from components.stages.fetch.dataset_files import RESERVED
 from components.stages.fetch.files.names import SPLITS, relative_name, split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, in_order

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from components.core.wording import NAME as NAME  # noqa: PLC0414
-from components.core.wording import NAME_RULE, expected, in_words, limits, meanings
+from components.core.config.wording import NAME as NAME  # noqa: PLC0414
+from components.core.config.wording import NAME_RULE, expected, in_words, limits, meanings
 
 Name = Annotated[str, Field(pattern=NAME)]  # stage names, file names, registered names
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
-from components.core.needs import Faults, needed_blocks
-from components.core.references import Link, Ood, check_references
-from components.core.strict import NAME, Name, SettingsError, Strict, collected, parse, refuse, shown
-from components.core.wording import NAME_RULE, in_words
+from components.core.config.needs import Faults, needed_blocks
+from components.core.config.references import Link, Ood, check_references
+from components.core.config.strict import NAME, Name, SettingsError, Strict, collected, parse, refuse, shown
+from components.core.config.wording import NAME_RULE, in_words
 
 UNHASHED = ("size", "nfiles")
 StageKind = Literal[
@@ -51,7 +51,7 @@ class Pipeline(Strict):
 class Run(Strict):
     """A run of params.yaml with unparsed blocks.
 
-    ``seeds``: the run is repeated with each of them (``core/seeds.py``); ``search``: what ``python -m flows sweep`` tries.
+    ``seeds``: the run is repeated with each of them (``config/seeds.py``); ``search``: what ``python -m flows sweep`` tries.
     """
 
     moved: ClassVar[dict[str, str]] = {

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from components.core.strict import SettingsError
+from components.core.config.strict import SettingsError
 
 if TYPE_CHECKING:
-    from components.core.params import Params, Run
-    from components.core.references import Link
+    from components.core.config.params import Params, Run
+    from components.core.config.references import Link
 
 EVALUATE = "evaluate"  # the stage that the metrics of the other seeds are linked to
 
@@ -86,7 +86,7 @@ def _check_repeated(params: Params, name: str, seed: int) -> None:
 
 def repeated_links(params: Params, name: str) -> dict[str, Link]:
     """Return the links of the run that its other seeds need too: all but other seeds' metrics and the served detector."""
-    from components.core.references import DETECTOR
+    from components.core.config.references import DETECTOR
 
     links = {key: link for key, link in params.links.items() if link.run == name and not is_seed_link(link)}
     return {key: link for key, link in links.items() if (link.stage, link.role) != ("export", DETECTOR)}

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from components.core.needs import KINDS, Faults, spread
-from components.core.seeds import check_seed_link, check_seeds, is_seed_link
-from components.core.strict import Name, SettingsError, Strict, collected, must_exist, refuse
+from components.core.config.needs import KINDS, Faults, spread
+from components.core.config.seeds import check_seed_link, check_seeds, is_seed_link
+from components.core.config.strict import Name, SettingsError, Strict, collected, must_exist, refuse
 from components.core.weights.formats import format_of
 
 if TYPE_CHECKING:
-    from components.core.params import Params
+    from components.core.config.params import Params
 
 TAKEN_ROLES = ("main", "run")  # the run's own view; the placeholder file in a folder of links
 TAKEN_VIEWS = ("inside", "near", "far")  # in outputs/ood/<name>: the own view's scores; rows of means

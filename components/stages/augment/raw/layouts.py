@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from components.stages.augment.annotations import (
+from components.stages.augment.raw.annotations import (
     ANNOTATIONS,
     Annotations,
     check_annotations,
     load_array,
     read_annotations,
 )
-from components.stages.augment.binary import read_cifar10, read_idx
+from components.stages.augment.raw.binary import read_cifar10, read_idx
 
 SPLITS = ("all", "train", "validation", "test")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import create_model
 
 from components.core import catalogue
-from components.core.strict import SettingsError, Strict, collected, must_exist, parse, refuse
+from components.core.config.strict import SettingsError, Strict, collected, must_exist, parse, refuse
 
 if TYPE_CHECKING:
-    from components.core.params import Run
+    from components.core.config.params import Run
 
 LOOP = "components.stages.train.settings:LoopSettings"  # defined with the code that reads it
 

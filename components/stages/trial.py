@@ -1,4 +1,4 @@
-"""``python -m components.stages.train.trial FOLDER RUN KEY MARK``: train a run and print every point of its curves.
+"""``python -m components.stages.trial FOLDER RUN KEY MARK``: train a run and print every point of its curves.
 
 One line of JSON per point, after MARK. It resumes its checkpoints, whose key is KEY, and writes one after SIGTERM. For sweeps:
 nothing is recorded in dvc.lock or MLflow.

@@ -1,0 +1,1 @@
+"""Read a fetched dataset: pictures in one of four layouts, with their annotations."""
