@@ -34,8 +34,10 @@ def test_a_block_whose_name_is_more_than_a_name(tmp_path: Path, section: str, na
     params = toy_params()
     params[section][name] = next(iter(params[section].values()))
     write_params(tmp_path, params)
+    workspace = Workspace(tmp_path)
     with pytest.raises(SettingsError, match=rf"{section}\.(.|\n)* is not allowed"):
-        _ = Workspace(tmp_path).params
+        workspace.block(section, name)
+    assert name not in getattr(workspace.params, section)
     with pytest.raises(SettingsError, match="is no name"):
         block_name(f"train@{name}")
 

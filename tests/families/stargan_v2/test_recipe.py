@@ -205,7 +205,9 @@ def test_it_starts_from_a_run_of_its_own_and_from_a_published_file_of_other_doma
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": {}, "state": first.state_dict()}))
     second = build(links={"init": Artifact(tmp_path / "weights.pt", "")})
     torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=0, atol=0)
-    assert second.notes == []
+    # Its settings do not name the domains: they are kept, and it says so.
+    assert len(second.notes) == 3
+    assert all(note.endswith("3 domains, kept; the file does not name them") for note in second.notes)
     published = {name: dict(getattr(first, name).state_dict()) for name in PARTS[:3]}
     (tmp_path / "published.ckpt").write_bytes(serialise(published))
     two = replace(FACTS, classes={"domain": FONTS[:2]})

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_killed_flow_leaves_nothing_and_the_next_one_finishes(new: Any, receiver
 
     new.change(mend_a_break_b)
     # Someone else's DVC holds the files of evaluate@a for a while.
-    with subprocess.Popen(["sleep", "60"]) as other:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "dvc"]) as other:
         path = new.folder / ".dvc" / "tmp" / "rwlock"
         locks = json.loads(path.read_text())
         held = {str(new.folder / "outputs" / "evaluate" / "a"): {"pid": other.pid, "cmd": "dvc repro"}}

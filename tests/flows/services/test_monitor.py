@@ -177,7 +177,7 @@ def test_nothing_is_monitored_where_nothing_is_said(new: Any, capsys: pytest.Cap
         (
             [],
             {"a": {"folder": ".", "least": 5}},
-            "monitor.a.least: 5 is not allowed: input should be greater than or equal to 20",
+            "monitor.a.least: 5 is not allowed: it must be at least 20",
         ),
     ],
 )
