@@ -60,7 +60,7 @@ def choose_run(pictures: Pictures, row: Row, size: int, number: int, threads: in
     rate = float(f"{LEARNING_RATE * (batch / BATCH) ** 0.5:.1g}")
     train: dict[str, Any] = {"seed": 0, "threads": threads, "precision": "auto", "steps": steps, "warmup": steps // 20}
     train |= {"batch_size": batch, "optimizer": "adamw", "learning_rate": rate, "weight_decay": 0.05}
-    train |= {"label_smoothing": 0.1, "clip_norm": 1.0, "ema_decay": round(1 - 5 / steps, 4)}
+    train |= {"label_smoothing": 0.1, "clip_norm": 1.0, "ema_decay": round(1 - 5 / steps, 4), "batch_norm": "reestimated"}
     reasons = [why, f"{steps:,} steps of {batch}: about {steps * batch / number:.0f} times through the pictures"]
     assert pictures.classes
     sizes = sorted(pictures.classes.values())
