@@ -7,7 +7,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
+from ruamel.yaml.nodes import MappingNode, Node
+
+from flows.yaml_edit import end_of, line_end, value_of
 
 WIDTH = 120  # characters of a line
 SHORT = 100  # a mapping is written in one line up to here
@@ -21,7 +23,7 @@ def insert(text: str, section: str, name: str, block: dict[str, Any]) -> str:
     document = YAML().compose(io.StringIO(text))
     if not isinstance(document, MappingNode):
         raise ValueError("a mapping is expected")
-    value = next((value for key, value in document.value if key.value == section), None)
+    value = value_of(document, section)
     if value is None:
         start = text if not text or text.endswith("\n") else f"{text}\n"
         return f"{start}\n{section}:\n{render({name: block}, indent=2)}"
@@ -30,14 +32,14 @@ def insert(text: str, section: str, name: str, block: dict[str, Any]) -> str:
     if value.flow_style:
         return _into_flow(text, value, name, block)
     indent = value.value[0][0].start_mark.column
-    line_end = _line_end(text, _last(value).end_mark.index)
-    return text[:line_end] + ("" if text[:line_end].endswith("\n") else "\n") + render({name: block}, indent) + text[line_end:]
+    end = line_end(text, end_of(value))
+    return text[:end] + ("" if text[:end].endswith("\n") else "\n") + render({name: block}, indent) + text[end:]
 
 
 def _fill_null(text: str, section: str, value: Node, rendered: str) -> str:
     if value.tag != "tag:yaml.org,2002:null":
         raise ValueError(f"{section}: a mapping is expected")
-    end = _line_end(text, value.end_mark.index)
+    end = line_end(text, value.end_mark.index)
     if value.value:  # null or ~ is written out
         return f"{text[: value.start_mark.index].rstrip(' ')}{text[value.end_mark.index : end]}{rendered}{text[end:]}"
     return text[:end] + ("" if text[:end].endswith("\n") else "\n") + rendered + text[end:]
@@ -47,29 +49,13 @@ def _into_flow(text: str, value: MappingNode, name: str, block: dict[str, Any]) 
     """Append to ``{...}``; an empty one becomes a block, which is easier to read."""
     start, end = value.start_mark.index, value.end_mark.index
     if not value.value:
-        line_end = _line_end(text, end)
-        rest = text[end:line_end]
+        behind = line_end(text, end)
+        rest = text[end:behind]
         newline = "" if rest.endswith("\n") else "\n"
-        return text[:start].rstrip(" ") + rest + newline + render({name: block}, indent=2) + text[line_end:]
+        return text[:start].rstrip(" ") + rest + newline + render({name: block}, indent=2) + text[behind:]
     inside = text[: end - 1].rstrip()
     comma = "" if inside.endswith(",") else ","
     return f"{inside}{comma} {name}: {_flow(block)}{text[end - 1 :]}"
-
-
-def _last(node: Any) -> Any:
-    """Return the last leaf of a block mapping or sequence: its own end mark lies behind the comments that follow."""
-    while isinstance(node, CollectionNode) and node.value and not node.flow_style:
-        last = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    return node
-
-
-def _line_end(text: str, index: int) -> int:
-    """Return the index behind the line that holds the character before ``index``."""
-    if index and text[index - 1] == "\n":
-        return index
-    end = text.find("\n", index)
-    return len(text) if end < 0 else end + 1
 
 
 def render(content: dict[str, Any], indent: int = 0) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from components.core import catalogue
@@ -18,6 +17,7 @@ from components.core.config.strict import SettingsError, read_yaml
 from components.core.files import write_text
 from components.core.settings import BUILT_IN, PARAMS, ROOT
 from flows.project import Project
+from flows.yaml_edit import add_key
 
 SPLIT = "{by: image, validation: 0.1, test: 0.2}"
 
@@ -47,7 +47,7 @@ def _write(project: Project, added: list[Added]) -> list[str]:
     path = project.folder / PARAMS
     text = path.read_text(encoding="utf-8")
     for entry in added:
-        text = insert(text, entry)
+        text = add_key(text, entry.block, entry.key, entry.value)
     if added:
         write_text(path, text)
         vars(project.workspace).pop("params", None)  # as it was parsed
@@ -102,41 +102,3 @@ def _blocks(raw: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any
     for name, block in blocks.items() if isinstance(blocks, dict) else ():
         if isinstance(name, str) and isinstance(block, dict):
             yield name, block
-
-
-def insert(text: str, entry: Added) -> str:
-    """Return the YAML ``text`` with the key as the last one of its block (of the file: as the first one)."""
-    from ruamel.yaml import YAML
-
-    node = YAML(pure=True).compose(StringIO(text))
-    for key in entry.block:
-        node = next(value for name, value in node.value if name.value == key)
-    if node.flow_style:
-        return _in_flow(text, node, entry)
-    first = node.value[0][0]
-    indent = " " * first.start_mark.column
-    if not entry.block:
-        start = first.start_mark.index
-        return f"{text[:start]}{entry.key}: {entry.value}\n{text[start:]}"
-    end = text.find("\n", _end(node))
-    end = len(text) if end < 0 else end
-    return f"{text[:end]}\n{indent}{entry.key}: {entry.value}{text[end:]}"
-
-
-def _in_flow(text: str, node: Any, entry: Added) -> str:
-    """Insert into ``{a: 1}``, which may go over several lines, and may be JSON."""
-    quote = '"' if node.value and node.value[0][0].style == '"' else ""
-    value = entry.value if not quote or entry.value[:1] in "{0123456789" else f'"{entry.value}"'
-    words = f"{quote}{entry.key}{quote}: {value}"
-    if not node.value:
-        return f"{text[: node.start_mark.index + 1]}{words}{text[node.start_mark.index + 1 :]}"
-    end = _end(node.value[-1][1])
-    return f"{text[:end]}, {words}{text[end:]}"
-
-
-def _end(node: Any) -> int:
-    """Return the index behind the node's text. The end of a block in YAML comes after the comments that follow it."""
-    if isinstance(node.value, str) or node.flow_style or not node.value:
-        return int(node.end_mark.index)
-    last = node.value[-1]
-    return _end(last[1] if isinstance(last, tuple) else last)

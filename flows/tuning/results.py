@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from components.core.config.strict import SettingsError
 from components.core.files import write_atomically
 from flows.tuning.space import Dimension, Values
+from flows.yaml_edit import set_value
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -112,24 +111,5 @@ def applied(text: str, run: str, values: Values) -> str:
     """Return the text of params.yaml with the settings; every other line, comments and order stay."""
     for setting, value in values.items():
         block, _, name = setting.partition(".")
-        text = _with_setting(text, ["runs", run, block], name, value)
+        text = set_value(text, ["runs", run, block], name, json.dumps(value))  # JSON is YAML
     return text
-
-
-def _with_setting(text: str, path: list[str], name: str, value: Any) -> str:
-    block: Any = YAML(typ="rt", pure=True).load(text)
-    for part in path:
-        block = block[part]
-    lines, written = text.splitlines(keepends=True), json.dumps(value)  # JSON is YAML
-    if name in block:
-        line, column = block.lc.value(name)
-        old = re.match(r"\[[^\]]*\]|\"[^\"]*\"|'[^']*'|[^,}\]#\n]*[^,}\]#\s]", lines[line][column:])
-        if old is None:
-            raise SettingsError(f"{'.'.join([*path, name])}: the value is not written on one line; write {written} there")
-        lines[line] = lines[line][:column] + written + lines[line][column + old.end() :]
-    else:
-        line, column = block.lc.key(next(iter(block)))
-        new = f"{name}: {written}"
-        inserted = f"{new}, " if block.fa.flow_style() else f"{new}\n{' ' * column}"
-        lines[line] = lines[line][:column] + inserted + lines[line][column:]
-    return "".join(lines)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.pipeline.fill import Added, fill_in, insert
+from flows.pipeline.fill import Added, fill_in
+from flows.yaml_edit import add_key
 
 BLOCK = """# whose file this is
 datasets:
@@ -40,7 +41,7 @@ runs:
     ],
 )
 def test_a_key_is_added_and_nothing_else_changes(entry: Added, before: str, after: str) -> None:
-    text = insert(BLOCK, entry)
+    text = add_key(BLOCK, entry.block, entry.key, entry.value)
     assert text == BLOCK.replace(before, after)
     block = YAML(typ="safe").load(text)
     for key in entry.block:
@@ -53,7 +54,7 @@ def test_a_key_is_added_and_nothing_else_changes(entry: Added, before: str, afte
 )
 def test_a_key_is_added_in_flow_style(text: str) -> None:
     old = YAML(typ="safe").load(text)
-    new = YAML(typ="safe").load(insert(text, Added(("runs", "a"), "export", "{}")))
+    new = YAML(typ="safe").load(add_key(text, ("runs", "a"), "export", "{}"))
     assert new == {"runs": {"a": {**old["runs"]["a"], "export": {}}}}
 
 

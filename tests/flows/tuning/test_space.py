@@ -82,8 +82,8 @@ def test_the_best_values_are_written_and_every_other_character_stays():
     lines = [line[2:].strip() for line in difflib.ndiff(TEXT.splitlines(), text.splitlines()) if line[0] == "+"]
     assert lines == [
         "model: {name: pp_lcnet, scale: 0.5, strides: [1, 1, 2, 2, 2]}",
-        "clip_norm: 1.0",
         "learning_rate: 0.00123",
+        "clip_norm: 1.0",
     ]
     before, after = parse_params(TEXT).runs, parse_params(text).runs
     assert after["lcnet_glyphs"].train == before["lcnet_glyphs"].train | {"learning_rate": 0.00123, "clip_norm": 1.0}
