@@ -248,10 +248,11 @@ def requirements(export: Path) -> list[str]:
     """Return the packages that serving needs, pinned to the installed versions; torch only if weights are shipped."""
     names = ["mlflow", "numpy", "pillow", *(["torch", "safetensors"] if (export / "weights.safetensors").exists() else [])]
     # A local label such as +cpu is on no public index.
-    return [f"{name}=={version(name).partition('+')[0]}" for name in (*names, _runtime())]
+    return [f"{name}=={version(name).partition('+')[0]}" for name in (*names, onnx_runtime())]
 
 
-def _runtime() -> str:
+def onnx_runtime() -> str:
+    """Return the name of the installed ONNX Runtime package."""
     try:
         version("onnxruntime")
     except PackageNotFoundError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+from components.registry.model_registry import onnx_runtime
 
 SERVER = ("starlette", "uvicorn", "python-multipart")
 MODEL = ("numpy", "pillow")
@@ -20,7 +22,7 @@ def pins(export: Path, lock: Path) -> list[str]:
     """
     locked = locked_versions(lock)
     weights = any(export.rglob("weights.safetensors"))
-    names = [*SERVER, *MODEL, _runtime(), *(SAMPLING if weights else ())]
+    names = [*SERVER, *MODEL, onnx_runtime(), *(SAMPLING if weights else ())]
     missing = [name for name in names if normal(name) not in locked]
     if missing:
         raise ValueError(f"{lock} does not pin {', '.join(missing)}")
@@ -53,11 +55,3 @@ def locked_versions(lock: Path) -> dict[str, str]:
 def normal(name: str) -> str:
     """Normalise a package's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _runtime() -> str:
-    try:
-        version("onnxruntime")
-    except PackageNotFoundError:
-        return "onnxruntime-gpu"
-    return "onnxruntime"
