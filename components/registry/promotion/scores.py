@@ -20,6 +20,9 @@ from components.core.settings import Workspace
 ARRAYS = ("groups", "predicted", "probability")  # one value per image, beside those of ``items``
 
 
+REPORT_ONLY = ("outputs/code/card/", "outputs/view_report/")  # what only the page of an evaluation is made from
+
+
 @dataclass(frozen=True)
 class VersionScores:
     """Evaluation of a version. ``model``: key of its export; ``data``: ``data_key`` of the evaluation.
@@ -43,18 +46,18 @@ class VersionScores:
 
 
 def data_key(workspace: Workspace, run: str) -> str:
-    """Hash what the run's models are evaluated on: DVC's hashes of all dependencies of the evaluate stage but the export.
+    """Hash what the run's models are evaluated on: DVC's hashes of the dependencies of the evaluate stage that decide a figure.
 
-    These are the view, the linked views, the metric code and the settings as they are now, not when the stage last ran.
+    The export is what is compared, and the report's own sources say nothing of a figure. The others are the view, the linked views, the metric code and the settings as they are now, not when the stage last ran.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    export = f"outputs/export/{run}"
+    aside = (f"outputs/export/{run}", *REPORT_ONLY, f"outputs/train/{run}/")
     try:
         with Repo(str(workspace.folder)) as repo:
             stage = repo.stage.load_one(path="dvc.yaml", name=f"evaluate@{run}")
-            deps = [dep for dep in stage.deps if Path(dep.def_path).as_posix() != export]
+            deps = [dep for dep in stage.deps if not Path(dep.def_path).as_posix().startswith(aside)]
             for dep in deps:
                 dep.save()
             inputs = [dep.dumpd() for dep in deps]
