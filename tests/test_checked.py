@@ -1,14 +1,18 @@
 """The same checks before a flow and in a stage, once per state of params.yaml and code."""
 
 import copy
+import sys
 
 import pytest
+from models import fake_timm
 from workbench import ROOT, toy_params, write_params
 
 from components.core import settings
 from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
+from components.families.classification.recipe import Classification
 from components.stages import checked
+from components.stages.checks import check_recipe
 from components.stages.code import stage as code
 from components.stages.code.current import edited_files
 
@@ -46,6 +50,31 @@ def test_a_run_with_defaults_is_sound_and_its_stage_does_not_check_it_again(work
     checked.require_sound(workspace(), "train", "net")
     with pytest.raises(BaseException, match="checked again"):
         checked.require_sound(workspace(lambda params: params.update(seed=1)), "train", "net")
+
+
+def test_a_network_of_timm_is_checked_at_224_px_and_its_weights_do_not_compete_with_a_link(workspace, monkeypatch):
+    fake_timm.install(monkeypatch)
+    (workspace().folder / "start.pt").touch()
+
+    def with_timm(params, **model):
+        params["views"]["mine"]["image_size"] = 224
+        params["runs"]["net"]["model"] = {"name": "timm", "variant": "tiny_conv"} | model
+        params["links"]["start"] = {"run": "net", "stage": "train", "role": "init", "from": "start.pt"}
+
+    def check(**model):
+        settings = workspace(lambda params: with_timm(params, **model))
+        try:
+            check_recipe(settings, settings.run("net"), Classification)
+        except SettingsError as error:
+            return str(error)
+        return ""
+
+    assert check() == ""
+    assert check(variant="tiny_konv").startswith("runs.net.model.variant: timm has no 'tiny_konv'; the nearest are tiny_conv")
+    fault = "runs.net.model.pretrained: true is not allowed: links.start brings other weights; keep one of them"
+    assert check(pretrained=True) == fault
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert check().startswith("runs.net.model.name: timm needs its package, which is not installed")
 
 
 def test_every_fault_of_every_block_is_told_at_once_and_only_of_the_chosen_runs(workspace):

@@ -4,6 +4,8 @@ MODELS: dict[str, str] = {
     "vit": "components.networks.vit:ViT",
     "pp_lcnet": "components.networks.pp_lcnet:PPLCNet",
     "resnet18": "components.networks.resnet18:ResNet18",
+    "resnet": "components.networks.resnet:ResNet",
+    "timm": "components.networks.timm_models.network:TimmNetwork",
     "pixelcnn": "components.families.pixelcnn.pixelcnn:PixelCNN",
     "gated_pixelcnn": "components.families.pixelcnn.gated_pixelcnn:GatedPixelCNN",
     "unet": "components.networks.unet.unet:UNet",

@@ -14,8 +14,11 @@ def saliency(classifier: nn.Module, image: Tensor, label: Tensor) -> tuple[str, 
     """(method, maps): attention rollout of a transformer, Grad-CAM of class ``label`` [N] of any other network.
 
     ``classifier``: image [N, C, H, W] -> (logits [N, K], features). A transformer is a module in it with ``attentions`` and
-    ``grid``, (rows, columns) of its patches. ValueError for a network that has neither attention nor feature maps.
+    ``grid``, (rows, columns) of its patches. ValueError for a network that has neither attention nor feature maps, or that says
+    in ``saliency_fault`` why it has none.
     """
+    if fault := next(filter(None, (getattr(module, "saliency_fault", "") for module in classifier.modules())), ""):
+        raise ValueError(fault)
     transformer: Any = next((module for module in classifier.modules() if hasattr(module, "attentions")), None)
     if transformer is None:
         return "Grad-CAM", grad_cam(classifier, image, label)

@@ -13,7 +13,7 @@ from components.core import catalogue
 from components.core.config.references import check_links
 from components.core.config.strict import SettingsError, collected, refuse, resolve
 from components.core.settings import RunSettings, Workspace
-from components.stages.assemble import refuse_rectangle
+from components.stages.assemble import is_start, refuse_rectangle
 from components.stages.buildable import build_without_memory, without_memory
 from components.stages.code.stage import LINKED
 from components.stages.contents import check_contents
@@ -135,6 +135,14 @@ def check_batch_norm(run: RunSettings, network: Any) -> None:
         raise SettingsError(f"{fault}: {run.model.name} has no batch norm")
 
 
+def check_start(workspace: Workspace, run: RunSettings, network: Any) -> None:
+    """Check that a network that brings its own weights has no link that brings others."""
+    for name, link in workspace.params.links.items():
+        if getattr(network, "pretrained", False) and (link.run, link.stage) == (run.name, "train") and is_start(link.role):
+            fault = f"runs.{run.name}.model.pretrained: true is not allowed"
+            raise SettingsError(f"{fault}: links.{name} brings other weights; keep one of them")
+
+
 def check_judges(workspace: Workspace, run: RunSettings) -> None:
     """Check that each judge is an exported classifier for images of the run's shape; the evaluation checks its classes."""
     linked = workspace.linked_runs(run.name, "evaluate")
@@ -182,3 +190,4 @@ def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:
     else:
         network = build_without_memory(run.model, view, f"{key}.model")
     check_batch_norm(run, network)
+    check_start(workspace, run, network)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from components.core.artifact import Artifact
 from components.core.recipe import Fitted, Recipe
 from components.core.weights.reading import Weights, without_prefixes
 from components.networks.published import ClassNames
 
+TWO_STARTS = "model.pretrained: true is not allowed with a link {}, which brings other weights; keep one of them"
+
 
 @dataclass(frozen=True)
 class Start:
-    """What the weights behind the link ``role`` became; ``read``: notes on how their file was read."""
+    """What the weights for ``role`` became; ``file``, ``md5``: of the file; ``read``: notes on how it was read."""
 
     role: str
-    artifact: Artifact
+    file: str
+    md5: str
     fitted: Fitted
     read: tuple[str, ...] = ()
 
@@ -29,7 +33,7 @@ class Start:
     def to_json(self) -> dict[str, Any]:
         """Return the record for settings.json: a number of tensors taken as they are, and sentences on all others."""
         kinds: dict[str, list[str]] = {kind: self.fitted.lines(kind) for kind in ("adapted", "fresh", "left_out", "kept")}
-        facts = {"role": self.role, "file": self.artifact.weights_file.name, "md5": self.artifact.md5}
+        facts = {"role": self.role, "file": self.file, "md5": self.md5}
         return facts | {"taken": self.fitted.taken, "read": list(self.read)} | kinds
 
 
@@ -43,7 +47,7 @@ def initialise(recipe: Recipe, links: dict[str, Artifact]) -> list[Start]:
     published = recipe.published
     modules = {id(module): name for name, module in recipe.named_modules()}
     places = {role: modules.get(id(target), getattr(target, "place", "")) for role, target in published.items()}
-    starts = []
+    starts = [start for role in sorted(published) if (start := _pretrained(recipe, role, linked=role in links))]
     for role in sorted(links.keys() & published.keys()):
         try:
             starts.append(_start(recipe, role, links[role], places[role]))
@@ -60,7 +64,29 @@ def _start(recipe: Recipe, role: str, link: Artifact, place: str) -> Start:
     names = target.state_dict() if isinstance(target, nn.Module) else ()
     state, removed = (own, []) if own else without_prefixes(weights.state, names)
     fitted = target.load_published(state, class_names(recipe, weights))
-    return Start(role, link, fitted, (*weights.notes, *removed))
+    return Start(role, link.weights_file.name, link.md5, fitted, (*weights.notes, *removed))
+
+
+def _pretrained(recipe: Recipe, role: str, *, linked: bool) -> Start | None:
+    """Load the weights that the network of ``role`` brings by itself, None if none. ValueError if a link brings others."""
+    target: Any = recipe.published[role]
+    if not getattr(target, "pretrained", False):
+        return None
+    if linked:
+        raise ValueError(TWO_STARTS.format(role))
+    state = target.pretrained_tensors()
+    fitted = target.load_published(state, class_names(recipe, Weights(state)))
+    return Start(role, target.variant, tensors_md5(state), fitted)
+
+
+def tensors_md5(state: dict[str, Tensor]) -> str:
+    """Compute the MD5 of tensors with their names, types and shapes."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for name in sorted(state):
+        array = state[name].detach().contiguous().cpu().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def class_names(recipe: Recipe, weights: Weights) -> ClassNames | None:

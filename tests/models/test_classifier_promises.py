@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from models import fake_timm
 from torch import Tensor, nn
 
 from components.core.config.strict import SettingsError, resolve
@@ -15,12 +16,16 @@ SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},
     "pp_lcnet": {"scale": 0.25, "strides": (1, 1, 2, 2, 2), "last_width": 40},
     "resnet18": {"width": 8},
+    "resnet": {"variant": 18},
+    "timm": {"dropout": 0.1, "variant": "tiny_conv"},
 }
-FEATURES = {"vit": 24, "pp_lcnet": 40, "resnet18": 64}
+FEATURES = {"vit": 24, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
+REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 
 @pytest.fixture(params=SMALL)
-def name(request: pytest.FixtureRequest) -> str:
+def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    fake_timm.install(monkeypatch)
     return request.param
 
 
@@ -83,7 +88,7 @@ def test_prefers_fp32_is_known_before_building(name: str) -> None:
 
 
 def test_every_setting_has_a_default_and_the_data_facts_have_none(name: str) -> None:
-    settings = parse_model({"name": name}, "runs.r.model")
+    settings = parse_model({"name": name, **REQUIRED.get(name, {})}, "runs.r.model")
     with torch.device("meta"):
         network = resolve(MODELS, name, "name")(image_size=32, channels=1, num_classes=3, **settings.options)
     assert network.head.out_features == 3

@@ -1,14 +1,17 @@
 """Starting weights: their record in settings.json, heads by the names of classes, prefixes, and two files for one recipe."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from families.tiny import Tiny, copied, scattered
+from models import fake_timm
 
 from components.core.artifact import Artifact
-from components.core.settings import Workspace
-from components.stages.start import initialise
+from components.core.settings import ModelSettings, Workspace
+from components.families.classification.recipe import Classification
+from components.stages.start import initialise, tensors_md5
 from components.stages.train.checkpoint import serialise
 from components.stages.train.curves import Curves
 from components.stages.train.stage import write_outs
@@ -50,6 +53,24 @@ def test_the_record_counts_what_was_taken_and_says_what_was_not(tiny, tmp_path):
     }
     assert torch.equal(network.patch_embed.proj.weight, torch.full((16, 1, 4, 4), 3.0))
     assert torch.equal(network.head.weight, giver.classifier.network.head.weight)
+
+
+def test_a_network_with_weights_of_its_own_starts_from_them_and_takes_no_link_beside_them(tiny, tmp_path, monkeypatch):
+    fake_timm.install(monkeypatch)
+    model = ModelSettings("timm", {"variant": "tiny_conv", "pretrained": True})
+    recipe = Classification.build(replace(tiny.settings(), model=model), {"main": tiny.views["main"].facts}, {})
+    network = recipe.classifier.network
+    torch.manual_seed(5)
+    giver = fake_timm.create_model("tiny_conv")
+    torch.manual_seed(5)
+    (start,) = initialise(recipe, {})
+    assert torch.equal(network.backbone.stem.weight, giver.stem.weight.sum(1, keepdim=True))
+    assert torch.equal(network.head.weight, giver.head.fc.weight)
+    record = start.to_json()
+    assert (record["role"], record["file"], record["md5"]) == ("init", "tiny_conv", tensors_md5(giver.state_dict()))
+    assert record["adapted"] == ["backbone.stem.weight: the file is for RGB, this view is grey: channels summed"]
+    with pytest.raises(ValueError, match=r"^model\.pretrained: true is not allowed with a link init"):
+        initialise(recipe, {"init": link(tmp_path / "w.pt", giver.state_dict())})
 
 
 @pytest.mark.parametrize(("names", "kept"), [(CLASSES, True), (("a", "c", "b"), False), (("a", "b"), None)])

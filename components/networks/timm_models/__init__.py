@@ -1,0 +1,1 @@
+"""timm's classifiers as networks of this room: ``catalogue`` (names, building), ``files`` (names in files), ``network``."""
