@@ -121,13 +121,6 @@ def set_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def ask_loopback_directly() -> None:
-    """Exclude loopback addresses from the environment's proxy, which could not reach them."""
-    for name in ("NO_PROXY", "no_proxy"):
-        hosts = os.environ.get(name, "").split(",")
-        os.environ[name] = ",".join(filter(None, dict.fromkeys([*hosts, "127.0.0.1", "localhost"])))
-
-
 def for_children(project: Project, **extra: str) -> dict[str, str]:
     """Return the environment of a child: this interpreter's programs first in PATH, unbuffered output."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"

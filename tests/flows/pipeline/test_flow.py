@@ -123,3 +123,15 @@ def test_signal_ends_the_stages_in_order(done: Any, number: signal.Signals, code
     wait_for(lambda: alive(done) == [], 10)
     rwlock = done.folder / ".dvc" / "tmp" / "rwlock"
     assert str(done.folder) not in rwlock.read_text()  # DVC has lived on to give back its locks
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_two_interrupts_leave_no_traceback_and_no_process(done: Any) -> None:
+    process = until_training(done)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    wait_for(lambda: alive(done) == [], 30)
