@@ -122,7 +122,7 @@ def set_defaults() -> None:
 
 
 def for_children(project: Project, **extra: str) -> dict[str, str]:
-    """Return the environment of a child: this interpreter's programs first in PATH, unbuffered output."""
+    """Return the environment of a child: this interpreter's programs first in PATH; unbuffered output, in UTF-8 as it is read."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root)}
-    return {**os.environ, **QUIET, **own, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}
+    python = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    return {**os.environ, **QUIET, "PATH": path, **python, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}

@@ -21,7 +21,7 @@ from components.core.config.strict import SettingsError
 from flows import environment
 from flows.environment import PROXIES
 from flows.pipeline.place import check_place
-from flows.project import Project
+from flows.project import Project, for_children
 from flows.services.running import running
 from flows.settings import servers
 from flows.upkeep.storage import TIMEOUT, Unfit, disk, folders, shared_memory, write_and_lock
@@ -148,7 +148,8 @@ def processes(project: Project) -> str:
 def dvc(project: Project) -> str:
     """DVC opens the repository, with its hashes at the place that is set."""
     command = [sys.executable, "-m", "dvc", "version"]
-    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, timeout=TIMEOUT * 3, check=False)
+    env, folder = for_children(project), project.folder
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", timeout=3 * TIMEOUT, check=False)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise Unfit(errors[0] if errors else f"`dvc version` ends with exit code {done.returncode}")
