@@ -122,7 +122,7 @@ def set_defaults() -> None:
 
 
 def for_children(project: Project, **extra: str) -> dict[str, str]:
-    """Return the environment of a child: this interpreter's programs first in PATH; unbuffered output, in UTF-8 as it is read."""
+    """Return the environment of a child: this interpreter's programs first in PATH; unbuffered output in UTF-8."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     python = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root), "PYTHONIOENCODING": "utf-8:backslashreplace"}
     return {**os.environ, **QUIET, "PATH": path, **python, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}

@@ -114,7 +114,7 @@ class _Shortened:
 
     async def _finish(self, start: Message, body: bytes) -> None:
         others = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
-        await self._send(start | {"headers": [*others, (b"content-length", str(len(body)).encode())]})
+        await self._send({**start, "headers": [*others, (b"content-length", str(len(body)).encode())]})
         await self._send({"type": "http.response.body", "body": body})
 
 
