@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from configparser import ConfigParser, Error
 from contextlib import suppress
 from importlib.util import find_spec
@@ -24,7 +23,7 @@ def prepare(root: Path) -> None:
     """Prepare this process and its children, before DVC or Prefect is imported. ``root``: of the clone."""
     environment.prepare()
     ask_loopback_directly()
-    for line in leave_out_socks(os.environ):
+    for line in leave_out_socks():
         print(f"warning: {line}", file=sys.stderr)
     keep_dvc_files(root)
 
@@ -36,15 +35,15 @@ def ask_loopback_directly() -> None:
         os.environ[name] = ",".join(filter(None, dict.fromkeys([*hosts, *LOOPBACK])))
 
 
-def leave_out_socks(variables: Mapping[str, str]) -> list[str]:
+def leave_out_socks() -> list[str]:
     """Remove SOCKS proxies that httpx cannot use without the package socksio; return a line for each.
 
     Prefect's client (httpx) fails with such a proxy in the environment even for addresses that NO_PROXY excludes.
     """
     if find_spec("socksio"):
         return []
-    names = [name for name in PROXIES if urlsplit(variables.get(name, "")).scheme.startswith("socks")]
-    lines = [f"{name}={redacted(variables[name])} is not used: a SOCKS proxy needs the package socksio" for name in names]
+    names = [name for name in PROXIES if urlsplit(os.environ.get(name, "")).scheme.startswith("socks")]
+    lines = [f"{name}={redacted(os.environ[name])} is not used: a SOCKS proxy needs the package socksio" for name in names]
     for name in names:
         del os.environ[name]
     return lines

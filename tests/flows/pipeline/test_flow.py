@@ -126,12 +126,19 @@ def test_signal_ends_the_stages_in_order(done: Any, number: signal.Signals, code
 
 
 @pytest.mark.usefixtures("_quiet")
-def test_two_interrupts_leave_no_traceback_and_no_process(done: Any) -> None:
-    process = until_training(done)
+def test_a_second_interrupt_at_exit_leaves_no_traceback(done: Any) -> None:
+    done.change(lambda content: content["runs"]["a"]["train"].update(seconds=60))
+    running = done.folder / ".work" / "running" / "train@a"
+    running.unlink(missing_ok=True)
+    process = done.flows("run", code="print('at exit', flush=True)\nimport time\ntime.sleep(60)")
+    wait_for(lambda: running.exists() or process.poll() is not None, 90)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    for line in process.stdout:
+        if line == "at exit\n":
+            process.send_signal(signal.SIGINT)
+            break
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output
+    assert "stopped at once" in output
     wait_for(lambda: alive(done) == [], 30)
