@@ -16,7 +16,7 @@ help:
 	@echo "make gc         removes old checkpoints, unreferenced runs, unused cache; DRY=1 lists them, DAYS=14 is the age"
 	@echo "make chaos      kills everything at random moments, KILLS=200 times; SEED=n for the same moments again"
 	@echo "make promote    RUN=name: makes its candidate the champion, if it passes its gates; approve, reject, rollback: also VERSION=n"
-	@echo "                all with COMMENT='why' BY=name STUDY=name"
+	@echo "                all with COMMENT='why' BY=name STUDY=name; promote also with NO_COMPARE=1"
 	@echo "make monitor    new images before the champion: drift or none; RUN=name FOLDER=images (default: monitor in params.yaml)"
 	@echo "make status     what is champion, since when, on which data; make lineage RUN=name: where a version comes from"
 	@echo "make test       the test suite; make test-all adds the slow tests"
@@ -55,7 +55,7 @@ down: $(INSTALLED)
 .PHONY: promote approve reject rollback status lineage
 WHO = $(if $(STUDY),--study "$$STUDY") $(if $(BY),--by "$$BY") $(if $(COMMENT),--comment "$$COMMENT")
 promote: $(INSTALLED)
-	@$(FLOWS) promote $(WHO) -- "$$RUN"
+	@$(FLOWS) promote $(WHO) $(if $(filter 1 yes true,$(NO_COMPARE)),--no-compare) -- "$$RUN"
 
 approve reject rollback: $(INSTALLED)
 	@$(FLOWS) $@ $(WHO) -- "$$RUN" $(if $(VERSION),"$$VERSION")

@@ -17,14 +17,18 @@ from components.interpreter import use_project_interpreter
 use_project_interpreter()
 
 from components.command import block_name, run_command  # noqa: E402
+from components.core.config.cron import check_schedules  # noqa: E402
 from components.core.config.strict import SettingsError, refuse  # noqa: E402
 from components.core.inputs.code import Code  # noqa: E402
+from components.core.inputs.declared import repository  # noqa: E402
 from components.core.inputs.recording import recorded_inputs  # noqa: E402
-from components.core.settings import PARAMS, Workspace  # noqa: E402
+from components.core.outputs import OUTPUTS, require_inside  # noqa: E402
+from components.core.settings import PARAMS, ROOT, Workspace  # noqa: E402
 from components.stages.checked import faults, require_sound  # noqa: E402
 from components.stages.code.closure import COMPONENTS  # noqa: E402
 from components.stages.code.current import edited_files  # noqa: E402
 from components.stages.code.stage import MODULES  # noqa: E402
+from components.versions import check_versions  # noqa: E402
 
 CODE = "components.stages.code.stage"
 USAGE = f"python -m components STAGE NAME; stages: code, {', '.join(MODULES)}; or: publish RUN, check [RUN ...]"
@@ -45,11 +49,13 @@ def main() -> None:
 
 def run_stage(workspace: Workspace, stage: str, name: str) -> None:
     """Run the stage, record its inputs, and report to the tracking server."""
+    check_versions(ROOT)
     if stage == "publish":
         from components.registry.publishing import publish_run
 
         publish_run(workspace, name, strict=True)
         return
+    require_inside(workspace.folder / OUTPUTS, repository(workspace.folder))
     if not (workspace.folder / "dvc.yaml").is_file():  # run by hand, outside a DVC workspace
         importlib.import_module(MODULES.get(stage, CODE)).run(workspace, name)
         return
@@ -78,6 +84,7 @@ def run_stage(workspace: Workspace, stage: str, name: str) -> None:
 def check(runs: list[str]) -> None:
     """Check the runs, or print every block as the stages will read it; exit with code 2 and all faults if there are any."""
     try:
+        check_schedules(Workspace().params.schedules)
         if runs:
             refuse(faults(Workspace(), runs))
             return

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from components import environment, full_disks
 from components.core.config.strict import check_name
 from components.core.errors import EXIT, is_transient, redacted
 
@@ -23,18 +24,20 @@ def run_command(main: Callable[[], None]) -> None:
     keeps its traceback (exit code 1).
     """
     die_with_parent()
+    environment.prepare()
     try:
         main()
     except Exception as error:
         transient = is_transient(error)
-        if not transient and not isinstance(error, ValueError | OSError):
+        full = full_disks.note_of(error)
+        if not transient and not full and not isinstance(error, ValueError | OSError):
             raise
         if os.environ.get("DARKROOM_TRACEBACK"):
             traceback.print_exception(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
         hint = f"{'a retry may succeed; ' if transient else ''}DARKROOM_TRACEBACK=1 shows all"
-        print(f"error: {redacted(str(error))}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
+        print(f"error: {redacted(str(error))}{full}\n  ({type(error).__name__} at {place}; {hint})", file=sys.stderr)
         sys.exit(EXIT if transient else 2)
 
 

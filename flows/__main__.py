@@ -13,19 +13,30 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from components.core.config.strict import SettingsError
 from components.core.errors import redacted
+from components.core.settings import ROOT
+from flows import environment
 from flows.cli import COMMANDS
+from flows.pipeline.place import check_place
 from flows.project import AnotherRun
+
+ANYWHERE = ("doctor", "down", "docs", "graph")  # commands for a clone that lies where nothing else works
 
 
 def main(words: list[str], **answers: Any) -> int:
     """Run the command and return its exit code. ``answers``: test doubles, passed on to the command."""
     arguments = parser().parse_args(words)
-    before = signal.signal(signal.SIGTERM, _terminate)
+    root = Path(getattr(arguments, "project", ROOT)).resolve()
+    environment.prepare(root)
+    before = {number: signal.signal(number, handler) for number, handler in _handlers().items()}
     try:
+        if arguments.command not in ANYWHERE:
+            check_place(root, getattr(arguments, "study", None))
         code: int = arguments.main(arguments, **answers)
         return code
     except SettingsError as error:
@@ -35,6 +46,7 @@ def main(words: list[str], **answers: Any) -> int:
         print(f"{other}; nothing was started", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
+        before.pop(signal.SIGINT, None)  # a second Ctrl-C may come while servers are stopped at exit
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -43,7 +55,8 @@ def main(words: list[str], **answers: Any) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would raise again at exit
         return 141
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,8 +79,28 @@ def _pipe_is_closed() -> bool:
     return bool(output.poll(0))
 
 
+def _handlers() -> dict[signal.Signals, Callable[[int, object], None]]:
+    """Return the handlers to install. A background job of a shell ignores Ctrl-C, and goes on ignoring it."""
+    interrupted = {signal.SIGINT: _interrupt} if signal.getsignal(signal.SIGINT) is signal.default_int_handler else {}
+    return {signal.SIGTERM: _terminate, **interrupted}
+
+
 def _terminate(number: int, frame: object) -> None:
     sys.exit(143)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Raise KeyboardInterrupt at the first Ctrl-C; at the second exit at once, and leave all children to their guards.
+
+    Prefect's own cleanup, interrupted, would end in a traceback.
+    """
+    signal.signal(signal.SIGINT, _exit_at_once)
+    raise KeyboardInterrupt
+
+
+def _exit_at_once(number: int, frame: object) -> None:
+    os.write(2, b"stopped at once; what runs has some seconds to write its checkpoint (`doctor` shows what remains)\n")
+    os._exit(130)
 
 
 if __name__ == "__main__":

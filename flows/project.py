@@ -121,15 +121,8 @@ def set_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def ask_loopback_directly() -> None:
-    """Exclude loopback addresses from the environment's proxy, which could not reach them."""
-    for name in ("NO_PROXY", "no_proxy"):
-        hosts = os.environ.get(name, "").split(",")
-        os.environ[name] = ",".join(filter(None, dict.fromkeys([*hosts, "127.0.0.1", "localhost"])))
-
-
 def for_children(project: Project, **extra: str) -> dict[str, str]:
-    """Return the environment of a child: this interpreter's programs first in PATH, unbuffered output."""
+    """Return the environment of a child: this interpreter's programs first in PATH; unbuffered output in UTF-8."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root)}
-    return {**os.environ, **QUIET, **own, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}
+    python = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(project.root), "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    return {**os.environ, **QUIET, "PATH": path, **python, STARTED_BY: f"{this_process()} {settings.WORK}", **extra}

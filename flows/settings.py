@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from components.core.config.cron import check_cron
 from components.core.config.params import Params
 from components.core.config.strict import SettingsError, Strict, named, parse
 
@@ -30,8 +31,8 @@ class Schedules(Strict):
     @field_validator("pipeline", "monitor")
     @classmethod
     def _cron(cls, text: str) -> str:
-        if text and len(text.split()) != 5:
-            raise ValueError(f"{text!r} is no cron string of five fields: minute hour day month weekday")
+        if text:
+            check_cron(text)
         return text
 
 

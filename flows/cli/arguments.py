@@ -11,9 +11,11 @@ from typing import Any
 
 from components.core.config.strict import collected
 from components.core.settings import ROOT
+from components.versions import check_versions
 from flows.pipeline.fill import fill_in, fill_splits
-from flows.pipeline.preflight import broken_studies, check_versions, left_out, refuse_all
+from flows.pipeline.preflight import broken_studies, left_out, refuse_all
 from flows.project import Project, set_defaults
+from flows.settings import schedules
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +49,7 @@ def chosen_runs(args: argparse.Namespace) -> tuple[Project, tuple[str, ...]]:
     params, workspace = project.params, project.workspace
     gates = collected(*(partial(workspace.gates, run) for run in runs))  # early: no stage reads them
     refuse_all(project, [*params.faults_of(runs), *gates])
+    schedules(params)
     for line in [*left_out(params, runs), *broken_studies(project.root)]:
         print(f"warning: {line}", file=sys.stderr)
     return project, runs

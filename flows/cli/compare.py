@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from components.core.config.strict import SettingsError, must_exist
+from components.versions import check_versions
 from flows.cli.arguments import add_place, project_of
-from flows.pipeline.preflight import check_versions
 from flows.processes import Processes
 from flows.project import for_children
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.config.strict import SettingsError, must_exist
 from components.core.errors import redacted
+from components.versions import check_versions
 from flows.cli.arguments import add_place, project_of
-from flows.pipeline.preflight import check_versions
 from flows.project import Project, set_defaults
 from flows.services.notify import check_addresses
 from flows.services.prefect_server import listens, start_server

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from components.core.config.strict import SettingsError
+from components.versions import LOCK
 from flows.cli.arguments import add_place, project_of
 from flows.cli.predict import add_model
-from flows.pipeline.preflight import LOCK
 from flows.predict.reading import loaded_model
 
 

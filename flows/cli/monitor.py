@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 
+from components.versions import check_versions
 from flows.cli.arguments import add_place, project_of, ready_flow
-from flows.pipeline.preflight import check_versions
 from flows.pipeline.report import table
 from flows.project import Project
 from flows.services.notify import check_addresses

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from components.core.config.strict import SettingsError
-from flows.pipeline.preflight import check_versions
+from components.versions import check_versions
 from flows.project import Project, for_children, set_defaults
 from flows.services.notify import check_addresses
 from flows.services.running import running

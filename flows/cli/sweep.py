@@ -7,8 +7,8 @@ import argparse
 from components.core.config.strict import must_exist
 from components.core.files import write_atomically
 from components.core.settings import PARAMS
+from components.versions import check_versions
 from flows.cli.arguments import add_place, project_of
-from flows.pipeline.preflight import check_versions
 
 
 def sweep_arguments(parser: argparse.ArgumentParser) -> None:

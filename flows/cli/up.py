@@ -11,7 +11,7 @@ from components.core.config.strict import parse
 from components.core.files import identity
 from flows.cli.serve import check
 from flows.pipeline.report import Row, table
-from flows.project import STARTED_BY, Project, ask_loopback_directly, for_children
+from flows.project import STARTED_BY, Project, for_children
 from flows.services.definitions import LOOPBACK, addresses
 from flows.services.running import ServersState, describe_scoring, log_file, read_state, running, settings_in_force
 from flows.settings import Schedules, Servers, servers
@@ -36,7 +36,6 @@ def up(args: argparse.Namespace) -> int:
         warn_of_changes(project)
         return 0
     check(project)
-    ask_loopback_directly()
     settings = servers(project.params)
     for line in remarks(settings):
         print(line, file=sys.stderr)

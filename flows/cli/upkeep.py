@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.core.settings import ROOT
 from flows.cli.arguments import add_place, project_of
+from flows.project import Project
 
 OLD = 14.0  # days
 
@@ -64,6 +65,8 @@ def _bytes(number: float) -> str:
 
 def doctor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fix", action="store_true", help="repair the findings")
+    text = "try instead what a night run in a container needs: name, folders, /dev/shm, ports, clock, proxy, disk"
+    parser.add_argument("--container", action="store_true", help=text)
     add_place(parser)
 
 
@@ -78,6 +81,8 @@ def doctor(args: argparse.Namespace) -> int:
 
     set_defaults()
     project = project_of(args)
+    if args.container:
+        return _container(project)
     findings = examine(project)
     for finding in findings:
         print(f"{finding.what}: {finding.where}")
@@ -89,6 +94,18 @@ def doctor(args: argparse.Namespace) -> int:
     remaining = examine(project) if args.fix and findings else findings
     print(_summary(len(CHECKS), len(findings), len(remaining), args.fix))
     return 1 if remaining else 0
+
+
+def _container(project: Project) -> int:
+    """Print a line per trial; exit code 1 if one failed."""
+    from flows.upkeep.container import try_all
+
+    trials = try_all(project)
+    for trial in trials:
+        print(f"{'ok     ' if trial.fault is None else 'FAILED '}{trial.name}: {trial.fault or trial.what}")
+    failed = sum(trial.fault is not None for trial in trials)
+    print(f"{len(trials)} trials, {failed} failed")
+    return 1 if failed else 0
 
 
 def _summary(checks: int, findings: int, remaining: int, fixed: bool) -> str:

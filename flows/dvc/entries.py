@@ -26,7 +26,7 @@ PROGRAM = Path(__file__).resolve()
 if not __package__:  # started by its path, in the folder of any project
     sys.path.insert(0, str(PROGRAM.parents[2]))
 
-from components.core.dvc_lock import HEAD, find_entries, join, split  # noqa: E402
+from components.core.dvc_lock import ENTRY, HEAD, find_entries, join, split  # noqa: E402
 from components.core.files import write_text  # noqa: E402
 
 if TYPE_CHECKING:
@@ -51,12 +51,21 @@ def loads(text: str) -> bool:
 
 
 def readable(text: str) -> dict[str, str]:
-    """Return stage -> its lines, of the entries that DVC accepts, in a text that may be damaged."""
-    return {name: lines for name, lines in find_entries(text).items() if loads(HEAD + lines)}
+    """Return stage -> its lines, of the entries that DVC accepts, in a text that may be damaged.
+
+    Of a stage with two entries, as both sides of a conflict, none: nobody knows which one fits.
+    """
+    names = [match[1] for match in ENTRY.finditer(text)]
+    return {name: lines for name, lines in find_entries(text).items() if names.count(name) == 1 and loads(HEAD + lines)}
 
 
 def sort(path: Path, position: Mapping[str, int], folder: Path) -> None:
-    """Sort the entries by ``position``, others last in their present order. A file in another format is left alone."""
+    """Sort the entries by ``position``, others last in their present order.
+
+    A file in another format is left alone; there may be none yet, if the first stage failed.
+    """
+    if not path.is_file():
+        return
     text = path.read_text(encoding="utf-8")
     entries = split(text)
     if entries is not None:
@@ -75,9 +84,10 @@ def install() -> None:
     from dvc.dependency import param
     from dvc.dvcfile import Lockfile
 
-    from flows.dvc import inputs
+    from flows.dvc import inputs, transfers
 
     inputs.install()
+    transfers.install()
     param.load_path = _load_parameters
     _originals.setdefault("dump_stages", Lockfile.dump_stages)
     Lockfile.dump_stages = _dump

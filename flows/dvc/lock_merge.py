@@ -24,6 +24,7 @@ MERGED, OTHER_FORM, CONFLICT = 0, 2, 3
 EMPTY = "schema: '2.0'\n"  # a dvc.lock without stages: DVC refuses an empty `stages`
 SOON_RUN_AGAIN = ("code",)
 MARKER = 7  # characters, at least
+REST = tuple(character * MARKER for character in "|=>")  # of the markers, after "<<<<<<<"
 BLOCK = re.compile(rf"^<{{{MARKER},}} .*?^>{{{MARKER},}} .*?\n", re.MULTILINE | re.DOTALL)
 NEITHER = "or remove both versions: DVC then restores the stage from its cache or runs it again"
 NAME = re.compile(r"^  ([^\s#][^\n]*):$")
@@ -76,18 +77,24 @@ def union(first: list[str], second: list[str]) -> list[str]:
 
 
 def conflicts(text: str) -> list[str]:
-    """Return the stages between conflict markers in a dvc.lock, whichever tool merged it."""
+    """Return the stages between conflict markers in a dvc.lock, whichever tool merged it.
+
+    A marker that was left behind counts as well: the entry around it may be cut.
+    """
     stages: dict[str, None] = {}
-    inside, current = False, ""
+    inside, current = False, "its head"
     for line in text.splitlines():
         match = NAME.match(line)
         current = match[1] if match else current
-        if line.startswith("<" * MARKER + " "):
+        if line.startswith("<" * MARKER):
             inside = True
-        elif inside and line.startswith(">" * MARKER + " "):
-            inside = False
-        elif inside and not line.startswith("=" * MARKER):
+        elif not line.startswith(REST):
+            if inside:
+                stages.setdefault(current)
+        elif not inside:
             stages.setdefault(current)
+        elif line.startswith(">" * MARKER):
+            inside = False
     return list(stages)
 
 

@@ -15,12 +15,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from components.core.settings import ROOT
 from components.registry.record.published import published
+from components.versions import check_versions
 from flows.dvc import merge_driver
 from flows.dvc.index import sort_lock
 from flows.dvc.sharing import Share
 from flows.pipeline.conclusion import conclude, notify_broken_off
+from flows.pipeline.place import check_place
 from flows.pipeline.plan import PipelinePlan, make_plan
-from flows.pipeline.preflight import check_settings, check_versions
+from flows.pipeline.preflight import check_settings
 from flows.pipeline.report import describe
 from flows.pipeline.stages import RunContext, StageOutcome, publish_task, run_task, share_task, with_retries
 from flows.project import AnotherRun, Project
@@ -51,6 +53,7 @@ def pipeline(
     place = Project(Path(project or ROOT), study)
     try:
         with place.alone(), noted_flow_run():
+            check_place(place.root, study)
             check_versions(place.root)
             merge_driver.install(place.root)
             plan = make_plan(place, place.choose(tuple(runs or ()), every), force, published)

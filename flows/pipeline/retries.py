@@ -15,6 +15,7 @@ from flows.processes import Ended, StageFailed, TransientFailure
 
 BUSY = ("is busy, it is being blocked by", "Unable to acquire lock")  # dvc/rwlock.py, dvc/lock.py of 3.67.1
 HELD = "database is locked"  # a database of DVC, by another DVC process
+LOST_RESULTS = "failed to transfer"  # of flows.dvc.transfers
 LOST = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP}  # others, such as SIGSEGV, come from the program itself and would recur
 MAX_KILLS = 2  # retries after a kill: a stage killed for lack of memory would be killed again
 JITTER = 0.5  # relative: a delay is drawn from 0.5 to 1.5 times its length, so that retries spread out
@@ -48,6 +49,7 @@ def failure(ended: Ended, limit: Limit, memory_kills: int) -> StageFailed | None
     if number in LOST:
         return KilledByOthers(f"killed by {number.name} after {ended.seconds:.1f} s; {_reason(memory_kills)}", ended.tail)
     name = f"crashed with {number.name}" if number else f"exit code {code}"
+    name = "its results did not reach DVC's cache," if _reports(ended, LOST_RESULTS) else name
     return StageFailed(f"{name} after {ended.seconds:.1f} s", ended.tail)
 
 

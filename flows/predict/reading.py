@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from components.core.config.strict import SettingsError
-from flows.pipeline.preflight import check_versions
+from components.versions import check_versions
 from flows.project import Project
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from flows.environment import ask_loopback_directly
 from flows.processes import TAIL, guarded
-from flows.project import Project, ask_loopback_directly, for_children
+from flows.project import Project, for_children
 from flows.services.running import running
 
 IS_TEMPORARY = "DARKROOM_TEMPORARY_SERVER"  # set for the flow in this process

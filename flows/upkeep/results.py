@@ -36,7 +36,13 @@ PART = re.compile(r"\..+?(?:\.(\d+))?\.part")
 
 
 def wrong_inputs(project: Project) -> Iterator[Finding]:
-    """Find entries with inputs that their stage did not run with: something was edited while bare ``dvc repro`` ran it."""
+    """Find entries with inputs that their stage did not run with: something was edited while bare ``dvc repro`` ran it.
+
+    Entries in a merge conflict are cut, and left to the user.
+    """
+    path = project.folder / LOCK
+    if path.is_file() and conflicts(path.read_text(encoding="utf-8", errors="replace")):
+        return
     for name in lock.wrong_entries(project.folder):
         remedy = "removes the entry; the next run makes the stage again"
         repair = partial(lock.forget, project.folder, [name])

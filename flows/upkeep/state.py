@@ -15,8 +15,8 @@ from pathlib import Path
 from components.core import settings
 from components.core.files import is_gone
 from components.registry.record.published import database
+from components.versions import LOCK, wrong_versions
 from flows.dvc import merge_driver
-from flows.pipeline.preflight import LOCK, wrong_versions
 from flows.project import Project
 from flows.services.running import is_supervised, read_state, state_file
 from flows.upkeep.doctor import Finding, RepairFailed

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from workbench import free_ports
 
+from components.core.config.cron import check_cron
 from components.core.config.strict import SettingsError, read_yaml
 from components.core.settings import ROOT, Workspace
 from flows.cli import serve
@@ -38,7 +39,8 @@ def test_a_server_that_cannot_be_is_named(block, message):
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"pipeline": "0 25 * * *"}, r"schedules.pipeline: '0 25 \* \* \*' is no cron string"),
+        ({"pipeline": "0 25 * * *"}, r"schedules.pipeline: '0 25 \* \* \*' is not allowed: hour 25 is not within 0 to 23"),
+        ({"pipeline": "30 2 31 2 *"}, r"schedules.pipeline: '30 2 31 2 \*' is not allowed: it never comes"),
         ({"monitor": "@hourly"}, r"schedules.monitor: '@hourly' is not allowed"),
         ({"time_zone": "Mars/Olympus"}, r"schedules.time_zone: 'Mars/Olympus' is not allowed: .*no time zone"),
     ],
@@ -82,3 +84,16 @@ def test_prefect_yaml_says_what_params_yaml_says():
     for deployment in content["deployments"]:
         file, _, flow = deployment["entrypoint"].partition(":")
         assert re.search(rf"(?m)^def {flow}\(", (ROOT / file).read_text()), deployment["entrypoint"]
+
+
+@pytest.mark.parametrize("text", ["30 2 31 2 *", "0 0 30-31 feb *", "0 0 31 2,4,6,9,11 *", "0 0 31 4-6/2 *"])
+def test_a_day_that_no_month_has_is_no_schedule(text):
+    with pytest.raises(ValueError, match="it never comes"):
+        check_cron(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["30 2 29 2 *", "*/5 * * * *", "0 0 31 2 mon", "0 0 30,31 1-2 *", "0 0 L * *", "0 4 * jan-mar 1-5"]
+)
+def test_a_day_that_comes_is(text):
+    check_cron(text)

@@ -79,6 +79,8 @@ def invocation(body: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any] | Non
         content = json.loads(body)
     except ValueError as error:
         raise ValueError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
     if not isinstance(content, dict) or not isinstance(content.get("inputs"), dict):
         raise ValueError('{"inputs": {name: array}} is expected, with "params": {name: value} if the model takes some')
     if unknown := sorted(set(content) - {"inputs", "params"}):

@@ -52,8 +52,9 @@ def serve(name: str, number: int, listening: socket.socket, ready: int | None) -
     import uvicorn
 
     from components.registry.scoring.draining import DrainingServer, with_header
+    from components.registry.scoring.requests import guarded
 
-    app = with_header(application(name, number), VERSION.lower(), str(number))
+    app = with_header(guarded(application(name, number)), VERSION.lower(), str(number))
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
     server = DrainingServer(config, lambda: notify_ready(ready, number))
     server.run(sockets=[listening])

@@ -14,6 +14,7 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from components.core.dvc_lock import HEAD, join, split
 from flows.dvc import entries
+from flows.dvc.index import sort_lock
 
 Fake = Any
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,3 +92,9 @@ def test_entries_are_sorted_and_unknown_ones_come_last(done: Fake) -> None:
     assert after is not None
     assert list(after) == wanted
     assert after == before
+
+
+def test_without_a_lock_there_is_nothing_to_sort(new: Fake) -> None:
+    """The first stage of a new project failed: the end of the flow, which sorts the lock, must come to its tables."""
+    sort_lock(new.project())
+    assert not lock(new).exists()

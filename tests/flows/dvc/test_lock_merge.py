@@ -11,7 +11,9 @@ import pytest
 from dvc.utils.serialize import parse_yaml
 
 from components.core.config.strict import SettingsError
+from components.core.dvc_lock import find_entries
 from flows.dvc import merge_driver
+from flows.dvc.entries import readable
 from flows.dvc.lock_merge import EMPTY, HEAD, conflicts, merge
 from flows.pipeline.plan import make_plan
 from flows.upkeep.doctor import CHECKS, examine, repair
@@ -114,6 +116,19 @@ def test_conflicts_that_another_tool_left_are_named_too() -> None:
     )
     assert conflicts(text) == ["a"]
     assert conflicts(lock(a=1)) == []
+
+
+@pytest.mark.parametrize("left", ["=======\n", ">>>>>>> theirs\n", "||||||| base\n", "<<<<<<< HEAD\n"])
+def test_a_marker_that_was_left_behind_is_a_conflict(left: str) -> None:
+    """The entry before it is cut, and DVC would accept what stands of it."""
+    text = lock(a=1, b=1).replace("      md5: '1'\n  b", f"{left}      md5: '1'\n  b")
+    assert conflicts(text)[0] == "a"
+
+
+def test_of_a_stage_with_both_versions_none_is_kept() -> None:
+    first, second = list(find_entries((ROOT / "dvc.lock").read_text()).items())[:2]
+    assert list(readable(HEAD + first[1] + second[1])) == [first[0], second[0]]
+    assert list(readable(HEAD + first[1] + second[1] + first[1].replace("size: ", "size: 1"))) == [second[0]]
 
 
 class Repository:
@@ -290,6 +305,11 @@ def test_flows_call_a_conflict_a_conflict(done: Any) -> None:
     (finding,) = examine(done.project(), {"lock file": CHECKS["lock file"]})
     assert (finding.what, finding.where) == ("merge conflict in dvc.lock", f"{path}: train@a")
     assert repair(finding) is not None
+    path.write_text(text[:end].replace("    outs:", "=======\n    outs:") + text[end:])  # of the markers one is left
+    before = path.read_bytes()
+    for finding in examine(done.project()):
+        repair(finding)
+    assert path.read_bytes() == before
     path.write_text(text[:start] + text[end:])  # both versions removed
     assert "is cached - skipping run" in done.dvc("repro", "train@a")
 

@@ -123,3 +123,22 @@ def test_signal_ends_the_stages_in_order(done: Any, number: signal.Signals, code
     wait_for(lambda: alive(done) == [], 10)
     rwlock = done.folder / ".dvc" / "tmp" / "rwlock"
     assert str(done.folder) not in rwlock.read_text()  # DVC has lived on to give back its locks
+
+
+@pytest.mark.usefixtures("_quiet")
+def test_a_second_interrupt_at_exit_leaves_no_traceback(done: Any) -> None:
+    done.change(lambda content: content["runs"]["a"]["train"].update(seconds=60))
+    running = done.folder / ".work" / "running" / "train@a"
+    running.unlink(missing_ok=True)
+    process = done.flows("run", code="print('at exit', flush=True)\nimport time\ntime.sleep(60)")
+    wait_for(lambda: running.exists() or process.poll() is not None, 90)
+    process.send_signal(signal.SIGINT)
+    for line in process.stdout:
+        if line == "at exit\n":
+            process.send_signal(signal.SIGINT)
+            break
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert "stopped at once" in output
+    wait_for(lambda: alive(done) == [], 30)

@@ -9,8 +9,9 @@ import pytest
 
 from components.core.config.strict import SettingsError
 from components.core.settings import ROOT
+from components.versions import check_versions
 from flows.pipeline.plan import make_plan
-from flows.pipeline.preflight import check_settings, check_versions
+from flows.pipeline.preflight import check_settings
 
 
 def test_this_installation_is_as_locked() -> None:
