@@ -15,6 +15,15 @@ from families.tiny import TINY, Tiny
 PATIENCE = timedelta(seconds=60)  # for each other, on a busy machine
 
 
+def in_float64(method):
+    """The recipe's method, given float64 images."""
+
+    def call(batches, *rest):
+        return method({role: batch | {"image": batch["image"].double()} for role, batch in batches.items()}, *rest)
+
+    return call
+
+
 def trained(folder):
     found = {}
     for family in TINY:
@@ -24,12 +33,9 @@ def trained(folder):
         for module in recipe.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0  # each process draws its own
-        in_float32 = recipe.training_step
-
-        def in_float64(batches, step, in_float32=in_float32):
-            return in_float32({role: batch | {"image": batch["image"].double()} for role, batch in batches.items()}, step)
-
-        recipe.training_step = in_float64
+        for name in ("training_step", "validate"):
+            if hasattr(recipe, name):
+                setattr(recipe, name, in_float64(getattr(recipe, name)))
         tiny.train(recipe, before=lambda recipe, step, noise=noise: noise.append(torch.initial_seed()), steps=2)
         found[family] = {"state": recipe.state_dict(), "noise": noise}
     return found
