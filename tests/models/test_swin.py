@@ -295,8 +295,8 @@ def test_stochastic_depth_rises_from_the_first_to_the_last_block_of_all_stages(n
 @pytest.mark.slow
 @BOTH
 def test_a_graph_of_a_rectangle_gives_the_same_answers_at_batch_1_and_7(network, tmp_path):
-    """Padded windows, a stage of one window, odd sides: through the stage's own exporter."""
-    built = small(network, image_size=(10, 22), depths=(2, 1), window=3).float()
+    """Padded windows, odd sides, a stage of one window (2 x 3 tokens): through the stage's own exporter."""
+    built = small(network, image_size=(10, 22), depths=(2, 1, 1), heads=(1, 1, 1), window=3).float()
     graph = Graph(built, lambda batch: {"image": batch["image"]}, ("logits", "features"))
     batches = [{"image": images((10, 22), count).float()} for count in (1, 7, 2)]
     write_graph(graph, batches[2], tmp_path / "model.onnx")

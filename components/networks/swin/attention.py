@@ -36,7 +36,7 @@ class WindowAttention(nn.Module):
         query, key, value = by_head(self.qkv(self.windows.split(x)), self.windows, self.heads)
         scores = biased(by_offset(self.relative_position_bias_table, self.index), self.mask, self.windows)
         mixed = F.scaled_dot_product_attention(query, key, value, scores)
-        return self.windows.join(self.proj(joined(mixed, self.windows, self.heads)))
+        return self.windows.join(self.proj(joined(mixed, self.heads)))
 
 
 class CosineWindowAttention(nn.Module):
@@ -70,7 +70,7 @@ class CosineWindowAttention(nn.Module):
         query, key = F.normalize(query, dim=-1) * scale, F.normalize(key, dim=-1)
         scores = biased(self.position_bias(), self.mask, self.windows)
         mixed = F.scaled_dot_product_attention(query, key, value, scores, scale=1.0)
-        return self.windows.join(self.proj(joined(mixed, self.windows, self.heads)))
+        return self.windows.join(self.proj(joined(mixed, self.heads)))
 
     def position_bias(self) -> Tensor:
         """16 sigmoid(G(offset)), G the bias network: [heads, T, T]."""
@@ -101,9 +101,14 @@ def by_head(qkv: Tensor, windows: Windows, heads: int) -> tuple[Tensor, ...]:
     return split.permute(3, 0, 1, 4, 2, 5).flatten(2, 3).unbind(0)
 
 
-def joined(mixed: Tensor, windows: Windows, heads: int) -> Tensor:
-    """Undo ``by_head`` for the values: [N, windows * heads, T, d] -> [N, windows * T, D]."""
-    return mixed.unflatten(1, (-1, heads)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+def joined(mixed: Tensor, heads: int) -> Tensor:
+    """Undo ``by_head`` for the values: [N, windows * heads, T, d] -> [N, windows * T, D].
+
+    The copy is for the ONNX exporter: kernels differ in the order of their result in memory, and with a single window torch
+    would otherwise record a view that only the traced kernel's order allows.
+    """
+    by_token = mixed.unflatten(1, (-1, heads)).transpose(2, 3)  # [N, windows, T, heads, d]
+    return by_token.clone(memory_format=torch.contiguous_format).flatten(3, 4).flatten(1, 2)
 
 
 def biased(bias: Tensor, mask: Tensor | None, windows: Windows) -> Tensor:
