@@ -2,6 +2,8 @@
 
 MODELS: dict[str, str] = {
     "vit": "components.networks.vit:ViT",
+    "swin": "components.networks.swin.swin:Swin",
+    "swin_v2": "components.networks.swin.swin:SwinV2",
     "pp_lcnet": "components.networks.pp_lcnet:PPLCNet",
     "resnet18": "components.networks.resnet18:ResNet18",
     "resnet": "components.networks.resnet:ResNet",

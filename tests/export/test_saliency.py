@@ -13,6 +13,7 @@ from components.stages.views.view import open_view
 NETWORKS = {
     "resnet18": ({"width": 8}, "Grad-CAM"),
     "pp_lcnet": ({"scale": 0.25, "strides": (1, 1, 2, 2, 2)}, "Grad-CAM"),
+    "swin": ({"width": 16, "patch": 2, "depths": (1, 1, 1, 1), "heads": (1, 1, 2, 2), "window": 4}, "Grad-CAM"),
     "vit": ({"width": 16, "depth": 2, "heads": 2}, "attention rollout"),
 }
 

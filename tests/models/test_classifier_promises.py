@@ -14,12 +14,14 @@ from components.networks.published import ClassNames
 
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},
+    "swin": {"width": 16, "patch": 2, "depths": (2, 1, 1), "heads": (2, 4, 4), "window": 3},
+    "swin_v2": {"width": 16, "patch": 2, "depths": (2, 1, 1), "heads": (2, 4, 4), "window": 3},
     "pp_lcnet": {"scale": 0.25, "strides": (1, 1, 2, 2, 2), "last_width": 40},
     "resnet18": {"width": 8},
     "resnet": {"variant": 18},
     "timm": {"dropout": 0.1, "variant": "tiny_conv"},
 }
-FEATURES = {"vit": 24, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
+FEATURES = {"vit": 24, "swin": 64, "swin_v2": 64, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
 REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 
@@ -30,7 +32,7 @@ def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def build(name: str, num_classes: int = 5, channels: int = 3, seed: int = 0) -> nn.Module:
-    """A small network with a head that is not zero and batch norm statistics that are not the initial ones."""
+    """A small network with a head and norms that are not zero and batch norm statistics that are not the initial ones."""
     torch.manual_seed(seed)
     network = resolve(MODELS, name, "name")(image_size=16, channels=channels, num_classes=num_classes, **SMALL[name])
     nn.init.normal_(network.head.weight)
@@ -39,6 +41,8 @@ def build(name: str, num_classes: int = 5, channels: int = 3, seed: int = 0) -> 
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
+        if isinstance(module, nn.LayerNorm) and not module.weight.any():
+            nn.init.uniform_(module.weight, 0.5, 1.5)
     return network
 
 

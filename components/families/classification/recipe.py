@@ -21,6 +21,7 @@ from components.core.step import optimize
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
+UNDECAYED = frozenset({"pos_embed", "cls_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"})  # parts of names
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 
 
@@ -161,7 +162,7 @@ def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tup
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
     """The optimizer; decay for matrices and kernels alone, as is usual for both (biases, norms, tokens, positions: none)."""
-    decayed = [p for name, p in network.named_parameters() if p.dim() > 1 and not name.endswith(("pos_embed", "cls_token"))]
+    decayed = [p for name, p in network.named_parameters() if p.dim() > 1 and UNDECAYED.isdisjoint(name.split("."))]
     chosen = {id(p) for p in decayed}
     rest = [p for p in network.parameters() if id(p) not in chosen]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]

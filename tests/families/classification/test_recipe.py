@@ -11,8 +11,9 @@ from workbench import run_settings
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
 from components.families.classification import evaluation
-from components.families.classification.recipe import Classification, standardisation
+from components.families.classification.recipe import Classification, TrainSettings, make_optimizer, standardisation
 from components.families.classification.served import Served
+from components.networks.swin.swin import Swin, SwinV2
 from components.networks.vit import ViT
 from components.stages.export.onnx_graph import write_graph
 from components.stages.start import initialise
@@ -78,6 +79,15 @@ def test_decay_is_for_matrices_and_every_parameter_has_one_optimizer():
         "blocks.0.mlp.fc2.weight",
         "head.weight",
     }
+
+
+def test_what_stands_for_swin_s_positions_is_not_decayed():
+    for network in (Swin, SwinV2):
+        built = network(image_size=8, channels=1, num_classes=2, patch=2, width=8, depths=(1, 1), heads=(1, 2), window=2)
+        groups = make_optimizer(built, TrainSettings(weight_decay=0.1)).param_groups
+        decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+        layers = {name.rpartition(".")[0].rpartition(".")[2] for name, p in built.named_parameters() if id(p) in decayed}
+        assert layers == {"proj", "qkv", "fc1", "fc2", "reduction", "head"}
 
 
 def test_standardisation_is_of_the_view_of_half_or_of_imagenet():
