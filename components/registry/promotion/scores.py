@@ -48,7 +48,8 @@ class VersionScores:
 def data_key(workspace: Workspace, run: str) -> str:
     """Hash what the run's models are evaluated on: DVC's hashes of the dependencies of the evaluate stage that decide a figure.
 
-    The export is what is compared, and the report's own sources say nothing of a figure. The others are the view, the linked views, the metric code and the settings as they are now, not when the stage last ran.
+    The export is what is compared, and the report's own sources say nothing of a figure. The others are the view, the linked
+    views, the metric code and the settings as they are now, not when the stage last ran.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
