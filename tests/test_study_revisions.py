@@ -14,7 +14,7 @@ STEPS = "runs.toy.train.steps"
 
 def study_params(steps: int) -> dict:
     """The toy, from a folder two below the code."""
-    params = toy_params(steps=steps)
+    params = toy_params(steps=steps, ema_decay=0.5)
     params["root"] = "../.."
     params["datasets"]["digits"]["path"] = f"../../{params['datasets']['digits']['path']}"
     return params
@@ -23,7 +23,7 @@ def study_params(steps: int) -> dict:
 @pytest.mark.slow
 def test_dvc_sees_both_sides_of_a_change_in_a_study(tmp_path):
     """A dvc.yaml that is a symbolic link has an empty side in every revision."""
-    origin = make_project(tmp_path / "origin", toy_params(steps=20))
+    origin = make_project(tmp_path / "origin", toy_params(steps=20, ema_decay=0.5))
     study = origin / "experiments/tiny"
     study.mkdir(parents=True)
     (study / "params.yaml").write_text(json.dumps(study_params(steps=20), indent=1), encoding="utf-8")
@@ -61,7 +61,7 @@ def test_dvc_sees_both_sides_of_a_change_in_a_study(tmp_path):
 @pytest.mark.slow
 def test_a_queued_experiment_is_recorded_in_the_clone_that_queued_it(tmp_path):
     """It runs in a temporary copy of the clone, which DVC removes."""
-    clone = make_project(tmp_path / "clone", toy_params(steps=20))
+    clone = make_project(tmp_path / "clone", toy_params(steps=20, ema_decay=0.5))
     run("git", "add", "--all", cwd=clone)
     run("git", "commit", "--quiet", "--message", "20 steps", cwd=clone, **GIT)
     run("dvc", "exp", "run", "--queue", "-S", f"{STEPS}=10", cwd=clone, **GIT)
