@@ -13,10 +13,12 @@ from typing import Any
 
 from components.core import catalogue
 from components.core.config.params import WRITTEN
+from components.core.config.seeds import seed_run
 from components.core.config.strict import SettingsError, read_yaml
 from components.core.files import write_text
 from components.core.settings import BUILT_IN, PARAMS, ROOT
 from flows.project import Project
+from flows.tuning.seeds import with_seeds
 from flows.yaml_edit import add_key
 
 SPLIT = "{by: image, validation: 0.1, test: 0.2}"
@@ -40,7 +42,8 @@ def fill_in(project: Project) -> list[str]:
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         return []
-    return _write(project, [*_outer(project, raw), *_runs(raw), *_paths(project, raw)])
+    lines = _write(project, [*_outer(project, raw), *_runs(raw), *_paths(project, raw)])
+    return [*lines, *(line for name, run in _blocks(raw, "runs") for line in _seeds(project, raw, name, run))]
 
 
 def _write(project: Project, added: list[Added]) -> list[str]:
@@ -77,6 +80,22 @@ def _paths(project: Project, raw: dict[str, Any]) -> Iterator[Added]:
         if not getattr(catalogue.load("source", source, name), "reads_path", False):
             own = os.path.relpath(project.root / BUILT_IN.relative_to(ROOT), project.folder)
             yield Added(("datasets", name), "path", own)
+
+
+def _seeds(project: Project, raw: dict[str, Any], name: str, run: dict[str, Any]) -> list[str]:
+    """Add the runs and links of a run's other ``seeds``; return one line if any was missing."""
+    own, seeds = (run.get("train") or {}).get("seed", 0), run.get("seeds")
+    if not isinstance(seeds, list) or all(seed == own or seed_run(name, seed) in raw["runs"] for seed in seeds):
+        return []
+    path = project.folder / PARAMS
+    try:
+        text = with_seeds(path.read_text(encoding="utf-8"), name, seeds)
+    except SettingsError:  # the checks report it
+        return []
+    write_text(path, text)
+    vars(project.workspace).pop("params", None)
+    others = ", ".join(seed_run(name, seed) for seed in seeds if seed != own)
+    return [f"{PARAMS}: added the other seeds of runs.{name}: {others}"]
 
 
 def fill_splits(project: Project, runs: tuple[str, ...]) -> list[str]:

@@ -130,6 +130,8 @@ def _with_list(text: str, run: str, seeds: Sequence[int]) -> str:
     block, lines = _load(text)["runs"][run], text.splitlines(keepends=True)
     if block.fa.flow_style():
         raise SettingsError(f"runs.{run}: is written in one line; write its keys one below the other first")
+    if list(block.get("seeds", ())) == list(seeds):
+        return text
     if "seeds" in block:
         line = block.lc.key("seeds")[0]
         del lines[line : _end_of(lines, line)]

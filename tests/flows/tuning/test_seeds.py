@@ -9,6 +9,8 @@ import pytest
 
 from components.core.config.params import read_params
 from components.core.config.strict import SettingsError, read_yaml, refuse
+from flows.pipeline.fill import fill_in
+from flows.project import Project
 from flows.tuning.seeds import parse_params, with_seeds
 from tests.workbench import make_project, run, toy_params
 
@@ -70,6 +72,17 @@ def test_blocks_that_do_not_fit_are_refused_with_the_remedy(old, new, message):
     assert text.count(old) == 1
     with pytest.raises(SettingsError, match=message):
         check(text.replace(old, new))
+
+
+def test_a_list_in_the_run_is_enough_for_plan_and_run(tmp_path):
+    listed = TEXT.replace("    view: digits\n    model", "    view: digits\n    seeds: [0, 4]      # two\n    model", 1)
+    (tmp_path / "params.yaml").write_text(listed, encoding="utf-8")
+    assert fill_in(Project(tmp_path)) == ["params.yaml: added the other seeds of runs.vit_digits: vit_digits_seed4"]
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert "    seeds: [0, 4]      # two\n" in text
+    assert parse_params(text).runs["vit_digits_seed4"].train["seed"] == 4
+    check(text)
+    assert fill_in(Project(tmp_path)) == []
 
 
 def test_a_name_that_is_taken_is_refused():
