@@ -30,9 +30,9 @@ client.delete_model_version("toy", "2")
 @pytest.fixture
 def project(tmp_path):
     """Versions 1 to 3, of which the second was deleted by hand; version 1 is the champion and 3 the candidate."""
-    folder = make_project(tmp_path / "project", toy_params(steps=5))
+    folder = make_project(tmp_path / "project", toy_params(steps=5, ema_decay=0.3))
     for learning_rate in (1e-3, 2e-3, 3e-3):
-        write_params(folder, toy_params(steps=5, learning_rate=learning_rate))
+        write_params(folder, toy_params(steps=5, ema_decay=0.3, learning_rate=learning_rate))
         run("dvc", "repro", cwd=folder)
     run("python", "-c", DROP, cwd=folder)
     return folder
@@ -70,7 +70,8 @@ def test_gc_keeps_what_versions_need_and_frees_the_rest(project):
     assert run("python", "-m", "flows", "doctor", cwd=project).stdout.endswith("checks, nothing found\n")
     assert run("python", "-m", "flows", "gc", "--older-than", "0", cwd=project).stdout == "0 things, 0 B, removed\n"
 
-    write_params(project, toy_params(steps=5, learning_rate=1e-3))  # version 1 again: its weights come out of the cache
+    # Version 1 again: its weights come out of the cache.
+    write_params(project, toy_params(steps=5, ema_decay=0.3, learning_rate=1e-3))
     said = run("dvc", "repro", "export@toy", cwd=project).stdout
     assert "Stage 'train@toy' is cached" in said
     assert "Running stage" not in said
