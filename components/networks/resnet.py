@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .published import ClassNames, Fitted, fit_classifier, with_counters
+from .resnet18 import STEM, initialise, with_our_head
 
 Variant = Literal[18, 34, 50, 101]
 
@@ -19,8 +20,6 @@ Variant = Literal[18, 34, 50, 101]
 BLOCKS: dict[int, tuple[int, int, int, int]] = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 BOTTLENECKS = (50, 101)
 WIDTHS = (64, 128, 256, 512)  # channels of the 3x3 convolutions of each stage
-RENAMED = {"fc": "head", "linear": "head"}  # torchvision, timm and OpenOOD; kuangliu/pytorch-cifar
-STEM = "conv1.weight"
 OTHER_STEM = "the file's is {} x {}, this network's 7 x 7 with a stride, for photographs"
 
 
@@ -107,7 +106,7 @@ class ResNet(nn.Module):
             self.add_module(f"layer{index}", _stage(block, width_in, width, num_blocks, stride=1 if index == 1 else 2))
             width_in = block.expansion * width
         self.head = nn.Linear(width_in, num_classes)
-        self.apply(_initialise)
+        self.apply(initialise)
         if zero_init:
             for module in self.modules():
                 if isinstance(module, BasicBlock | Bottleneck):
@@ -129,11 +128,7 @@ class ResNet(nn.Module):
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's and OpenOOD's names -> ours: ``fc`` (or ``linear``) is ``head``, ``shortcut`` is ``downsample``."""
-        renamed = {}
-        for key, value in state.items():
-            first, dot, rest = key.replace(".shortcut.", ".downsample.").partition(".")
-            renamed[f"{RENAMED.get(first, first)}{dot}{rest}"] = value
-        return renamed
+        return with_our_head({key.replace(".shortcut.", ".downsample."): tensor for key, tensor in state.items()})
 
     def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
         """Load a published file's tensors, in its layout or ours.
@@ -162,9 +157,3 @@ def _stage(
     """``num_blocks`` residual blocks, the first of which changes width and size."""
     rest = [block(block.expansion * width, width, stride=1) for _ in range(num_blocks - 1)]
     return nn.Sequential(block(width_in, width, stride), *rest)
-
-
-def _initialise(module: nn.Module) -> None:
-    """Normal with variance 2 / fan-out for convolutions (He et al. 2015, arXiv 1502.01852, eq. 14)."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .published import ClassNames, Fitted, fit_classifier, with_counters
 
 BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer
-RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD and torchvision, kuangliu/pytorch-cifar
+RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD, torchvision and timm; kuangliu/pytorch-cifar
 STEM = "conv1.weight"
 
 
@@ -58,7 +58,7 @@ class ResNet18(nn.Module):
         self.layer3 = _stage(2 * width, 4 * width, BLOCKS[2], stride=2)
         self.layer4 = _stage(4 * width, 8 * width, BLOCKS[3], stride=2)
         self.head = nn.Linear(8 * width, num_classes)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def features(self, image: Tensor) -> Tensor:
         """float32 [N, C, H, W], standardised -> [N, 8 * width], the mean over the last stage's pixels, >= 0."""
@@ -74,11 +74,7 @@ class ResNet18(nn.Module):
     @staticmethod
     def from_published(state: dict[str, Tensor]) -> dict[str, Tensor]:
         """OpenOOD's and torchvision's names -> ours: ``fc`` (or ``linear``) is ``head``, ``downsample`` is ``shortcut``."""
-        renamed = {}
-        for key, value in state.items():
-            first, _, rest = key.replace(".downsample.", ".shortcut.").partition(".")
-            renamed[f"{RENAMED.get(first, first)}.{rest}"] = value
-        return renamed
+        return with_our_head({key.replace(".downsample.", ".shortcut."): tensor for key, tensor in state.items()})
 
     def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
         """Load a published file's tensors, in its layout or ours.
@@ -99,7 +95,13 @@ def _stage(width_in: int, width: int, num_blocks: int, stride: int) -> nn.Sequen
     return nn.Sequential(ResidualBlock(width_in, width, stride), *rest)
 
 
-def _initialise(module: nn.Module) -> None:
+def with_our_head(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the last layer of published ResNets, ``fc`` or ``linear``, to ``head``."""
+    parts = {key: key.partition(".") for key in state}
+    return {f"{RENAMED.get(first, first)}{dot}{rest}": state[key] for key, (first, dot, rest) in parts.items()}
+
+
+def initialise(module: nn.Module) -> None:
     """Normal with variance 2 / fan-out for convolutions (He et al. 2015, arXiv 1502.01852, eq. 14)."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 KINDS = ("added", "removed", "changed", "relabelled", "annotated", "renamed", "moved")
@@ -33,6 +33,9 @@ class Picture:
     content: str
     annotations: str
     classes: dict[str, str]
+
+
+Key = Callable[[Picture], object]
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Comparison:
 
 def compare(old: Sequence[Picture], new: Sequence[Picture]) -> Comparison:
     """Compare two versions; a picture may have several changes."""
-    same, gone, come = _matched(old, new)
-    replaced, gone, come = _same_names(gone, come)
+    preferred: tuple[Key, ...] = (lambda picture: (picture.name, picture.split), lambda picture: picture.name)
+    same, gone, come = _matched(old, new, lambda picture: picture.content, preferred)
+    replaced, gone, come = _matched(gone, come, lambda picture: picture.name)
     classes = _renamed_classes([*same, *replaced])
     changes = [Change("removed", picture, None) for picture in gone] + [Change("added", None, picture) for picture in come]
     changes += [Change("changed", before, after) for before, after in replaced]
@@ -77,39 +81,23 @@ def compare(old: Sequence[Picture], new: Sequence[Picture]) -> Comparison:
 
 
 def _matched(
-    old: Sequence[Picture], new: Sequence[Picture]
+    old: Sequence[Picture], new: Sequence[Picture], group: Key, preferred: Sequence[Key] = ()
 ) -> tuple[list[tuple[Picture, Picture]], list[Picture], list[Picture]]:
-    """Match pictures of equal content, those of the same name and split first: (pairs, left of the old, left of the new)."""
-    before: dict[str, list[Picture]] = defaultdict(list)
+    """Match pictures of equal ``group``, first those of equal ``preferred`` keys: (pairs, left of the old, left of the new)."""
+    before: dict[object, list[Picture]] = defaultdict(list)
     for picture in old:
-        before[picture.content].append(picture)
+        before[group(picture)].append(picture)
     pairs, left = [], list(new)
-    for key in (lambda picture: (picture.name, picture.split), lambda picture: picture.name, lambda picture: None):
+    for key in (*preferred, lambda picture: None):
         unmatched = []
         for picture in left:
-            twin = next((other for other in before[picture.content] if key(other) == key(picture)), None)
+            twin = next((other for other in before[group(picture)] if key(other) == key(picture)), None)
             if twin is None:
                 unmatched.append(picture)
             else:
-                before[picture.content].remove(twin)
+                before[group(picture)].remove(twin)
                 pairs.append((twin, picture))
         left = unmatched
-    return pairs, [picture for pictures in before.values() for picture in pictures], left
-
-
-def _same_names(
-    gone: Sequence[Picture], come: Sequence[Picture]
-) -> tuple[list[tuple[Picture, Picture]], list[Picture], list[Picture]]:
-    """Match pictures of the same name: (pairs, left of the old, left of the new)."""
-    before: dict[str, list[Picture]] = defaultdict(list)
-    for picture in gone:
-        before[picture.name].append(picture)
-    pairs, left = [], []
-    for picture in come:
-        if before[picture.name]:
-            pairs.append((before[picture.name].pop(0), picture))
-        else:
-            left.append(picture)
     return pairs, [picture for pictures in before.values() for picture in pictures], left
 
 
