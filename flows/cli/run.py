@@ -12,7 +12,6 @@ from flows.pipeline.preflight import CheckSettings, check_settings
 from flows.pipeline.report import describe, metrics_rows, ood_tables, table, where_to_look
 from flows.project import Project
 from flows.services.notify import check_addresses
-from flows.upkeep.processes import repair_locks
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +39,8 @@ def run(args: argparse.Namespace, is_published: IsPublished = published, check: 
     if args.dry_run:
         return plan(args, is_published, check)
     merge_driver.install(project.root)
+    from flows.upkeep.processes import repair_locks
+
     with project.alone():
         for line in repair_locks(project):
             print(line, flush=True)
