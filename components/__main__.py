@@ -14,7 +14,7 @@ import sys
 
 from components.interpreter import use_project_interpreter
 
-use_project_interpreter()
+use_project_interpreter("components")
 
 from components.command import block_name, run_command  # noqa: E402
 from components.core.config.cron import check_schedules  # noqa: E402

@@ -1,4 +1,4 @@
-"""Find the project's own interpreter: ``dvc repro`` starts stages with the ``python`` of the PATH, of whatever environment.
+"""Find the project's own interpreter: people and ``dvc repro`` start commands with the ``python`` of whatever environment.
 
 Standard library only, and syntax of old versions, since any Python may read it.
 """
@@ -15,8 +15,8 @@ NEEDED = ("pydantic", "ruamel.yaml", "numpy")  # packages without which no stage
 RESTARTED = "DARKROOM_RESTARTED"  # set for the second interpreter, which starts no third
 
 
-def use_project_interpreter() -> None:
-    """Start this command again with ``.venv/bin/python`` if this interpreter lacks the project's packages.
+def use_project_interpreter(package: str) -> None:
+    """Start ``python -m <package>`` again with ``.venv/bin/python`` if this interpreter lacks the project's packages.
 
     Exit code 2, and what to do in one line, if that one is missing or lacks them, too.
     """
@@ -28,7 +28,7 @@ def use_project_interpreter() -> None:
     own = next((place for place in places if place.exists()), None)
     if own and RESTARTED not in os.environ:
         os.environ[RESTARTED] = "1"
-        os.execv(own, [str(own), "-m", "components", *sys.argv[1:]])  # noqa: S606
+        os.execv(own, [str(own), "-m", package, *sys.argv[1:]])  # noqa: S606
     version = ".".join(map(str, sys.version_info[:2]))
     fault = f"{sys.executable} (Python {version}) lacks {missing}" if missing else f"{sys.executable} is Python {version}"
     sys.stderr.write(f"error: {fault}; `make plan` makes .venv with Python 3.11 or newer and all packages\n")

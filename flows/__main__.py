@@ -17,13 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.core.config.strict import SettingsError
-from components.core.errors import redacted
-from components.core.settings import ROOT
-from flows import environment
-from flows.cli import COMMANDS
-from flows.pipeline.place import check_place
-from flows.project import AnotherRun
+from components.interpreter import use_project_interpreter
+
+use_project_interpreter("flows")
+
+from components.core.config.strict import SettingsError  # noqa: E402
+from components.core.errors import redacted  # noqa: E402
+from components.core.settings import ROOT  # noqa: E402
+from flows import environment  # noqa: E402
+from flows.cli import COMMANDS  # noqa: E402
+from flows.pipeline.place import check_place  # noqa: E402
+from flows.project import AnotherRun  # noqa: E402
 
 ANYWHERE = ("doctor", "down", "docs", "graph")  # commands for a clone that lies where nothing else works
 

@@ -1,4 +1,4 @@
-"""Stages find the project's interpreter, whatever `python` comes first in the PATH."""
+"""Stages and commands find the project's interpreter, whatever `python` comes first in the PATH."""
 
 import os
 import subprocess
@@ -16,15 +16,17 @@ def clone(tmp_path):
     """The code alone."""
     folder = tmp_path / "clone"
     folder.mkdir()
-    for path in ("components/__init__.py", "components/__main__.py", "components/interpreter.py"):
+    code = ("components/__init__.py", "components/__main__.py", "components/interpreter.py")
+    code += ("flows/__init__.py", "flows/__main__.py")
+    for path in code:
         (folder / path).parent.mkdir(exist_ok=True)
         (folder / path).write_text((ROOT / path).read_text(encoding="utf-8"))
     return folder
 
 
-def start(folder: Path) -> subprocess.CompletedProcess[str]:
+def start(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if key != "DARKROOM_RESTARTED"}
-    command = [*BARE, "-m", "components", "train", "digits"]
+    command = [*BARE, "-m", *(words or ("components", "train", "digits"))]
     return subprocess.run(command, cwd=folder, env=env | {"PYTHONPATH": "."}, capture_output=True, text=True, check=False)
 
 
@@ -40,6 +42,16 @@ def test_the_command_is_started_again_with_the_interpreter_of_the_clone(clone):
     make_environment(clone)
     ended = start(clone)
     assert (ended.returncode, ended.stdout) == (0, "own: -m components train digits\n"), ended.stderr
+
+
+def test_the_commands_of_the_readme_need_no_activated_environment(clone):
+    refused = start(clone, "flows", "new", "flowers", "photos")
+    assert refused.returncode == 2
+    assert "`make plan` makes .venv" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    make_environment(clone)
+    ended = start(clone, "flows", "new", "flowers", "photos")
+    assert (ended.returncode, ended.stdout) == (0, "own: -m flows new flowers photos\n"), ended.stderr
 
 
 def test_an_experiment_in_a_copy_uses_the_interpreter_of_its_clone(clone):
