@@ -52,6 +52,25 @@ def names(out):
     return sorted(path.name for path in out.iterdir())
 
 
+def test_training_batches_as_test_images_and_the_first_images_of_the_others(tmp_path, batches, monkeypatch):
+    for number in range(1, 6):
+        (batches / f"data_batch_{number}.bin").write_bytes(bytes([number]) * 3073 * 4)
+    monkeypatch.setattr(cifar10, "IMAGES", 4)
+    monkeypatch.setattr(cifar10, "MD5", {n: hashlib.md5((batches / n).read_bytes()).hexdigest() for n in cifar10.MD5})
+    index = fetch(tmp_path / "out", train=[1, 2, 3], validation=[], test=[5], train_images=6)
+    assert index["splits"] == {
+        "train": {"batches": ["data_batch_1.bin", "data_batch_2.bin"]},
+        "test": {"batches": ["data_batch_5.bin"]},
+    }
+    lengths = {path.name: path.stat().st_size // 3073 for path in (tmp_path / "out").glob("*.bin")}
+    assert lengths == {"data_batch_1.bin": 4, "data_batch_2.bin": 2, "data_batch_5.bin": 4}
+
+
+def test_more_images_than_the_batches_hold_are_refused():
+    with pytest.raises(SettingsError, match=r"train_images.*10001.*10000 images"):
+        settings(train=[1], validation=[], train_images=10001)
+
+
 def test_batches_from_a_mirror(tmp_path, batches):
     index = fetch(tmp_path / "out")
     assert index["layout"] == "cifar10"

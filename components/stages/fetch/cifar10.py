@@ -37,6 +37,8 @@ MD5 = {
 MAX_BYTES, MAX_MEMBERS = 200_000_000, 20  # unpacked: 184 MB in 9 members
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
+IMAGES, RECORD = 10_000, 1 + 3 * 32 * 32  # of a batch; bytes of a record
+
 Batch = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -44,34 +46,56 @@ class Cifar10:
     """CIFAR-10: RGB [N, 32, 32, 3]; label 0..9; splits by the settings."""
 
     class Settings(DatasetSettings):
-        """``train`` and ``validation``: training batches among 1 to 5; ``test``: whether to include the test batch."""
+        """Which batch serves as what."""
 
-        train: tuple[Batch, ...]
-        validation: tuple[Batch, ...]
-        test: bool
+        train: tuple[Batch, ...] = Field(description="training batches among 1 to 5")
+        validation: tuple[Batch, ...] = Field(description="training batches among 1 to 5")
+        test: bool | tuple[Batch, ...] = Field(
+            description="whether to include the test batch, or the training batches that serve as test images instead of it"
+        )
+        train_images: int | None = Field(
+            default=None, ge=1, description="only the first images of the batches in `train`: what a small labelled set has"
+        )
 
         @model_validator(mode="after")
         def _every_batch_once(self) -> Cifar10.Settings:
-            batches = self.train + self.validation
+            held_out = () if isinstance(self.test, bool) else self.test
+            batches = self.train + self.validation + held_out
             if len(set(batches)) < len(batches):
-                raise ValueError(f"train {self.train} and validation {self.validation} name a batch twice")
-            if not batches and not self.test:
-                raise ValueError("train and validation are empty and test is false: nothing is left")
+                raise ValueError(f"train {self.train}, validation {self.validation} and test {held_out} name a batch twice")
+            if not batches and self.test is not True:
+                raise ValueError("train, validation and test name no batch: nothing is left")
+            held = IMAGES * len(self.train)
+            if self.train_images is not None and self.train_images > held:
+                raise ValueError(f"train_images: {self.train_images} is more than the {held} images of the batches in train")
             return self
 
     @staticmethod
     def fetch(settings: Cifar10.Settings, out: Path, seed: int, workspace: Path) -> None:
-        splits = {
-            "train": [f"data_batch_{batch}.bin" for batch in settings.train],
-            "validation": [f"data_batch_{batch}.bin" for batch in settings.validation],
-            "test": ["test_batch.bin"] if settings.test else [],
-        }
+        held_out = () if isinstance(settings.test, bool) else settings.test
+        chosen = {"train": _first(settings), "validation": settings.validation, "test": held_out}
+        splits = {split: [f"data_batch_{batch}.bin" for batch in batches] for split, batches in chosen.items()}
+        splits["test"] += ["test_batch.bin"] if settings.test is True else []
         faults: list[Exception] = []
         names = [name for batches in splits.values() for name in batches]
         missing = [name for name in names if not from_mirror(Published(FOLDER, name, MD5[name]), out / name, faults)]
         if missing:
             _from_archive(missing, out, faults)
+        if settings.train_images is not None:
+            _cut(out / splits["train"][-1], settings.train_images - IMAGES * (len(splits["train"]) - 1))
         write_index(out, "cifar10", {split: {"batches": names} for split, names in splits.items() if names}, {"label": CLASSES})
+
+
+def _first(settings: Cifar10.Settings) -> tuple[int, ...]:
+    """Return the batches that hold the first ``train_images`` images."""
+    return settings.train if settings.train_images is None else settings.train[: -(-settings.train_images // IMAGES)]
+
+
+def _cut(path: Path, images: int) -> None:
+    """Keep the first ``images`` records of a batch."""
+    with path.open("rb") as file:
+        kept = file.read(images * RECORD)
+    path.write_bytes(kept)
 
 
 def _from_archive(names: list[str], out: Path, faults: list[Exception]) -> None:
