@@ -17,6 +17,7 @@ from components.core.config.strict import Strict
 from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
+from components.families.classification.distillation import Distillation, DistillSettings
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -27,6 +28,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block."""
+
+    named_if_set: ClassVar[tuple[str, ...]] = ("distill",)
 
     batch_size: BatchSize = Field(default=32, description="images per update; auto: as many as fit in most of a GPU's memory")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum")
@@ -43,6 +46,7 @@ class TrainSettings(Strict):
     standardise: Literal["view", "half", "imagenet"] = Field(
         default="view", description="mean and std: of the training images; 0.5 and 0.5 in [0, 1]; ImageNet's"
     )
+    distill: DistillSettings | None = Field(default=None, description="learn from a teacher, a link of role teacher")
 
     @model_validator(mode="after")
     def _has_a_rate(self) -> TrainSettings:
@@ -79,7 +83,7 @@ class Classifier(nn.Module):
 class Classification(nn.Module):
     """The recipe."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "export": ("detector",)}
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init", "teacher"), "export": ("detector",)}
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = True
@@ -90,9 +94,11 @@ class Classification(nn.Module):
     published: Mapping[str, Published]
     prefers_fp32: bool
 
-    def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module):
+    def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module, distillation: Distillation | None = None):
         super().__init__()
         self.settings: TrainSettings = settings.train
+        self.distillation = distillation
+        self.notes = distillation.teacher.notes() if distillation else ()
         self.view = view
         self.classifier = Classifier(network, *standardisation(settings.train.standardise, view))
         self.optimizers = {"network": make_optimizer(network, settings.train)}
@@ -106,15 +112,28 @@ class Classification(nn.Module):
         view = views["main"]
         classes = len(view.classes_to_tell_apart())
         facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": classes}
-        return cls(settings, view, catalogue.build_network(settings.model, facts))
+        network = catalogue.build_network(settings.model, facts)
+        return cls(settings, view, network, Distillation.build(settings.train.distill, views, links))
 
     def streams(self) -> dict[str, Stream]:
+        if self.settings.distill and self.distillation is None:
+            raise ValueError("train.distill: needs a link of role teacher")
+        labelled = self.validation_streams()
+        return self.distillation.streams(labelled["train"]) if self.distillation else labelled
+
+    def validation_streams(self) -> dict[str, Stream]:
         return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler=self.settings.sampler)}
 
+    def objective(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss by the labels: cross-entropy in nats."""
+        return F.cross_entropy(logits.float(), batch["label"], label_smoothing=self.settings.label_smoothing)
+
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        if self.distillation:
+            return self.distillation.training_step(self, batches)
         batch = batches["train"]
         logits, _ = self.classifier(batch["image"])
-        loss = F.cross_entropy(logits.float(), batch["label"], label_smoothing=self.settings.label_smoothing)
+        loss = self.objective(logits, batch)
         optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
         return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
