@@ -168,6 +168,7 @@ class Recipe(Module, Protocol):
     ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
 
     ``notes`` (optional): lines that the train stage prints before the training.
+    ``weigh_classes`` (optional, called after ``build``): it receives a function, column -> training images of each class [K].
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,

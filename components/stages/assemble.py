@@ -32,9 +32,12 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
         refuse_rectangle(cls, view.facts.image_size, f"runs.{settings.name}: the image_size of view {view.facts.name!r}")
     torch.manual_seed(mix(settings.train.seed, "weights"))
     try:
-        return cls.build(settings, {role: view.facts for role, view in views.items()}, links)
+        recipe = cls.build(settings, {role: view.facts for role, view in views.items()}, links)
+        if hasattr(recipe, "weigh_classes"):
+            recipe.weigh_classes(views["main"].class_counts)
     except ValueError as error:
         raise ValueError(f"runs.{settings.name}: {error}") from error
+    return recipe
 
 
 def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:

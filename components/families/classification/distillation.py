@@ -109,8 +109,9 @@ class Distillation:
             return knowledge_distillation(student, teacher, self.settings.temperature or TEMPERATURE)
         return symmetric_kl(student, teacher)
 
-    def training_step(self, recipe: Any, batches: dict[str, Batch]) -> dict[str, Tensor]:
+    def training_step(self, recipe: Any, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         """Update the student on the pictures of all streams as one batch, which the teacher sees as they are here."""
+        batches = {role: recipe.augmented(batch, step, role) for role, batch in batches.items()}
         image = torch.cat([batch["image"] for batch in batches.values()])
         logits, _ = recipe.classifier(image)
         answer = self.teacher(image)

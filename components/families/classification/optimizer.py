@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 if TYPE_CHECKING:
-    from components.families.classification.recipe import TrainSettings
+    from components.families.classification.settings import TrainSettings
 
 UNDECAYED = frozenset({"pos_embed", "cls_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"})  # parts of names
 
