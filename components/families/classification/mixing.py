@@ -92,8 +92,8 @@ def _cut(
     side = np.sqrt(1 - share)
     spans = []
     for size in (height, width):
-        half, centre = (size * side).astype(np.int64) // 2, source.integers(0, size, len(share))
-        spans += [np.clip(centre - half, 0, size), np.clip(centre + half, 0, size)]
+        length, centre = (size * side).astype(np.int64), source.integers(0, size, len(share))
+        spans += [np.clip(centre - length // 2, 0, size), np.clip(centre + (length + 1) // 2, 0, size)]
     boxes = np.stack(spans, axis=1) * cuts[:, None]
     area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
     return np.where(cuts, 1 - area / (height * width), share), boxes
