@@ -148,7 +148,8 @@ class Stream:
 
     ``batch_size`` counts images of the global batch, over all processes. ``sampler``: "shuffle" uses a new permutation every
     epoch and drops nothing; "balanced" draws the classes of the column ``by`` equally often. ``columns``: additional columns
-    of the view to include in the batches under their own names, int64 [N].
+    of the view to include in the batches under their own names, int64 [N]. ``repeats``: times in a row that an image is drawn,
+    each time augmented anew.
     """
 
     view: str
@@ -157,3 +158,4 @@ class Stream:
     by: str = "label"
     split: str = "train"
     columns: tuple[str, ...] = ()
+    repeats: int = 1

@@ -159,12 +159,16 @@ class Recipe(Module, Protocol):
 
     ``Train`` and ``Export``: settings classes for its parts of these blocks. ``Train`` is combined with the loop's settings and
     takes precedence: a family redeclares ``schedule``, ``ema_decay`` or ``warmup`` with its paper's default.
+    ``Train.named_if_set`` (optional): settings that the results name only if they are set.
     ``Roles``: stage -> the roles of links that it accepts; links to views have any other role.
     ``averaged``: the networks to average if ``train.ema_decay`` is set; exports then use the averages.
     ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> the module to initialise.
     ``class_column`` (optional, "label"): the view's column whose classes the network's head is for; "" if it is none.
     ``prefers_fp32``: resolve precision ``auto`` to fp32. ``detects``: it is a classifier and has ``detection``.
     ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
+
+    ``notes`` (optional): lines that the train stage prints before the training.
+    ``weigh_classes`` (optional, called after ``build``): it receives a function, column -> training images of each class [K].
 
     A recipe may also have two class methods. ``check`` (settings, view, linked) raises ValueError("block.key: ...") before any
     work; ``linked``: stage -> role -> RunSettings of the linked run. ``build_network`` (settings, image_size, channels,
@@ -202,7 +206,7 @@ class Detecting(Recipe, Protocol):
 
 
 class Validated(Recipe, Protocol):
-    """A recipe with a validation curve. It has one stream.
+    """A recipe with a validation curve. It has one stream, or says by ``validation_streams`` which one ``validate`` reads.
 
     ``validation``: the figures and their directions; ``select: best`` follows the first one unless told otherwise.
     """

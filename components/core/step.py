@@ -174,6 +174,23 @@ class _SumOfMine(torch.autograd.Function):
         return _Gather.apply(*gradients)
 
 
+def opposite(rows: Tensor) -> Tensor:
+    """Return for each of this process's rows [n, ...] its partner in the reversed global batch: row N - 1 - i for row i.
+
+    No gradients flow back. Each process exchanges its rows with one other; all processes must make the same calls.
+    """
+    rank, world = processes()
+    other = world - 1 - rank
+    if other == rank:
+        return rows.flip(0)
+    rows = rows.contiguous()
+    received = torch.empty_like(rows)
+    exchange = [dist.P2POp(dist.isend, rows, other), dist.P2POp(dist.irecv, received, other)]
+    for request in dist.batch_isend_irecv(exchange):
+        request.wait()
+    return received.flip(0)
+
+
 def draw(
     shape: tuple[int, ...],
     *,

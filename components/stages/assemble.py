@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.core import catalogue
-from components.core.artifact import Artifact, follow_links
+from components.core.artifact import Artifact
 from components.core.config.strict import SettingsError
 from components.core.recipe import Recipe
 from components.core.runtime import mix
@@ -32,9 +32,12 @@ def build_recipe(settings: RunSettings, views: dict[str, View], links: dict[str,
         refuse_rectangle(cls, view.facts.image_size, f"runs.{settings.name}: the image_size of view {view.facts.name!r}")
     torch.manual_seed(mix(settings.train.seed, "weights"))
     try:
-        return cls.build(settings, {role: view.facts for role, view in views.items()}, links)
+        recipe = cls.build(settings, {role: view.facts for role, view in views.items()}, links)
+        if hasattr(recipe, "weigh_classes"):
+            recipe.weigh_classes(views["main"].class_counts)
     except ValueError as error:
         raise ValueError(f"runs.{settings.name}: {error}") from error
+    return recipe
 
 
 def refuse_rectangle(taker: Any, image_size: Any, key: str) -> None:
@@ -48,9 +51,20 @@ def is_start(role: str) -> bool:
     return role == "init" or role.startswith("init_")
 
 
+def is_for_training(role: str) -> bool:
+    """Return whether only the training reads a train link of this role: initial weights, a teacher, unlabelled pictures."""
+    return is_start(role) or role in ("teacher", "unlabelled")
+
+
+def kept_links(workspace: Workspace, run: str) -> dict[str, Artifact]:
+    """Follow the run's train links that the stages after the training need."""
+    pointers = {role: pointer for role, pointer in workspace.links(run, "train").items() if not is_for_training(role)}
+    return {role: Artifact.follow(pointer, workspace.folder) for role, pointer in pointers.items()}
+
+
 def trained_recipe(workspace: Workspace, settings: RunSettings) -> tuple[Recipe, dict[str, View]]:
     """Return (recipe in eval mode with its final weights, its views)."""
-    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
+    links = kept_links(workspace, settings.name)
     views = open_views(workspace, settings, links)
     recipe = build_recipe(settings, views, links)
     weights = Artifact(workspace.folder / "outputs" / "train" / settings.name / "weights.pt", md5="")

@@ -194,3 +194,18 @@ def test_batches_that_shared_memory_cannot_hold_are_refused_before_a_worker_star
     (batch,) = batches(view, steps=1)
     actual = sum(tensor.numel() * tensor.element_size() for tensor in batch.values())
     assert actual <= loader.StepBatches(view, STREAM, (0, "t"), slice(0, 16)).nbytes <= 2 * actual
+
+
+def test_repeats_follow_each_other(plain):
+    """Hoffer et al. 2020 (arXiv 1901.09335); as in timm's RepeatAugSampler each image follows itself."""
+    once = torch.cat([batch["label"] for batch in batches(plain, steps=6)])
+    repeated = batches(plain, Stream("main", 16, repeats=3), steps=6)
+    assert torch.equal(torch.cat([batch["label"] for batch in repeated]), once.repeat_interleave(3)[:96])
+    assert torch.equal(repeated[0]["image"][0], repeated[0]["image"][1])
+
+
+def test_a_repeated_image_is_augmented_by_itself(view):
+    augmented = batches(view, Stream("main", 16, repeats=2), steps=1)[0]["image"]
+    assert not any(torch.equal(augmented[index], augmented[index + 1]) for index in range(0, 16, 2))
+    halves = [batches(view, Stream("main", 16, repeats=2), steps=1, rank=rank, world=2)[0]["image"] for rank in range(2)]
+    assert torch.equal(torch.cat(halves), augmented)

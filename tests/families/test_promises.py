@@ -135,7 +135,7 @@ def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_
         torch.manual_seed(seed)
         with torch.no_grad():
             found.append(recipe.validate({role: tiny.batch(7)}))
-    assert list(found[0]) == list(recipe.validation)
+    assert list(found[0]) == [name for name in recipe.validation if name != "top5_accuracy"]  # of more than 5 classes
     for name, figure in found[0].items():
         assert (figure.shape, bool(torch.isfinite(figure).all())) == ((7,), True)
         assert torch.equal(figure, found[1][name])

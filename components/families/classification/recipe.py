@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
 from components.core.config.strict import Strict
-from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
+from components.core.recipe import Detection, Direction, Exportable, Graph, Published
+from components.core.runtime import mix
 from components.core.settings import RunSettings
 from components.core.step import optimize
+from components.families.classification.distillation import Distillation
+from components.families.classification.mixing import draw_mixture, erase
+from components.families.classification.objective import FIGURES, Objective, classes_of
+from components.families.classification.optimizer import make_optimizer
+from components.families.classification.settings import TrainSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from components.core.artifact import Artifact
 
-UNDECAYED = frozenset({"pos_embed", "cls_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"})  # parts of names
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
-
-
-class TrainSettings(Strict):
-    """The recipe's part of the ``train`` block."""
-
-    batch_size: BatchSize = Field(default=32, description="images per update; auto: as many as fit in most of a GPU's memory")
-    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum")
-    learning_rate: float = Field(
-        default=1e-3, gt=0, description="at the top of the schedule, for the whole batch; sgd has no default: 0.1 is usual"
-    )
-    weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD with Nesterov's momentum, or AdamW's beta_1")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
-    sampler: Literal["shuffle", "balanced"] = Field(
-        default="shuffle", description="every image once an epoch, or every class equally often"
-    )
-    standardise: Literal["view", "half", "imagenet"] = Field(
-        default="view", description="mean and std: of the training images; 0.5 and 0.5 in [0, 1]; ImageNet's"
-    )
-
-    @model_validator(mode="after")
-    def _has_a_rate(self) -> TrainSettings:
-        if self.optimizer == "sgd" and "learning_rate" not in self.model_fields_set:
-            raise ValueError("learning_rate: missing; optimizer sgd has no default, 0.1 is usual")
-        return self
 
 
 class ExportSettings(Strict):
@@ -79,22 +58,27 @@ class Classifier(nn.Module):
 class Classification(nn.Module):
     """The recipe."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "export": ("detector",)}
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init", "teacher"), "export": ("detector",)}
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = True
-    validation: ClassVar[Mapping[str, Direction]] = {"negative_log_likelihood": "min", "accuracy": "max"}
+    validation: ClassVar[Mapping[str, Direction]] = FIGURES
     takes_rectangles: ClassVar[bool] = True
+    class_column: str
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
     prefers_fp32: bool
 
-    def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module):
+    def __init__(self, settings: RunSettings, view: ViewFacts, network: nn.Module, distillation: Distillation | None = None):
         super().__init__()
         self.settings: TrainSettings = settings.train
-        self.view = view
+        self.distillation = distillation
+        self.notes = distillation.teacher.notes() if distillation else ()
+        self.seed, self.view = settings.train.seed, view
         self.classifier = Classifier(network, *standardisation(settings.train.standardise, view))
+        self.objective = Objective(settings.train, view)
+        self.class_column = self.objective.column
         self.optimizers = {"network": make_optimizer(network, settings.train)}
         self.averaged = {"classifier": self.classifier}
         self.published = {"init": cast("Published", network)}
@@ -104,38 +88,71 @@ class Classification(nn.Module):
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:
         """The classifier of the view's classes."""
         view = views["main"]
-        classes = len(view.classes_to_tell_apart())
-        facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": classes}
-        return cls(settings, view, catalogue.build_network(settings.model, facts))
+        facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": len(classes_of(settings.train, view))}
+        network = catalogue.build_network(settings.model, facts)
+        return cls(settings, view, network, Distillation.build(settings.train.distill, views, links))
+
+    def weigh_classes(self, counts: Callable[[str], np.ndarray]) -> None:
+        """Learn the number of training images of each class of a column, float or int64 [K], from the view."""
+        self.objective.weigh_classes(counts)
 
     def streams(self) -> dict[str, Stream]:
-        return {"train": Stream(view="main", batch_size=self.settings.batch_size, sampler=self.settings.sampler)}
+        if self.settings.distill and self.distillation is None:
+            raise ValueError("train.distill: needs a link of role teacher")
+        labelled = self.validation_streams()
+        return self.distillation.streams(labelled["train"]) if self.distillation else labelled
+
+    def validation_streams(self) -> dict[str, Stream]:
+        settings = self.settings
+        stream = Stream(view="main", batch_size=settings.batch_size, sampler=settings.sampler, repeats=settings.repeats)
+        return {"train": stream}
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        batch = batches["train"]
+        if self.distillation:
+            return self.distillation.training_step(self, batches, step)
+        batch = self.augmented(batches["train"], step)
         logits, _ = self.classifier(batch["image"])
-        loss = F.cross_entropy(logits.float(), batch["label"], label_smoothing=self.settings.label_smoothing)
+        loss = self.objective(logits, batch)
         optimize(loss, self.optimizers["network"], clip_norm=self.settings.clip_norm)
-        return {"loss": loss, "accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
+        return {"loss": loss, "accuracy": self.objective.right(logits, batch).mean()}
+
+    def augmented(self, batch: Batch, step: int, role: str = "train") -> Batch:
+        """The batch of a stream as the network and a teacher see it: its image erased, then mixed, as in timm.
+
+        With ``target``, int64 [N] or float32 [N, K], of the labelled stream "train".
+        """
+        settings, image, seed = self.settings, batch["image"], mix(self.seed, role)
+        target = {"target": self.objective.target(batch)} if role == "train" else {}
+        if settings.random_erasing is not None:
+            mean, std = self.classifier.mean, self.classifier.std
+            image = erase(image, settings.random_erasing, mean, std, seed=seed, step=step)
+        if settings.mixing is not None:
+            mixture = draw_mixture(settings.mixing, image, seed=seed, step=step)
+            image, target = mixture.image(image), {name: mixture.target(value) for name, value in target.items()}
+        return {**batch, "image": image, **target}
 
     def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        """Negative log-likelihood in nats and accuracy, [N] each."""
-        image, label = batches["train"]["image"], batches["train"]["label"]
-        logits, _ = self.classifier(image)
-        surprise = F.cross_entropy(logits.float(), label, reduction="none")
-        return {"negative_log_likelihood": surprise, "accuracy": (logits.argmax(1) == label).float()}
+        """Negative log-likelihood in nats, accuracy and, if asked for, top-5 accuracy, [N] each."""
+        logits, _ = self.classifier(batches["train"]["image"])
+        return self.objective.figures(logits, batches["train"])
 
     def exportable(self) -> Exportable:
-        view = self.view
+        view, several = self.view, self.objective.several
         return Exportable(
             graphs={"model": Graph(self.classifier, lambda batch: {"image": batch["image"]}, ("logits", "features"))},
-            facts={"image_size": view.image_size, "channels": view.channels, "classes": list(view.classes["label"])},
+            facts={"image_size": view.image_size, "channels": view.channels, "classes": list(self.objective.classes)}
+            | ({"multi_label": True} if several else {}),
             signature={
                 "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, view.height, view.width, view.channels]}],
                 "outputs": [
                     {"name": "label", "dtype": "int64", "shape": [-1]},
                     {"name": "probability", "dtype": "float32", "shape": [-1]},
                     {"name": "class_name", "dtype": "str", "shape": [-1]},
+                    *(
+                        [{"name": "probabilities", "dtype": "float32", "shape": [-1, len(self.objective.classes)]}]
+                        if several
+                        else []
+                    ),
                 ],
                 "params": [],
             },
@@ -158,15 +175,3 @@ def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tup
             raise ValueError(f"train.standardise: imagenet is of RGB images, view {view.name!r} has {view.channels} channel(s)")
         return tuple(2 * m - 1 for m in IMAGENET_MEAN), tuple(2 * s for s in IMAGENET_STD)
     return view.mean, view.std
-
-
-def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
-    """The optimizer; decay for matrices and kernels alone, as is usual for both (biases, norms, tokens, positions: none)."""
-    decayed = [p for name, p in network.named_parameters() if p.dim() > 1 and UNDECAYED.isdisjoint(name.split("."))]
-    chosen = {id(p) for p in decayed}
-    rest = [p for p in network.parameters() if id(p) not in chosen]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    if settings.optimizer == "sgd":
-        nesterov = settings.momentum > 0
-        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
-    return AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999), fused=True)

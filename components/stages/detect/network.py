@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from components.core.artifact import Artifact, content_md5, follow_links
+from components.core.artifact import Artifact, content_md5
 from components.core.recipe import Detecting
 from components.core.runtime import set_threads
 from components.core.settings import RunSettings, Workspace
 from components.detectors.shared.protocol import Head
-from components.stages.assemble import build_recipe, is_start
+from components.stages.assemble import build_recipe, kept_links
 from components.stages.views.view import View, open_view
 
 NETWORK = "network"  # the pointer to the weights, beside the fitted detectors
@@ -66,7 +66,7 @@ def load_network(workspace: Workspace, settings: RunSettings, view: View, weight
 
     ValueError if the weights of the last layer are not finite.
     """
-    links = {role: link for role, link in follow_links(workspace, settings.name, "train").items() if not is_start(role)}
+    links = kept_links(workspace, settings.name)
     views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
     recipe = build_recipe(settings, views, links)
     recipe.load_state_dict(weights.state_dict())

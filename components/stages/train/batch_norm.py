@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from components.core.recipe import Recipe, Validated
 from components.core.runtime import Precision
 from components.stages.train.settings import LoopSettings
-from components.stages.train.validation import MAX_BATCH, eval_mode, restored_randomness
+from components.stages.train.validation import MAX_BATCH, eval_mode, labelled_stream, restored_randomness
 from components.stages.views.draws import generator
 from components.stages.views.loader import to_device
 from components.stages.views.view import View
@@ -36,7 +36,7 @@ def reestimate(
     et al. 2018, arXiv 1803.05407, section 3.2), and over augmented images, which are not those of an evaluation (Touvron et al.
     2019, arXiv 1906.06423). Every process computes the same, on whole batches.
     """
-    ((role, stream),) = recipe.streams().items()
+    role, stream = labelled_stream(recipe)
     view, size = views[stream.view], min(stream.batch_size, MAX_BATCH)
     rows, columns = chosen_rows(view, settings.seed, size), dict.fromkeys([*view.split("train").keys[1:], *stream.columns])
     autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

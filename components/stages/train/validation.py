@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from components.core.batch import Batch
+from components.core.batch import Batch, Stream
 from components.core.recipe import Direction, Recipe, Validated
 from components.core.runtime import Precision, mix
 from components.core.step import processes
@@ -29,8 +29,15 @@ MAX_SHARE = 0.2  # its validated images as a share of the trained ones; an updat
 MAX_BATCH = 256  # images
 
 
+def labelled_stream(recipe: Any) -> tuple[str, Stream]:
+    """Return the role and stream that ``validate`` reads: of ``validation_streams`` if the recipe has it, else its only one."""
+    streams = recipe.validation_streams() if hasattr(recipe, "validation_streams") else recipe.streams()
+    ((role, stream),) = streams.items()
+    return role, stream
+
+
 class Validation:
-    """Measures a recipe of one stream on the validation split of its view, in order and without augmentation."""
+    """Measures a recipe on the validation split of its labelled stream's view, in order and without augmentation."""
 
     def __init__(
         self,
@@ -41,7 +48,7 @@ class Validation:
         device: torch.device,
         precision: Precision,
     ):
-        ((self.role, self.stream),) = recipe.streams().items()
+        self.role, self.stream = labelled_stream(recipe)
         self.recipe, self.settings, self.device, self.precision = recipe, settings, device, precision
         self.view = views[self.stream.view]
         self.every = settings.validate_every or self.interval()

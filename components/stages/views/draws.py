@@ -8,6 +8,7 @@ for the whole batch at once (seeding the Mersenne Twister and its first draw cos
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import warnings
@@ -21,6 +22,7 @@ from components.core.runtime import mix
 from components.serving.placement import centres_of, corners_of
 from components.stages.views.frames import Arrays
 
+OWN = "components.stages.views.rand_augment."  # module of our own transforms, in their names in policy.json
 NUM_UNIFORMS = 24  # a typical policy draws 10 to 20; the image's NumPy generator provides further ones
 
 
@@ -66,6 +68,9 @@ class _PythonDraws(random.Random):
 
 def load_policy(form: dict[str, Any]) -> list[Any]:
     """Load the transforms of policy.json, without warnings about arguments, which were checked when it was written."""
+    if OWN in json.dumps(form):
+        import components.stages.views.rand_augment  # noqa: F401  registers its class in albumentations
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return list(albumentations().from_dict(form).transforms)

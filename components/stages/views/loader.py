@@ -174,7 +174,7 @@ class StepBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         size = self._stream.batch_size
-        rows = self._order(np.arange(step * size, (step + 1) * size))[self._mine]
+        rows = self._order(np.arange(step * size, (step + 1) * size) // self._stream.repeats)[self._mine]
         arrays = self._arrays
         batch = {name: array[rows] for name, array in arrays.moving.items()}
         if self._augmenter is not None:

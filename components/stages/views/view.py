@@ -87,6 +87,12 @@ class View:
         array: np.ndarray = np.load(self.folder / f"{split}.{name}.npy", mmap_mode=mode, allow_pickle=False)
         return array
 
+    def class_counts(self, column: str) -> np.ndarray:
+        """Count the training images of each class of a column, [K]; of ``labels`` the sums of the degrees."""
+        self._require("train")
+        array = self._load("train", column)
+        return array.sum(0) if column == "labels" else np.bincount(array, minlength=len(self.facts.classes[column]))
+
     def texts(self, name: str) -> list[Any]:
         """Read the caption, or the list of captions, of each image of a split; ValueError if there are none."""
         self._require(name)

@@ -44,14 +44,17 @@ def _build(item: Any, key: str, size: tuple[int, int]) -> Any:
 
 def _transform_class(name: str, key: str) -> Any:
     """Look up a transform: a composition, or a class other than the base classes and Lambda, which takes code."""
+    from components.stages.views.rand_augment import RandAugment
+
     library = albumentations()
     unusable = (library.BasicTransform, library.DualTransform, library.ImageOnlyTransform, library.Transform3D, library.Lambda)
     classes = {n: c for n, c in vars(library).items() if inspect.isclass(c) and issubclass(c, library.BasicTransform)}
-    known = {n for n, c in classes.items() if c not in unusable} | set(COMPOSITIONS)
+    own = {"RandAugment": RandAugment}
+    known = {n for n, c in classes.items() if c not in unusable} | {*COMPOSITIONS, *own}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
         raise SettingsError(f"{key}: albumentations has no transform {name!r}" + (f"; near: {', '.join(near)}" if near else ""))
-    return getattr(library, name)
+    return own.get(name) or getattr(library, name)
 
 
 def _check_arguments(cls: Any, arguments: dict[str, Any], key: str) -> None:

@@ -1,0 +1,101 @@
+"""A frozen classifier that a student learns from, rebuilt from the weights of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from components.core import catalogue
+from components.core.artifact import Artifact
+from components.core.batch import ViewFacts
+from components.core.settings import ModelSettings
+from components.core.weights.reading import load_file
+
+KEY = "train.distill"
+
+
+@dataclass
+class Teacher:
+    """A frozen classifier. It is no module of the recipe: neither weights.pt nor a checkpoint holds it.
+
+    ``mean`` and ``std`` [1, C, 1, 1]: its own standardisation; ``order``: the student's classes among the teacher's.
+    """
+
+    network: nn.Module
+    mean: Tensor
+    std: Tensor
+    order: Tensor
+
+    @classmethod
+    def read(cls, link: Artifact, view: ViewFacts) -> Teacher:
+        """Build the network of a linked run's weights.pt. ValueError if it has other classes, or cannot take the pictures."""
+        loaded = load_file(link.weights_file)
+        try:
+            settings, state = loaded["settings"], loaded["state"]
+            facts, model = settings["view"], dict(settings["model"])
+            names, mean, std = facts["classes"]["label"], state["classifier.mean"], state["classifier.std"]
+        except (KeyError, TypeError):
+            raise ValueError(f"{KEY}: {link.path} is not the weights.pt of a classification run") from None
+        order = class_order(names, view.classes_to_tell_apart())
+        check_channels(facts["channels"], view)
+        sizes = {"image_size": as_size(facts["image_size"]), "channels": facts["channels"], "num_classes": len(names)}
+        network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), sizes)
+        prefix = "classifier.network."
+        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        teacher = cls(network.eval().requires_grad_(False), mean, std, torch.tensor(order))
+        check_size(teacher, sizes["image_size"], view)
+        return teacher
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """image [N, C, H, W] in [-1, 1] -> logits [N, K], in the order of the student's classes."""
+        self.move(image)
+        with torch.no_grad():
+            logits: Tensor = self.network((image - self.mean) / self.std)[0]
+        return logits[:, self.order]
+
+    def move(self, image: Tensor) -> None:
+        """Take the device and the type of ``image``, in channels_last as the student."""
+        if (self.mean.device, self.mean.dtype) != (image.device, image.dtype):
+            self.network.to(device=image.device, dtype=image.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.mean, self.std = self.mean.to(image), self.std.to(image)
+            self.order = self.order.to(image.device)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a user should know of it."""
+        permuted = self.order.tolist() != list(range(len(self.order)))
+        return ("teacher: its classes stand in another order; they are matched by their names",) if permuted else ()
+
+
+def class_order(teacher: tuple[str, ...], student: tuple[str, ...]) -> list[int]:
+    """Return the teacher's index of each class of the student. ValueError unless both have the same names."""
+    if sorted(teacher) != sorted(student):
+        missing, left = [n for n in student if n not in teacher], [n for n in teacher if n not in student]
+        parts = [f"{words} {', '.join(some[:5])}{', ...' * (len(some) > 5)}" for words, some in
+                 (("it lacks", missing), ("the view lacks its", left)) if some]  # fmt: skip
+        raise ValueError(f"{KEY}: the teacher has other classes than the view: {'; '.join(parts)}")
+    return [list(teacher).index(name) for name in student]
+
+
+def check_channels(channels: int, view: ViewFacts) -> None:
+    """Raise ValueError if the teacher takes pictures of other channels."""
+    if channels != view.channels:
+        raise ValueError(f"{KEY}: the teacher takes {channels} channel(s), view {view.name!r} has {view.channels}")
+
+
+def check_size(teacher: Teacher, own: Any, view: ViewFacts) -> None:
+    """Raise ValueError if the teacher, trained on pictures of size ``own``, cannot take those of the view."""
+    if own == view.image_size:
+        return
+    try:
+        teacher(torch.zeros(1, view.channels, view.height, view.width))
+    except (ValueError, RuntimeError, AssertionError):
+        fault = f"the teacher takes pictures of {own} pixels alone, view {view.name!r} has {view.image_size}"
+        raise ValueError(f"{KEY}: {fault}") from None
+
+
+def as_size(size: Any) -> Any:
+    """Return a side, or (height, width) as a tuple."""
+    return size if isinstance(size, int) else tuple(size)
