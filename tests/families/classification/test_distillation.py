@@ -25,7 +25,7 @@ from components.stages.views.view import open_view
 
 CLASSES = ("a", "b", "c")
 TEACHER = ("resnet18", {"width": 8})
-STUDENT = {"name": "pp_lcnet", "scale": 0.25, "strides": [1, 1, 2, 2, 2]}
+STUDENT = {"name": "vit", "patch": 4, "width": 8, "depth": 1, "heads": 2}
 
 
 def softmax(logits):
@@ -63,7 +63,7 @@ def test_hinton_s_loss():
     assert knowledge_distillation(torch.tensor(student), torch.tensor(teacher)).item() == pytest.approx(expected, rel=1e-12)
 
 
-def make_view(folder, classes=CLASSES, count=24, size=16, seed=0):
+def make_view(folder, classes=CLASSES, count=24, size=8, seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     labels = np.arange(count) % len(classes)
     return open_view(write_view(folder, images=images, labels=labels, classes=classes))
@@ -77,12 +77,9 @@ def make_teacher(folder, view):
     for buffer in recipe.buffers():
         if buffer.is_floating_point() and buffer.dim() == 1:
             buffer.uniform_(0.5, 1.5)
-    write_outs(Workspace(folder), replace_name(settings, "large"), view.facts, recipe=recipe, curves=loop.Curves(), resolved={})
+    torch.nn.init.normal_(recipe.classifier.network.head.weight)
+    write_outs(Workspace(folder), replace(settings, name="large"), view.facts, recipe=recipe, curves=loop.Curves(), resolved={})
     return recipe.eval(), Artifact(folder / "outputs" / "train" / "large", "")
-
-
-def replace_name(settings, name):
-    return replace(settings, name=name)
 
 
 @pytest.fixture
@@ -95,10 +92,11 @@ def place(tmp_path):
     return tmp_path, views, teacher, link
 
 
-def settings_of(distill, **train):
+def settings_of(distill, student=None, **train):
+    student = student or (STUDENT["name"], {key: value for key, value in STUDENT.items() if key != "name"})
     block = SHARED | {"batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "schedule": "constant", "warmup": 0}
     block |= {"ema_decay": None, "validate_every": 2} | train
-    settings = run_settings(STUDENT["name"], {k: v for k, v in STUDENT.items() if k != "name"}, **block)
+    settings = run_settings(*student, **block)
     settings.train.__dict__["distill"] = parse(DistillSettings, distill, "distill")
     return settings
 
@@ -119,7 +117,7 @@ ALONE = {"on": ["unlabelled"], "labels": "ignore", "unlabelled_batch_size": 6}
 def test_the_teacher_answers_as_its_run_does_whatever_the_student_s_mode(place):
     _, views, teacher, link = place
     recipe = build_recipe(settings_of(BOTH), views, {"teacher": link}).train()
-    image = torch.rand(5, 3, 16, 16) * 2 - 1
+    image = torch.rand(5, 3, 8, 8) * 2 - 1
     before = digest(teacher.state_dict())
     answer = recipe.distillation.teacher(image)
     torch.testing.assert_close(answer, teacher.classifier(image)[0].detach())
@@ -135,7 +133,7 @@ def test_an_update_is_on_the_divergence_of_the_pictures_it_is_meant_for(place):
     """Against the formula, with the student's gradient of the same batch by hand."""
     _, views, teacher, link = place
     generator = torch.Generator().manual_seed(0)
-    batches = {role: {"image": torch.rand(4, 3, 16, 16, generator=generator) * 2 - 1, "label": torch.arange(4) % 3}
+    batches = {role: {"image": torch.rand(4, 3, 8, 8, generator=generator) * 2 - 1, "label": torch.arange(4) % 3}
                for role in ("train", "unlabelled")}  # fmt: skip
     for distill, roles, weight in ((BOTH, ("train", "unlabelled"), 0.0), (ALONE, ("unlabelled",), 0.0),
                                    ({"ground_truth": 0.5}, ("train",), 0.5)):  # fmt: skip
@@ -159,7 +157,7 @@ def test_an_update_is_on_the_divergence_of_the_pictures_it_is_meant_for(place):
 
 @pytest.mark.parametrize("distill", [ALONE, BOTH], ids=["ssld", "skl_ugi"])
 def test_no_label_is_read_by_the_updates(place, distill):
-    folder, views, _, _ = place
+    folder = place[0]
     first, _ = train(place, distill)
     for name in ("few", "many"):
         np.save(folder / f"outputs/views/{name}/train.label.npy", np.zeros(24, dtype=np.int64))
@@ -187,29 +185,29 @@ def test_killed_and_resumed_ends_at_the_same_bits(place, distill):
 
 
 def test_the_curve_is_that_of_the_labelled_view(place):
-    recipe, curve = train(place, ALONE, batch_norm="reestimated")
+    recipe, curve = train(place, ALONE, student=TEACHER, steps=2, batch_norm="reestimated")
     header = curve.decode().splitlines()[0].split(",")
     assert {"validation.accuracy", "loss", "teacher_agreement"} <= set(header)
-    image = torch.from_numpy(place[1]["main"].split("validation").images[:]).permute(0, 3, 1, 2) / 127.5 - 1
+    image = torch.from_numpy(np.array(place[1]["main"].split("validation").images)).permute(0, 3, 1, 2) / 127.5 - 1
     norm = next(layer for layer in recipe.modules() if isinstance(layer, torch.nn.BatchNorm2d))
     with torch.no_grad():
-        seen = recipe.classifier.network.conv1.conv((image - recipe.classifier.mean) / recipe.classifier.std)
+        seen = recipe.classifier.network.conv1((image - recipe.classifier.mean) / recipe.classifier.std)
     torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)  # the few pictures' statistics
 
 
 def test_a_student_learns_the_teacher_in_bf16_too(place):
     first = train(place, BOTH | {"teacher_precision": "bf16"}, steps=1)[0]
     assert digest(first.state_dict()) != digest(train(place, BOTH, steps=1)[0].state_dict())
-    recipe, curve = train(place, BOTH, precision="bf16", steps=40, log_every=5, validate_every=0)
-    losses = [float(line.split(",")[1]) for line in curve.decode().splitlines()[1:]]
+    _, curve = train(place, BOTH, precision="bf16", steps=40, log_every=5, validate_every=0)
+    losses = [float(line.split(",")[2]) for line in curve.decode().splitlines()[1:]]
     assert losses[-1] < 0.5 * losses[0], curve
 
 
 def test_classes_in_another_order_are_matched_by_name(place):
-    folder, views, teacher, link = place
+    folder, _, teacher, link = place
     turned = make_view(folder / "outputs/views/turned", classes=("c", "a", "b"))
     recipe = build_recipe(settings_of({}), {"main": turned}, {"teacher": link})
-    image = torch.rand(2, 3, 16, 16)
+    image = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(recipe.distillation.teacher(image), teacher.classifier(image)[0][:, [2, 0, 1]].detach())
     assert recipe.notes == ("teacher: its classes stand in another order; they are matched by their names",)
 
@@ -230,11 +228,11 @@ def test_a_teacher_or_a_view_that_does_not_fit_is_refused(place):
         build_recipe(settings_of({"on": ["unlabelled"]}), views, {"teacher": link})
     with pytest.raises(ValueError, match=r"distill\.on: unlabelled needs a link"):
         build_recipe(settings_of(ALONE), {"main": views["main"]}, {"teacher": link})
-    small = make_view(folder / "outputs/views/small", size=8)
-    with pytest.raises(ValueError, match=r"distill\.on: the unlabelled view 'small' has 8 pixels"):
+    small = make_view(folder / "outputs/views/small", size=4)
+    with pytest.raises(ValueError, match=r"distill\.on: the unlabelled view 'small' has 4 pixels"):
         build_recipe(settings_of(ALONE), views | {"unlabelled": small}, {"teacher": link})
-    with pytest.raises(ValueError, match="is not the weights.pt of a classification run"):
-        torch.save({"state": {}}, folder / "weights.pt")
+    torch.save({"state": {}}, folder / "weights.pt")
+    with pytest.raises(ValueError, match=r"is not the weights\.pt of a classification run"):
         build_recipe(settings_of({}), views, {"teacher": Artifact(folder / "weights.pt", "")})
     with pytest.raises(ValueError, match="needs a link of role teacher"):
         train(place, {}, recipe=build_recipe(settings_of({}), views, {}))
@@ -296,9 +294,9 @@ def test_a_sound_student_is_accepted_and_its_teacher_s_network_is_a_part_of_its_
         ({"links": {}}, r"runs\.student\.train\.distill\.on: unlabelled needs a link"),
         ({"runs__student__train__distill": None}, r"links\.taught\.role: 'teacher' is not allowed: .* has no block distill"),
         ({"runs__student__train__distill": {}}, r"links\.free\.role: 'unlabelled' is not allowed: .*\.on does not name it"),
-        ({"runs__student__train__distill": {"on": ["unlabelled"]}}, r"links\.free\.from: view 'more' has labels of 2 classes; .*ignore"),
+        ({"runs__student__train__distill": {"on": ["unlabelled"]}}, r"links\.free\.from: view 'more' has labels of 2 .*ignore"),
         ({"links__taught__from": "outputs/export/own"}, r"links\.taught\.from: .* a teacher is outputs/train/"),
-        ({"links__taught__from": "outputs/train/toy"}, r"links\.taught\.from: .* a teacher is outputs/train/"),
+        ({"links__taught__from": "outputs/train/student"}, r"links\.taught\.from: .* a teacher is outputs/train/"),
         ({"views__more__image_size": 20}, r"links\.free\.from: its images are 20 x 20 x 3"),
         ({"views__more__channels": 1}, r"links\.free\.from: its images are 16 x 16 x 1"),
     ],
