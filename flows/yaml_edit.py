@@ -9,17 +9,21 @@ from typing import Any
 from components.core.config.strict import SettingsError
 
 
-def node_at(text: str, path: Sequence[str]) -> Any:
-    """Return the mapping node under the keys ``path``. SettingsError if there is none."""
+def node_at(text: str, path: Sequence[str | int]) -> Any:
+    """Return the mapping node under the keys ``path``, numbers in lists. SettingsError if there is none."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.nodes import MappingNode
+    from ruamel.yaml.nodes import MappingNode, SequenceNode
 
     node = YAML(pure=True).compose(io.StringIO(text))
     for index, key in enumerate(("", *path)):
-        if key:
+        if isinstance(key, int):
+            node = node.value[key]
+        elif key:
             node = value_of(node, key)
-        if not isinstance(node, MappingNode):
-            raise SettingsError(f"{'.'.join(path[:index]) or 'the file'}: a mapping is expected")
+        inside = isinstance(path[index], int) if index < len(path) else False
+        if not isinstance(node, SequenceNode if inside else MappingNode):
+            expected = "a list" if inside else "a mapping"
+            raise SettingsError(f"{'.'.join(map(str, path[:index])) or 'the file'}: {expected} is expected")
     return node
 
 
@@ -44,7 +48,7 @@ def line_end(text: str, index: int) -> int:
     return len(text) if end < 0 else end + 1
 
 
-def add_key(text: str, path: Sequence[str], key: str, value: str) -> str:
+def add_key(text: str, path: Sequence[str | int], key: str, value: str) -> str:
     """Return the text with ``key: value`` as the last key of the mapping at ``path`` (of the file: as the first).
 
     ``value``: YAML in one line.
@@ -72,7 +76,7 @@ def _into_flow(text: str, node: Any, key: str, value: str) -> str:
     return f"{text[:end]}, {words}{text[end:]}"
 
 
-def set_value(text: str, path: Sequence[str], key: str, value: str) -> str:
+def set_value(text: str, path: Sequence[str | int], key: str, value: str) -> str:
     """Return the text with the key's value replaced by ``value``, YAML in one line, or with the key added."""
     old = value_of(node_at(text, path), key)
     if old is None:

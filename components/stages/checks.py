@@ -17,6 +17,7 @@ from components.stages.assemble import is_start, refuse_rectangle
 from components.stages.buildable import build_without_memory, without_memory
 from components.stages.code.stage import LINKED
 from components.stages.contents import check_contents
+from components.stages.distilled import check_distillation
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code returns logits and features
 JUDGES = ("domains", "content", "modes")  # roles of classifiers in the evaluation of image translation
@@ -66,6 +67,7 @@ def check_run(workspace: Workspace, name: str) -> None:
             partial(check_links, workspace.params, workspace.folder, name, recipe.Roles),
             partial(check_average, run) if not starts else lambda: None,
             partial(check_judges, workspace, run),
+            partial(check_distillation, workspace, run),
             partial(check_curve, run, recipe),
             partial(check_contents, workspace, name),
             partial(check_recipe, workspace, run, recipe),

@@ -40,6 +40,8 @@ def check_contents(workspace: Workspace, name: str) -> None:
     needs = {"evaluate.split": (run.evaluate.get("split", "test"), "")}
     if run.train.get("select") == "best" or run.train.get("patience") or run.train.get("validate_every"):
         needs["train"] = ("validation", "the validation curve reads a split that ")
+    if run.evaluate.get("tpr_at_fpr"):
+        needs["evaluate.tpr_at_fpr"] = ("validation", "its threshold is chosen on a split that ")
     for key, (split, reason) in needs.items():
         if split not in splits:
             hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""

@@ -20,6 +20,12 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--objective", metavar="FIGURE", help="figure of the validation curve (default: train.select_metric, or the recipe's)"
     )
+    parser.add_argument(
+        "--sampler",
+        choices=("tpe", "greedy"),
+        default="tpe",
+        help="tpe: draws that learn from earlier trials; greedy: the lists of `search`, one setting after the other",
+    )
     parser.add_argument("--no-prune", action="store_true", help="train every trial to its end")
     parser.add_argument("--apply", action="store_true", help="write the best settings into params.yaml")
     add_place(parser)
@@ -28,7 +34,7 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def sweep(args: argparse.Namespace) -> int:
     """Try other settings of RUN, those of its block `search`, and show the best by the validation curve.
 
-    A setting is `model.<name>` or `train.<name>`, its values a list or a range:
+    A setting is `model.<name>`, `train.<name>` or, of the view's transforms, `view.<Transform>.<argument>`, a list or a range:
     `search: {train.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}, model.width: [32, 64]}`. Trials are drawn by Optuna's
     tree-structured Parzen estimator, and stopped early where their curve is worse than the median. Stopped or killed, the
     command goes on where it was when it is started again; more --trials go on too. The test images are not used.
@@ -43,9 +49,12 @@ def sweep(args: argparse.Namespace) -> int:
     project = project_of(args)
     must_exist(args.run, project.params.runs, "RUN")
     check_versions(project.root)
-    plan = Sweep(project, args.run, args.trials, args.seed, prune=not args.no_prune, objective=args.objective)
+    plan = Sweep(
+        project, args.run, args.trials, args.seed, prune=not args.no_prune, objective=args.objective, sampler=args.sampler
+    )
     with project.alone():
         done = search(plan, lambda line: print(line, flush=True))
+        view = project.params.runs[args.run].view
         best = values_of(ranked(done.study)[0], done.space)
         folder = sweep_folder(project.workspace, args.run)
         every = rows(done.study, done.space, done.objective.name)
@@ -53,10 +62,10 @@ def sweep(args: argparse.Namespace) -> int:
         draw(folder / PICTURE, done.study, done.space, done.objective.name)
         if args.apply:
             path = project.folder / PARAMS
-            write_atomically(path, applied(path.read_text(encoding="utf-8"), args.run, best).encode())
+            write_atomically(path, applied(path.read_text(encoding="utf-8"), args.run, view, best).encode())
     complete = [row for row in every if row["state"] == "complete"][:ROWS]
     print(table([{name: shown(row[name]) for name in row if name not in ("state", "failure")} for row in complete]))
     print(f"{len(every)} trials: {folder / TABLE}, {folder / PICTURE}")
     print(f"written into {PARAMS}:" if args.apply else "the best settings (--apply writes them):")
-    print(as_yaml(args.run, best), end="")
+    print(as_yaml(args.run, view, best), end="")
     return 0

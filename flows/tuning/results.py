@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from components.core.files import write_atomically
-from flows.tuning.space import Dimension, Values
+from flows.tuning.space import VIEW, Dimension, Values, transform_index, with_values
 from flows.yaml_edit import set_value
 
 if TYPE_CHECKING:
@@ -96,20 +96,34 @@ def draw(path: Path, study: Study, space: Sequence[Dimension], figure: str) -> N
     write_atomically(path, buffer.getvalue())
 
 
-def as_yaml(run: str, values: Values) -> str:
+def as_yaml(run: str, view: str, values: Values) -> str:
     """Format the settings as the lines of params.yaml that they replace."""
-    blocks: dict[str, Any] = {}
-    for setting, value in values.items():
-        block, _, name = setting.partition(".")
-        blocks.setdefault(block, {})[name] = value
+    own = {setting: value for setting, value in values.items() if not setting.startswith(f"{VIEW}.")}
     text = io.StringIO()
-    YAML().dump({"runs": {run: blocks}}, text)
-    return text.getvalue()
+    if own:
+        YAML().dump({"runs": {run: with_values({"model": {}, "train": {}}, own)}}, text)
+    shown = text.getvalue().replace("    model: {}\n", "").replace("    train: {}\n", "")
+    for setting in (setting for setting in values if setting not in own):
+        _, name, argument = setting.split(".")
+        shown += f"views:\n  {view}:\n    augment:\n    - {name}: {{{argument}: {json.dumps(values[setting])}}}\n"
+    return shown
 
 
-def applied(text: str, run: str, values: Values) -> str:
+def applied(text: str, run: str, view: str, values: Values) -> str:
     """Return the text of params.yaml with the settings; every other line, comments and order stay."""
     for setting, value in values.items():
-        block, _, name = setting.partition(".")
-        text = set_value(text, ["runs", run, block], name, json.dumps(value))  # JSON is YAML
+        block, *names, last = setting.split(".")
+        path: list[str | int] = ["runs", run, block, *names]
+        if block == VIEW:
+            raw = YAML(typ="safe", pure=True).load(text)["views"][view]
+            path = ["views", view, "augment", transform_index(raw, names[0], f"runs.{run}.search"), names[0]]
+        elif names and not isinstance(_block(text, run, block).get(names[0]), dict):
+            text = set_value(text, path[:-1], names[0], json.dumps({last: value}))  # the run has no such block yet
+            continue
+        text = set_value(text, path, last, json.dumps(value))  # JSON is YAML
     return text
+
+
+def _block(text: str, run: str, name: str) -> dict[str, Any]:
+    block: dict[str, Any] = YAML(typ="safe", pure=True).load(text)["runs"][run][name]
+    return block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from components.core.config.strict import SettingsError, Strict, parse
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-BLOCKS = ("model", "train")  # what a training reads; the data are the same in all trials
+BLOCKS = ("model", "train")  # of the run: what a training reads; the pictures are the same in all trials
+VIEW = "view"  # before the name of a transform in ``augment`` of the run's view, and an argument of it: view.RandAugment.p
 FIXED = ("train.seed", "train.threads", "train.processes", "train.workers", "train.checkpoint_every", "train.log_every")
 EXAMPLE = "search: {train.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}, train.weight_decay: [0.0, 0.05]}"
 
@@ -79,9 +81,13 @@ def read_space(params: Params, run: str) -> tuple[Dimension, ...]:
 
 
 def _dimension(setting: str, entry: Any, key: str) -> Dimension:
-    block = setting.partition(".")[0]
-    if block not in BLOCKS or setting.count(".") != 1 or setting in FIXED:
+    block, *names = setting.split(".")
+    sound = len(names) == 2 if block == VIEW else block in BLOCKS and len(names) in (1, 2)
+    if not sound or not all(names) or setting in FIXED:
         allowed = f"settings of {' and '.join(BLOCKS)}, written {BLOCKS[0]}.<setting>, but {', '.join(FIXED)}"
+        allowed += (
+            f"; settings of their blocks, train.<block>.<setting>; arguments of the view's transforms, {VIEW}.<Name>.<argument>"
+        )
         raise SettingsError(f"{key}: {setting!r} cannot be searched; allowed are {allowed}")
     if isinstance(entry, list):
         if len(entry) < 2 or any(entry.count(choice) > 1 for choice in entry):
@@ -93,9 +99,34 @@ def _dimension(setting: str, entry: Any, key: str) -> Dimension:
 
 
 def with_values(run: Mapping[str, Any], values: Values) -> dict[str, Any]:
-    """Return the run's block with the values in place."""
-    changed = {name: dict(block) if isinstance(block, Mapping) else block for name, block in run.items()}
+    """Return the run's block with the values in place; those of its view are in ``with_view_values``."""
+    changed = copy.deepcopy(dict(run))
     for setting, value in values.items():
-        block, _, name = setting.partition(".")
-        changed[block][name] = value
+        block, *names, last = setting.split(".")
+        if block != VIEW:
+            place = changed[block]
+            for name in names:
+                place[name] = place.get(name) or {}  # a block that is left out, or null
+                place = place[name]
+            place[last] = value
     return changed
+
+
+def with_view_values(view: Mapping[str, Any], values: Values, key: str) -> dict[str, Any]:
+    """Return the view's block with the values of its transforms in place. SettingsError for one that it does not have."""
+    changed = copy.deepcopy(dict(view))
+    for setting, value in values.items():
+        block, *names = setting.split(".")
+        if block == VIEW:
+            index = transform_index(view, names[0], key)
+            changed["augment"][index] = {names[0]: {**(changed["augment"][index][names[0]] or {}), names[1]: value}}
+    return changed
+
+
+def transform_index(view: Mapping[str, Any], name: str, key: str) -> int:
+    """Return the place of the transform in ``augment``. SettingsError unless the view has it, once."""
+    names = [next(iter(item)) for item in view.get("augment") or ()]
+    if names.count(name) != 1:
+        listed = ", ".join(names) or "none"
+        raise SettingsError(f"{key}: {name!r} must be in the view's augment once; its transforms: {listed}")
+    return names.index(name)

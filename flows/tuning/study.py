@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.tuning.space import Dimension
+from flows.tuning.space import Dimension, with_values, with_view_values
 from flows.tuning.trial_folder import sweep_folder
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def open_study(sweep: Sweep, space: tuple[Dimension, ...], objective: Objective)
     path = str(folder / JOURNAL)
     (folder / f"{JOURNAL}.lock").unlink(missing_ok=True)  # of a killed sweep: the workspace's lock is held
     storage = JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP) if sweep.prune else optuna.pruners.NopPruner()
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP) if sweep.prunes else optuna.pruners.NopPruner()
     name = study_key(sweep, space, objective)
     study = optuna.create_study(
         storage=storage, study_name=name, direction=StudyDirection[objective.direction], pruner=pruner, load_if_exists=True
@@ -54,26 +54,28 @@ def study_key(sweep: Sweep, space: tuple[Dimension, ...], objective: Objective) 
     from components.stages.code.stage import digests_of
 
     block = sweep.project.params.runs[sweep.run]
-    searched = {dimension.setting for dimension in space}
-    fixed = {
-        f"{name}.{key}": value
-        for name in ("model", "train")
-        for key, value in getattr(block, name).items()
-        if f"{name}.{key}" not in searched
-    }
+    first = {dimension.setting: dimension.extremes()[0] for dimension in space}  # the same, whatever the run has now
+    key = f"runs.{sweep.run}.search"
+    fixed = with_values({"model": block.model, "train": block.train}, first)
+    policy = with_view_values(sweep.project.params.views[block.view], first, key).get("augment")
     view = json.loads((sweep.project.folder / "outputs" / "views" / block.view / "view.json").read_text(encoding="utf-8"))
     content = [
         sweep.seed,
-        [block.recipe, block.view, fixed, view["digest"]],
+        [block.recipe, block.view, fixed, view["digest"], policy],
         block.search,
         [objective.name, objective.better],
         digests_of(sweep.workspace, "train", sweep.run),
     ]
+    content += [sweep.sampler] if sweep.sampler != "tpe" else []
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def sampler(sweep: Sweep, number: int) -> Any:
+def sampler(sweep: Sweep, space: tuple[Dimension, ...], number: int) -> Any:
     """Return the sampler of a trial, seeded by its number: it draws the same after an interruption."""
+    if sweep.sampler == "greedy":
+        from flows.tuning.greedy import GreedySampler
+
+        return GreedySampler(space, number)
     from optuna.samplers import TPESampler
 
     seed = int.from_bytes(hashlib.sha256(f"{sweep.seed}:{number}".encode()).digest()[:4], "big")

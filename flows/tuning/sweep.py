@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.core.config.strict import SettingsError
-from components.core.settings import Workspace
+from components.core.config.strict import SettingsError, parse, read_yaml
+from components.core.settings import PARAMS, Workspace, parse_model
 from flows.processes import FlowStopped, Processes, StageFailed
 from flows.project import Project, for_children
-from flows.tuning.space import Dimension, Values, read_space
+from flows.tuning.greedy import check_lists, next_choice, scores_of
+from flows.tuning.space import VIEW, Dimension, Values, read_space, with_values, with_view_values
 from flows.tuning.study import open_study, sampler, unfinished
 from flows.tuning.trial_folder import remove_trial, trial_workspace
 
@@ -50,7 +51,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep of a run: ``trials`` in all, drawn with ``seed``; ``prune``: stop trials that are worse than the median."""
+    """A sweep of a run: ``trials`` in all, drawn with ``seed``; ``prune``: stop trials that are worse than the median.
+
+    ``sampler``: "tpe", or "greedy", which needs no seed and compares whole trainings.
+    """
 
     project: Project
     run: str
@@ -58,6 +62,12 @@ class Sweep:
     seed: int
     prune: bool = True
     objective: str | None = None
+    sampler: str = "tpe"
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may be stopped early."""
+        return self.prune and self.sampler != "greedy"
 
     @property
     def workspace(self) -> Workspace:
@@ -82,6 +92,8 @@ def search(sweep: Sweep, show: Print) -> Search:
 
     space = read_space(sweep.project.params, sweep.run)
     objective = find_objective(sweep.workspace, sweep.run, sweep.objective)
+    if sweep.sampler == "greedy":
+        check_lists(space, f"runs.{sweep.run}.search")
     check_extremes(sweep, space)
     make_inputs(sweep)
     study = open_study(sweep, space, objective)
@@ -89,12 +101,17 @@ def search(sweep: Sweep, show: Print) -> Search:
     for trial in unfinished(study):
         show(f"trial {trial.number}: goes on")
         finish(work, trial)
-    while len(study.trials) < sweep.trials:
-        study.sampler = sampler(sweep, len(study.trials))
+    while len(study.trials) < sweep.trials and not (sweep.sampler == "greedy" and is_done(study, space)):
+        study.sampler = sampler(sweep, space, len(study.trials))
         finish(work, study.ask())
     if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE], deepcopy=False):
         raise ValueError("no trial was completed; the first failure is above")
     return work
+
+
+def is_done(study: Study, space: tuple[Dimension, ...]) -> bool:
+    """Return whether a greedy search has tried all that it would."""
+    return next_choice([len(d.choices) for d in space], scores_of(study, space, len(study.trials))) is None
 
 
 def find_objective(workspace: Workspace, run: str, name: str | None) -> Objective:
@@ -116,22 +133,32 @@ def find_objective(workspace: Workspace, run: str, name: str | None) -> Objectiv
 
 def check_extremes(sweep: Sweep, space: tuple[Dimension, ...]) -> None:
     """Check the smallest, the largest and every listed value of each setting as the run's own are checked."""
-    from components.core.config.strict import parse, read_yaml
-    from components.core.settings import PARAMS, parse_model
-    from flows.tuning.space import with_values
-
-    raw = read_yaml(sweep.project.folder / PARAMS)["runs"][sweep.run]
-    parsed = sweep.workspace.run(sweep.run)
+    raw = read_yaml(sweep.project.folder / PARAMS)
     for dimension in space:
         for value in dimension.extremes():
-            block = with_values(raw, {dimension.setting: value})
             try:
-                if dimension.setting.startswith("model."):
-                    parse_model(block["model"], f"runs.{sweep.run}.model")
-                else:
-                    parse(type(parsed.train), block["train"], f"runs.{sweep.run}.train")
+                check_value(sweep, raw, {dimension.setting: value})
             except SettingsError as error:
                 raise SettingsError(f"runs.{sweep.run}.search.{dimension.setting}: {value!r}: {error}") from None
+
+
+def check_value(sweep: Sweep, raw: dict[str, Any], values: Values) -> None:
+    """Check one value of a setting in its block."""
+    from components.stages.augment.policy.policies import ViewSettings
+    from components.stages.augment.policy.validation import validate_policy
+
+    key, run = f"runs.{sweep.run}", raw["runs"][sweep.run]
+    block = next(iter(values)).partition(".")[0]
+    if block == VIEW:
+        name = run["view"]
+        settings = parse(ViewSettings, with_view_values(raw["views"][name], values, f"{key}.search"), f"views.{name}")
+        if settings.copies:
+            raise SettingsError(f"views.{name}.copies: {settings.copies} is not allowed: nothing is drawn at training")
+        validate_policy(name, settings)
+    elif block == "model":
+        parse_model(with_values(run, values)["model"], f"{key}.model")
+    else:
+        parse(type(sweep.workspace.run(sweep.run).train), with_values(run, values)["train"], f"{key}.train")
 
 
 def make_inputs(sweep: Sweep) -> None:
@@ -155,7 +182,7 @@ def finish(work: Search, trial: Trial) -> None:
     from optuna.trial import TrialState
 
     study, show = work.study, work.show
-    study.sampler = sampler(work.sweep, trial.number)
+    study.sampler = sampler(work.sweep, work.space, trial.number)
     values = {dimension.setting: dimension.draw(trial) for dimension in work.space}
     who = f"trial {trial.number}: " + ", ".join(f"{setting} {shown(value)}" for setting, value in values.items())
     try:

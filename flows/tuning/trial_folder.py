@@ -10,9 +10,11 @@ from typing import Any
 
 from components.core import settings
 from components.core.config.strict import read_yaml
+from components.core.files import write_json
 from components.core.settings import PARAMS, ROOT, Workspace
-from flows.tuning.space import Values, with_values
+from flows.tuning.space import VIEW, Values, with_values, with_view_values
 
+POLICY = "policy.json"  # of a view: the transforms that are drawn at training
 DATA = ("views", "links", "datasets", "export", "detect", "view_report")  # of outputs/: what a training may read
 
 
@@ -32,6 +34,8 @@ def trial_workspace(workspace: Workspace, run: str, number: int, values: Values)
     (folder / PARAMS).write_text(json.dumps(alone(raw, run, values, folder), indent=1), encoding="utf-8")  # JSON is YAML
     for kind in DATA:
         _link(workspace.folder / "outputs" / kind, folder / "outputs" / kind)
+    if any(setting.startswith(f"{VIEW}.") for setting in values):
+        _place_view(workspace, run, values, folder)
     for other in (workspace.folder / "outputs" / "train").glob("*"):
         if other.name != run:
             _link(other, folder / "outputs" / "train" / other.name)
@@ -45,16 +49,36 @@ def alone(raw: dict[str, Any], run: str, values: Values, folder: Path) -> dict[s
         link["from"].split("/")[2] for link in links.values() if link["from"].startswith(("outputs/train/", "outputs/export/"))
     ]
     runs = {name: block for name, block in raw["runs"].items() if name in linked}
+    view = raw["runs"][run]["view"]
+    views = {**raw["views"], view: with_view_values(raw["views"][view], values, f"runs.{run}.search")}
     runs[run] = {**with_values(raw["runs"][run], values), "seeds": [], "search": {}}
     return {
         "root": os.path.relpath(ROOT, folder) if ROOT in folder.parents else ".",
-        **{key: raw[key] for key in ("seed", "datasets", "views")},
+        **{key: raw[key] for key in ("seed", "datasets")},
+        "views": views,
         "pipeline": {"runs": [run]},
         "runs": runs,
         "links": links,
         "detect": {},
         "ood": {},
     }
+
+
+def _place_view(workspace: Workspace, run: str, values: Values, folder: Path) -> None:
+    """Put a folder with the trial's own policy in the place of the run's view: its pictures are links to the project's."""
+    from components.stages.augment.policy.validation import validate_policy
+
+    name = workspace.params.runs[run].view
+    views, place = workspace.folder / "outputs" / "views", folder / "outputs" / "views"
+    place.unlink(missing_ok=True)
+    (place / name).mkdir(parents=True)
+    for other in views.iterdir():
+        if other.name != name:
+            _link(other, place / other.name)
+    for file in (views / name).iterdir():
+        (place / name / file.name).symlink_to(file)
+    (place / name / POLICY).unlink()
+    write_json(place / name / POLICY, validate_policy(name, Workspace(folder).view(name)))
 
 
 def remove_trial(workspace: Workspace, run: str, number: int) -> None:
@@ -66,6 +90,8 @@ def remove_trial(workspace: Workspace, run: str, number: int) -> None:
 
 
 def _link(target: Path, place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():  # of an interrupted trial with a view of its own
+        shutil.rmtree(place)
     place.unlink(missing_ok=True)
     if target.is_dir():
         place.symlink_to(target, target_is_directory=True)

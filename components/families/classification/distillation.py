@@ -39,6 +39,9 @@ class DistillSettings(Strict):
         default=0.0, ge=0, description="weight of the loss by the labels of the labelled pictures; 0: no label is read"
     )
     unlabelled_batch_size: int | None = Field(default=None, ge=1, description="per update; null: as many as batch_size")
+    teacher_precision: Literal["fp32", "bf16"] | None = Field(
+        default=None, description="of the teacher's arithmetic alone; null: as the training's"
+    )
     labels: Literal["refuse", "ignore"] = Field(
         default="refuse", description="an unlabelled view whose pictures have classes: an error, or these are not read"
     )
@@ -95,7 +98,7 @@ class Distillation:
             return None
         if "unlabelled" in settings.on:
             check_unlabelled(settings, views)
-        return cls(settings, Teacher.read(links["teacher"], views["main"]))
+        return cls(settings, Teacher.read(links["teacher"], views["main"], settings.teacher_precision))
 
     def streams(self, labelled: Stream) -> dict[str, Stream]:
         """Return the streams of an update: ``labelled`` as "train", unlabelled pictures as "unlabelled"."""

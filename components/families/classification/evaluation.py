@@ -13,6 +13,7 @@ from components.core.batch import Batch, Split, ViewFacts, pixels_of
 from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
+from components.families.classification.operating_point import NAME, VALIDATION, OperatingPoint, TprAtFprSettings
 from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
 from components.metrics.intervals import wilson_interval
 
@@ -28,13 +29,22 @@ class Settings(Strict):
 
     split: Literal["train", "validation", "test"] = "test"
     calibration_bins: int = Field(default=15, ge=1, le=100)
+    tpr_at_fpr: TprAtFprSettings | None = Field(default=None, description="one class against the rest at few false positives")
+
+
+def further_splits(settings: Settings) -> dict[str, str]:
+    """Return role -> split of the main view that is read besides: where a threshold is chosen."""
+    return {VALIDATION: "validation"} if settings.tpr_at_fpr else {}
 
 
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
     """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
     classes = tuple(served.facts["classes"])
     report = Report({}, group_names=classes)
+    point = operating_point(served, splits, settings, classes)
     for role, split in splits.items():
+        if role == VALIDATION:
+            continue
         logits, labels = score(served, split)
         truth = class_index(split.facts, classes)[labels]
         found = summarise(logits, truth, bins=settings.evaluate.calibration_bins)
@@ -43,9 +53,23 @@ def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, li
         prefix = "" if role == "main" else f"{role}."
         for name, value in found.figures.items():
             report.metrics[prefix + name] = Metric(value, "min" if name in LOWER_IS_BETTER else "max")
+        if point is not None and (role == "main" or point.applies(truth)):
+            report.metrics.update({prefix + name: metric for name, metric in point.metrics(logits, truth).items()})
+            report.tables[prefix + NAME] = point.table(logits, truth)
+            report.items.update({NAME: point.items(logits, truth)} if role == "main" else {})
         report.tables[prefix + "per_class"] = per_class(found, classes)
         report.pictures[prefix + "confusion"] = Heatmap(found.confusion, classes, rows="true class", columns="predicted class")
     return report
+
+
+def operating_point(
+    served: Served, splits: dict[str, Split], settings: RunSettings, classes: tuple[str, ...]
+) -> OperatingPoint | None:
+    """Return the threshold of ``evaluate.tpr_at_fpr``; None without this setting."""
+    if settings.evaluate.tpr_at_fpr is None:
+        return None
+    logits, labels = score(served, splits[VALIDATION])
+    return OperatingPoint(settings.evaluate.tpr_at_fpr, classes, logits, class_index(splits[VALIDATION].facts, classes)[labels])
 
 
 def per_class(found: Summary, classes: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ KEY = "train.distill"
 class Teacher:
     """A frozen classifier. It is no module of the recipe: neither weights.pt nor a checkpoint holds it.
 
+    ``precision``: "fp32", "bf16", or None for that of the training;
     ``mean`` and ``std`` [1, C, 1, 1]: its own standardisation; ``order``: the student's classes among the teacher's.
     """
 
@@ -28,9 +30,10 @@ class Teacher:
     mean: Tensor
     std: Tensor
     order: Tensor
+    precision: str | None = None
 
     @classmethod
-    def read(cls, link: Artifact, view: ViewFacts) -> Teacher:
+    def read(cls, link: Artifact, view: ViewFacts, precision: str | None = None) -> Teacher:
         """Build the network of a linked run's weights.pt. ValueError if it has other classes, or cannot take the pictures."""
         loaded = load_file(link.weights_file)
         try:
@@ -45,16 +48,22 @@ class Teacher:
         network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), sizes)
         prefix = "classifier.network."
         network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        teacher = cls(network.eval().requires_grad_(False), mean, std, torch.tensor(order))
+        teacher = cls(network.eval().requires_grad_(False), mean, std, torch.tensor(order), precision)
         check_size(teacher, sizes["image_size"], view)
         return teacher
 
     def __call__(self, image: Tensor) -> Tensor:
         """image [N, C, H, W] in [-1, 1] -> logits [N, K], in the order of the student's classes."""
         self.move(image)
-        with torch.no_grad():
+        with torch.no_grad(), self.arithmetic(image.device.type):
             logits: Tensor = self.network((image - self.mean) / self.std)[0]
         return logits[:, self.order]
+
+    def arithmetic(self, device: str) -> AbstractContextManager[Any]:
+        """Return autocast to the teacher's own precision; no change without one."""
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def move(self, image: Tensor) -> None:
         """Take the device and the type of ``image``, in channels_last as the student."""

@@ -111,7 +111,15 @@ def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
     block, key = params.runs[run], f"runs.{run}"
     recipe = catalogue.module_of("recipe", block.recipe, f"{key}.recipe")
     network = catalogue.module_of("network", str(block.model.get("name")), f"{key}.model.name")
-    return [*own, LOOP, recipe, network, *_detectors(workspace, stage, run)]
+    return [*own, LOOP, recipe, network, *_teacher(workspace, stage, run), *_detectors(workspace, stage, run)]
+
+
+def _teacher(workspace: Workspace, stage: str, run: str) -> list[str]:
+    """Return the module of a teacher's network, which the training of its student builds."""
+    linked = [link for link in workspace.params.links.values() if (link.run, link.stage, link.role) == (run, stage, "teacher")]
+    teachers = [link.artifact.split("/")[2] for link in linked if link.artifact.startswith("outputs/train/")]
+    models = [workspace.params.runs[name].model for name in teachers if name in workspace.params.runs]
+    return [catalogue.module_of("network", str(model.get("name")), f"runs.{run}: its teacher") for model in models]
 
 
 def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:

@@ -166,3 +166,39 @@ def test_a_rectangular_view_is_learnt_exported_served_and_evaluated(tmp_path):
     assert report.metrics["accuracy"].value == 1.0
     with pytest.raises(ValueError, match=r"image: the shape must be \[N, 8, 16, 1\], found \[8, 16, 8, 1\]"):
         served.predict({"image": pixels.numpy().transpose(0, 2, 1, 3)})
+
+
+def of_scores(scores, labels, facts=FACTS):
+    """A split whose images hold a score from 0 to 255 in their first pixel."""
+    image = torch.tensor(scores, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 16, 16, 3)
+    return Split(facts, [{"image": image, "label": torch.tensor(labels)}])
+
+
+class Scoring(Oracle):
+    """A served classifier whose log-odds of class b are the first pixel."""
+
+    def scores(self, image):
+        return {"logits": np.stack([image[:, 0, 0, 0] * 0.0, image[:, 0, 0, 0] * 1.0, image[:, 0, 0, 0] * 0.0], 1)}
+
+
+def test_the_threshold_of_tpr_at_fpr_is_the_validation_split_s():
+    settings = run_settings("vit", VIT)
+    point = {"positive": "b", "fpr": 0.34}
+    settings = replace(settings, evaluate=evaluation.Settings(tpr_at_fpr=point))
+    assert evaluation.further_splits(settings.evaluate) == {"main:validation": "validation"}
+    assert evaluation.further_splits(evaluation.Settings()) == {}
+    validation = of_scores([10, 50, 90, 60, 95], [0, 0, 2, 1, 1])  # one of three others may be above: above 50
+    scored = of_scores([20, 55, 60, 70, 55, 50], [0, 0, 0, 0, 1, 1])
+    report = evaluation.evaluate(Scoring(), {"main": scored, "main:validation": validation}, settings, {})
+    figures = {name: metric.value for name, metric in report.metrics.items() if name.startswith("tpr")}
+    assert figures == {"tpr_at_fpr": 0.5, "tpr_at_fpr_realised_fpr": 0.75, "tpr_at_fpr_same_split": 0.0}
+    assert report.items["tpr_at_fpr"].mean() == pytest.approx(0.5)
+    rows = report.tables["tpr_at_fpr"]
+    assert [(row["tpr"], row["fpr"], row["tpr above"]) for row in rows[:2]] == [
+        (1.0, pytest.approx(1 / 3, abs=1e-6), 2),
+        (0.5, 0.75, 1),
+    ]
+    assert "main:validation.accuracy" not in report.metrics
+    settings = replace(settings, evaluate=evaluation.Settings(tpr_at_fpr={"positive": "z"}))
+    with pytest.raises(ValueError, match=r"evaluate\.tpr_at_fpr\.positive: 'z' is not a class; the classes are a, b, c"):
+        evaluation.evaluate(Scoring(), {"main": scored, "main:validation": validation}, settings, {})

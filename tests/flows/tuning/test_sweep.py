@@ -1,6 +1,7 @@
 """A sweep finds the better settings, survives a kill, and its best values come into params.yaml."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -98,6 +99,32 @@ def test_apply_writes_the_best_and_more_trials_go_on(tmp_path):
     assert (train["learning_rate"], train["batch_size"]) in drawn
     assert (project / ".work/sweeps/own/sweep.png").stat().st_size > 10_000
     run("python", "-m", "components", "check", cwd=project, PYTHONPATH=str(project))
+
+
+def test_a_greedy_search_of_the_probabilities_of_a_view_and_a_block(tmp_path):
+    params = classifier()
+    params["views"]["plain"]["augment"] = [{"RandAugment": {"p": 0.5}}]
+    params["runs"]["own"]["train"] |= {"learning_rate": 0.01, "steps": 20}
+    params["runs"]["own"]["search"] = {"view.RandAugment.p": [0.0, 1.0], "train.random_erasing.probability": [0.0, 0.5, 1.0]}
+    project = make_project(tmp_path / "p", params)
+    with (project / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    output = finished(project, "--sampler", "greedy", "--apply")
+    rows = trials(project)
+    assert len(rows) == 4  # 2 + 3, the incumbent once
+    assert len({row["negative_log_likelihood"] for row in rows}) == 4  # each value acts, the view's policy too
+    assert [row["view.RandAugment.p"] for row in rows[:2]] == ["0.0", "1.0"]
+    best = min(rows, key=lambda row: float(row["negative_log_likelihood"]))
+    applied = YAML(typ="safe").load((project / "params.yaml").read_text())
+    assert applied["views"]["plain"]["augment"] == [{"RandAugment": {"p": float(best["view.RandAugment.p"])}}]
+    erasing = applied["runs"]["own"]["train"]["random_erasing"]
+    assert erasing == {"probability": float(best["train.random_erasing.probability"])}
+    assert "4 trials" in output
+    assert json.loads((project / "outputs/views/plain/policy.json").read_text())["transform"]["transforms"][0]["p"] == 0.5
+    params["views"]["plain"]["augment"] = []
+    with (project / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+    assert "'RandAugment' must be in the view's augment once" in sweep(project, "--sampler", "greedy").communicate()[0]
 
 
 def test_what_cannot_be_searched_is_refused_before_anything_runs(tmp_path):
