@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from components.core import catalogue
 from components.core.batch import Batch, Stream, ViewFacts, pixels_of
@@ -17,11 +17,11 @@ from components.core.config.strict import Strict
 from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
+from components.families.classification.optimizer import make_optimizer
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
-UNDECAYED = frozenset({"pos_embed", "cls_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"})  # parts of names
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 
 
@@ -158,15 +158,3 @@ def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tup
             raise ValueError(f"train.standardise: imagenet is of RGB images, view {view.name!r} has {view.channels} channel(s)")
         return tuple(2 * m - 1 for m in IMAGENET_MEAN), tuple(2 * s for s in IMAGENET_STD)
     return view.mean, view.std
-
-
-def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
-    """The optimizer; decay for matrices and kernels alone, as is usual for both (biases, norms, tokens, positions: none)."""
-    decayed = [p for name, p in network.named_parameters() if p.dim() > 1 and UNDECAYED.isdisjoint(name.split("."))]
-    chosen = {id(p) for p in decayed}
-    rest = [p for p in network.parameters() if id(p) not in chosen]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    if settings.optimizer == "sgd":
-        nesterov = settings.momentum > 0
-        return SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True)
-    return AdamW(groups, lr=settings.learning_rate, betas=(settings.momentum, 0.999), fused=True)
