@@ -159,6 +159,7 @@ class Recipe(Module, Protocol):
 
     ``Train`` and ``Export``: settings classes for its parts of these blocks. ``Train`` is combined with the loop's settings and
     takes precedence: a family redeclares ``schedule``, ``ema_decay`` or ``warmup`` with its paper's default.
+    ``Train.named_if_set`` (optional): settings that the results name only if they are set.
     ``Roles``: stage -> the roles of links that it accepts; links to views have any other role.
     ``averaged``: the networks to average if ``train.ema_decay`` is set; exports then use the averages.
     ``published``: role of a train link to weights ("init", or "init_..." for a second one) -> the module to initialise.

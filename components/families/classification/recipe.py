@@ -17,7 +17,7 @@ from components.core.config.strict import Strict
 from components.core.recipe import BatchSize, Detection, Direction, Exportable, Graph, Published
 from components.core.settings import RunSettings
 from components.core.step import optimize
-from components.families.classification.optimizer import make_optimizer
+from components.families.classification.optimizer import check_layers, make_optimizer
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -28,12 +28,20 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block."""
 
+    named_if_set: ClassVar[tuple[str, ...]] = ("layer_decay",)
+
     batch_size: BatchSize = Field(default=32, description="images per update; auto: as many as fit in most of a GPU's memory")
     optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum")
     learning_rate: float = Field(
         default=1e-3, gt=0, description="at the top of the schedule, for the whole batch; sgd has no default: 0.1 is usual"
     )
     weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="factor on the learning rate from each layer to the one below; the head has it all",
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD with Nesterov's momentum, or AdamW's beta_1")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
     clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
@@ -99,6 +107,11 @@ class Classification(nn.Module):
         self.averaged = {"classifier": self.classifier}
         self.published = {"init": cast("Published", network)}
         self.prefers_fp32 = bool(getattr(network, "prefers_fp32", False))
+
+    @classmethod
+    def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
+        """Check that the network has layers, if their learning rates differ."""
+        check_layers(settings)
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:

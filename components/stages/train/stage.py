@@ -141,7 +141,7 @@ def write_outs(
         "recipe": settings.recipe,
         "view": asdict(view),
         "model": {"name": settings.model.name, **settings.model.options},
-        "train": settings.train.model_dump() | resolved,
+        "train": settings.train.model_dump(exclude=unset(settings.train)) | resolved,
     }
     idle = {*WATCHING, *idle_settings(settings.train)}  # must not change the file of the weights
     deciding = {key: value for key, value in metadata["train"].items() if key not in idle}
@@ -149,6 +149,12 @@ def write_outs(
     write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
     write_json(out / "settings.json", metadata)
     write_atomically(out / "curves.csv", curves.to_csv())
+
+
+def unset(train: Any) -> set[str]:
+    """Return the settings of ``named_if_set`` at their defaults: runs that do not use a later feature keep their bytes."""
+    defaults = type(train).model_fields
+    return {key for key in getattr(type(train), "named_if_set", ()) if getattr(train, key) == defaults[key].default}
 
 
 def idle_settings(train: Any) -> list[str]:
