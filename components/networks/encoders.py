@@ -18,16 +18,21 @@ REST = ("decoder", "mask_token")  # parts of a SimMIM file that are no part of a
 STANDARDISATION = ("mean", "std")  # of the pre-training's images; a classifier has its own
 BEIT = re.compile(r"(rel_pos_bias|blocks\.\d+\.attn)\.relative_position_bias_table|blocks\.\d+\.gamma_\d")
 EMBEDDINGS = ("patch_embed", "cls_token", "pos_embed")
+UNDECAYED = frozenset(
+    {"pos_embed", "cls_token", "mask_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"}
+)  # parts of names
+
+
+def is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter has weight decay: matrices and kernels; no biases, norms, tokens or positions."""
+    return parameter.dim() > 1 and UNDECAYED.isdisjoint(name.split("."))
 
 
 def layer_ids(network: nn.Module, parts: Mapping[str, int], last: int) -> dict[str, int]:
     """Return parameter name -> layer: of the embeddings 0, of ``parts`` (module -> layer) theirs, of all others ``last``."""
     layers = dict.fromkeys(EMBEDDINGS, 0) | dict(parts)
-    return {name: next((layers[part] for part in _parents(name) if part in layers), last) for name in _names(network)}
-
-
-def _names(network: nn.Module) -> list[str]:
-    return [name for name, _ in network.named_parameters()]
+    names = [name for name, _ in network.named_parameters()]
+    return {name: next((layers[part] for part in _parents(name) if part in layers), last) for name in names}
 
 
 def _parents(name: str) -> list[str]:

@@ -9,12 +9,11 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from components.core import catalogue
+from components.networks.encoders import is_decayed
 
 if TYPE_CHECKING:
     from components.core.settings import RunSettings
     from components.families.classification.recipe import TrainSettings
-
-UNDECAYED = frozenset({"pos_embed", "cls_token", "relative_position_bias_table", "logit_scale", "cpb_mlp"})  # parts of names
 
 
 def make_optimizer(network: nn.Module, settings: TrainSettings) -> Optimizer:
@@ -45,7 +44,7 @@ def parameter_groups(network: nn.Module, settings: TrainSettings) -> list[dict[s
 
 
 def _group(named: list[tuple[str, nn.Parameter]], decayed: bool, settings: TrainSettings) -> dict[str, Any]:
-    params = [p for name, p in named if (p.dim() > 1 and UNDECAYED.isdisjoint(name.split("."))) == decayed]
+    params = [p for name, p in named if is_decayed(name, p) == decayed]
     return {"params": params, "weight_decay": settings.weight_decay if decayed else 0.0}
 
 
