@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .encoders import encoder_of, layer_ids, leave_pretraining_out, refuse_relative_bias
 from .published import ClassNames, Fitted, fit_classifier
 from .vit_files import from_flax, is_flax
 
@@ -123,6 +125,7 @@ class ViT(nn.Module):
             allowed = _divisors(math.gcd(height, width_in))
             raise ValueError(f"patch: {patch} does not divide the image size {image_size}; allowed: {allowed}")
         self.grid = (height // patch, width_in // patch)  # patches: rows, columns
+        self.patch = self.stride = patch  # pixels: side of a patch, and of a place of the feature map
         hidden = int(width * mlp_ratio)
         rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
         self.patch_embed = PatchEmbedding(channels, width, patch)
@@ -138,10 +141,25 @@ class ViT(nn.Module):
         """float32 [N, C, H, W], standardised -> [N, width], the class token after the last norm (eq. 4)."""
         return self.norm(self.blocks(self.dropout(self._tokens(image)))[:, 0])
 
-    def _tokens(self, image: Tensor) -> Tensor:
+    def feature_map(self, image: Tensor, substitute: Callable[[Tensor], Tensor]) -> Tensor:
+        """float32 [N, C, H, W], standardised -> [N, D, rows, columns], the patches after the last norm.
+
+        ``substitute``: applied to the patch embeddings [N, patches, D], before the positions are added.
+        """
+        tokens = self.norm(self.blocks(self.dropout(self._tokens(image, substitute))))
+        maps: Tensor = tokens[:, 1:].transpose(1, 2).unflatten(2, self.grid)
+        return maps
+
+    def layer_ids(self) -> dict[str, int]:
+        """Parameter name -> its layer: embeddings 0, block i i + 1, the last norm and the head one more."""
+        return layer_ids(self, {f"blocks.{index}": index + 1 for index in range(len(self.blocks))}, len(self.blocks) + 1)
+
+    def _tokens(self, image: Tensor, substitute: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Class token and patches with their positions (eq. 1): [N, 1 + patches, D]."""
         token = self.cls_token.expand(image.shape[0], -1, -1)  # not len(): the ONNX exporter would fix the batch size
-        return torch.cat([token, self.patch_embed(image)], dim=1) + self.pos_embed
+        patches = self.patch_embed(image)
+        patches = patches if substitute is None else substitute(patches)
+        return torch.cat([token, patches], dim=1) + self.pos_embed
 
     @torch.no_grad()
     def attentions(self, image: Tensor) -> list[Tensor]:
@@ -164,12 +182,15 @@ class ViT(nn.Module):
         return from_flax(state) if is_flax(state) else dict(state)
 
     def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
-        """Load a published file's tensors, in its layout or ours.
+        """Load a published file's tensors, in its layout or ours, or the encoder of masked image modelling.
 
         Positions of another image size are interpolated (section 3.2). The head starts fresh if the file has none or other
         classes. ValueError lists what does not fit; the weights are then unchanged.
         """
-        fit = fit_classifier(self, self.from_published(state), names, "patch_embed.proj.weight")
+        encoder = encoder_of(state)
+        refuse_relative_bias(encoder)
+        fit = fit_classifier(self, self.from_published(encoder), names, "patch_embed.proj.weight")
+        leave_pretraining_out(fit)
         fit.leave_out("pre_logits", [key for key in fit.state if key.startswith("pre_logits")], EXTRA)
         positions, own = fit.state.get("pos_embed", self.pos_embed), self.pos_embed.shape[1]
         if positions.dim() == 3 and positions.shape[1] != own:

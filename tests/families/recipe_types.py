@@ -6,6 +6,7 @@ from components.families.diffusion.recipe import Diffusion
 from components.families.munit.recipe import MUNITRecipe
 from components.families.noisy_classifier.recipe import NoisyClassifier
 from components.families.pixelcnn.recipe import PixelCNNRecipe
+from components.families.simmim.recipe import SimMIMRecipe
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan_v2.recipe import StarGANv2Recipe
 from components.families.unit.recipe import UNITRecipe
@@ -19,5 +20,6 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {
     "unit": UNITRecipe,
     "stargan": StarGANRecipe,
     "stargan_v2": StarGANv2Recipe,
+    "simmim": SimMIMRecipe,
 }
 DETECTING: tuple[type[Detecting], ...] = (Classification,)

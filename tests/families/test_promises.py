@@ -120,7 +120,7 @@ def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_tr
     assert digest(flat.state_dict()) != trained(tiny.family)[0]
 
 
-CURVES = {"classification", "pixelcnn", "diffusion", "noisy_classifier"}
+CURVES = {"classification", "pixelcnn", "diffusion", "noisy_classifier", "simmim"}
 
 
 def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_alone(tiny):
@@ -139,7 +139,7 @@ def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_
     for name, figure in found[0].items():
         assert (figure.shape, bool(torch.isfinite(figure).all())) == ((7,), True)
         assert torch.equal(figure, found[1][name])
-    drawn = tiny.family in ("diffusion", "noisy_classifier")
+    drawn = tiny.family in ("diffusion", "noisy_classifier", "simmim")
     assert drawn == any(not torch.equal(found[0][name], found[2][name]) for name in found[0])
 
 

@@ -19,7 +19,7 @@ from components.core.step import optimize
 from components.families.classification.distillation import Distillation
 from components.families.classification.mixing import draw_mixture, erase
 from components.families.classification.objective import FIGURES, Objective, classes_of
-from components.families.classification.optimizer import make_optimizer
+from components.families.classification.optimizer import check_layers, make_optimizer
 from components.families.classification.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class Classification(nn.Module):
         self.averaged = {"classifier": self.classifier}
         self.published = {"init": cast("Published", network)}
         self.prefers_fp32 = bool(getattr(network, "prefers_fp32", False))
+
+    @classmethod
+    def check(cls, settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSettings]]) -> None:
+        """Check that the network has layers, if their learning rates differ."""
+        check_layers(settings)
 
     @classmethod
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> Classification:

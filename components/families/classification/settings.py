@@ -59,7 +59,7 @@ class TrainSettings(Strict):
 
     named_if_set: ClassVar[tuple[str, ...]] = (
         *("target", "class_weights", "focal_gamma", "mixing", "random_erasing", "repeats", "top5"),
-        "distill",
+        *("distill", "layer_decay"),
     )
 
     batch_size: BatchSize = Field(default=32, description="images per update; auto: as many as fit in most of a GPU's memory")
@@ -68,6 +68,12 @@ class TrainSettings(Strict):
         default=1e-3, gt=0, description="at the top of the schedule, for the whole batch; sgd has no default: 0.1 is usual"
     )
     weight_decay: float = Field(default=0.0, ge=0, description="of matrices and kernels; none for biases, norms, tokens")
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="factor on the learning rate from each layer to the one below; the head has it all",
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="SGD with Nesterov's momentum, or AdamW's beta_1")
     target: Literal["auto", "label", "labels"] = Field(
         default="auto",

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ..encoders import encoder_of, layer_ids, leave_pretraining_out
 from ..published import ClassNames, Fit, Fitted, fit_classifier
 from .attention import WindowAttention
 from .blocks import PatchEmbedding, PatchMerging, PostNormBlock, PreNormBlock, Stage
@@ -27,6 +28,8 @@ class ShiftedWindows(nn.Module):
     def __init__(self, sizes: Sizes, channels: int, num_classes: int, block: MakeBlock, *, norm_first: bool):
         super().__init__()
         assert min(*sizes.image, channels, num_classes) >= 1
+        self.sizes, self.patch = sizes, sizes.patch
+        self.stride = sizes.patch * 2 ** (len(sizes.depths) - 1)  # pixels: side of a place of the feature map
         self.patch_embed = PatchEmbedding(channels, sizes.widths[0], sizes.patch, sizes.image_padding)
         self.layers = nn.Sequential()
         for stage, rates in enumerate(sizes.rates()):
@@ -45,13 +48,38 @@ class ShiftedWindows(nn.Module):
         pooled: Tensor = self.norm(x.flatten(2).transpose(1, 2)).mean(1)
         return pooled
 
+    def feature_map(self, image: Tensor, substitute: Callable[[Tensor], Tensor]) -> Tensor:
+        """float32 [N, C, H, W], standardised -> [N, D, rows, columns], the last stage's tokens after the last norm.
+
+        ``substitute``: applied to the patch embeddings [N, patches, D], after their norm.
+        """
+        patches = self.patch_embed(image)
+        tokens = substitute(patches.flatten(2).transpose(1, 2)).transpose(1, 2)
+        x = self.layers(tokens.unflatten(2, self.sizes.grids[0]))
+        maps: Tensor = self.norm(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, self.sizes.grids[-1])
+        return maps
+
+    def layer_ids(self) -> dict[str, int]:
+        """Parameter name -> its layer: patches 0, block i (over all stages) i + 1, the last norm and the head one more.
+
+        A patch merging belongs to the last block before it (SimMIM's fine-tuning, Xie et al. 2022).
+        """
+        depths, parts = self.sizes.depths, {}
+        for stage, depth in enumerate(depths):
+            before = sum(depths[:stage])
+            parts[f"layers.{stage}.downsample"] = before
+            parts |= {f"layers.{stage}.blocks.{block}": before + block + 1 for block in range(depth)}
+        return layer_ids(self, parts, sum(depths) + 1)
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [N, C, H, W], standardised -> (logits [N, K], features [N, F])."""
         features = self.features(image)
         return self.head(features), features
 
     def _begin_fit(self, state: dict[str, Tensor], names: ClassNames | None) -> Fit:
-        return fit_classifier(self, from_layouts(state), names, "patch_embed.proj.weight")
+        fit = fit_classifier(self, from_layouts(encoder_of(state)), names, "patch_embed.proj.weight")
+        leave_pretraining_out(fit)
+        return fit
 
 
 class Swin(ShiftedWindows):
