@@ -62,8 +62,8 @@ def summarise(seconds: Sequence[Sequence[float]], cpu_share: float) -> Latency:
     medians = [float(np.median(times)) * 1e3 for times in seconds]
     tails = [float(np.percentile(times, 99)) * 1e3 for times in seconds]
     middle, tail = float(np.median(medians)), float(np.median(tails))
-    shown = [round(value, 4) for value in (middle, tail, min(medians), max(medians))]
-    return Latency(*shown, calls=sum(map(len, seconds)), cpu_share=round(cpu_share, 3))
+    middle, tail, low, high = (round(value, 4) for value in (middle, tail, min(medians), max(medians)))
+    return Latency(middle, tail, low, high, sum(map(len, seconds)), round(cpu_share, 3))
 
 
 def machine() -> str:
