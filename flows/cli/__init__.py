@@ -24,6 +24,7 @@ COMMANDS = {  # name -> module, summary in --help
     "reject": ("flows.cli.decide", "do not promote the version that waits for approval"),
     "rollback": ("flows.cli.decide", "make the previous champion the champion again"),
     "compare": ("flows.cli.compare", "compare two model versions: metrics, paired test, which pictures flip"),
+    "latency": ("flows.cli.latency", "measure exports together: milliseconds, size, multiply-adds"),
     "monitor": ("flows.cli.monitor", "score new images with the champion's detector and test for drift"),
     "status": ("flows.cli.status", "show each run's champion: since when, on which data, by which commit"),
     "lineage": ("flows.cli.status", "trace a model version back to data, parameters and code"),

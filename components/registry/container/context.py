@@ -11,6 +11,7 @@ from components.core.files import write_json, write_text
 from components.core.settings import ROOT
 from components.registry.container.pins import pins
 from components.registry.predict.model import Model
+from components.serving.float_graph import FLOAT
 from components.stages.code.closure import COMPONENTS, closure
 
 SERVER = "registry/container/server.py"  # below components/
@@ -35,7 +36,7 @@ CMD ["python", "-m", "{module}", "model", "--host", "0.0.0.0", "--port", "{port}
 
 def write_context(model: Model, folder: Path, lock: Path = ROOT / "requirements.lock") -> list[str]:
     """Write the context to ``folder``, which is empty, and return its requirements."""
-    shutil.copytree(model.folder, folder / "model", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(model.folder, folder / "model", ignore=shutil.ignore_patterns("__pycache__", FLOAT))
     for file in closure([SERVER]):
         (folder / "components" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(COMPONENTS / file, folder / "components" / file)
