@@ -14,4 +14,5 @@ RECIPES: dict[str, str] = {
     "unit": "components.families.unit.recipe:UNITRecipe",
     "stargan": "components.families.stargan.recipe:StarGANRecipe",
     "stargan_v2": "components.families.stargan_v2.recipe:StarGANv2Recipe",
+    "stylegan2": "components.families.stylegan2.recipe:StyleGAN2Recipe",
 }
