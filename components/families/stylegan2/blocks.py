@@ -97,7 +97,8 @@ class ModulatedConv2d(nn.Module):
             x = F.conv2d(x, weight, padding=self.padding)
         if not self.demodulate:
             return x
-        power = F.linear(scales.float().square(), weight.float().square().sum((2, 3)))  # [N, out]: sum over i and k
+        exact = torch.promote_types(x.dtype, torch.float32)
+        power = F.linear(scales.to(exact).square(), weight.to(exact).square().sum((2, 3)))  # [N, out]: sum over i and k
         return x * torch.rsqrt(power + EPSILON)[:, :, None, None].to(x.dtype)
 
 
@@ -153,7 +154,7 @@ def minibatch_deviation(x: Tensor, group: int | None) -> Tensor:
     size = number if group is None else min(group, number)
     if number % size:
         raise ValueError(f"batch of {number} images: not a multiple of the minibatch deviation's group of {size}")
-    groups = x.float().view(-1, size, *x.shape[1:])
+    groups = x.to(torch.promote_types(x.dtype, torch.float32)).view(-1, size, *x.shape[1:])
     deviation = (groups.var(1, unbiased=False) + EPSILON).sqrt().mean((1, 2, 3))
     plane = deviation.repeat_interleave(size).view(number, 1, 1, 1).expand(-1, 1, *x.shape[2:])
     return torch.cat([x, plane.to(x.dtype)], dim=1)

@@ -13,9 +13,10 @@ def path_lengths(image: Tensor, styles: Tensor, direction: Tensor) -> Tensor:
 
     ``direction`` ~ N(0, I), as the image; y is it over sqrt(H W). The squares are summed over S and averaged over the L layers.
     """
-    y = direction / math.sqrt(image.shape[2] * image.shape[3])
-    (gradient,) = torch.autograd.grad((image.float() * y).sum(), styles, create_graph=True)
-    return gradient.float().square().sum(2).mean(1).sqrt()
+    exact = torch.promote_types(image.dtype, torch.float32)
+    y = direction.to(exact) / math.sqrt(image.shape[2] * image.shape[3])
+    (gradient,) = torch.autograd.grad((image.to(exact) * y).sum(), styles, create_graph=True)
+    return gradient.to(exact).square().sum(2).mean(1).sqrt()
 
 
 def path_length_penalty(lengths: Tensor, mean: Tensor, decay: float) -> tuple[Tensor, Tensor]:
