@@ -149,7 +149,7 @@ def test_ada_moves_whole_pixels_exactly(settings, expected):
 
 
 def test_ada_s_colours_are_the_paper_s():
-    """A luma flip mirrors the brightness about 0 and keeps the hue; saturation 0 is grey; contrast and brightness are linear."""
+    """A luma flip mirrors the brightness about 0 and keeps the hue; saturation 0 is grey; brightness comes before contrast."""
     image = torch.rand(1, 3, 2, 2) - 0.5
     uniform, normal = torch.full((1, 8), 0.9), torch.zeros(1, 4)
     uniform[0, 2], uniform[0, 3] = 0.1, 0.0
