@@ -1,7 +1,7 @@
 """A training iteration of StyleGAN2 with lazy penalties against the same with both penalties in every iteration.
 
-The second row is modulated convolution: one convolution for the batch, with inputs and outputs scaled, against a convolution in groups
-with each image's own weights, as it is usual.
+The second row is modulated convolution: one convolution for the batch, with inputs and outputs scaled, against a convolution in
+groups with each image's own weights, as is usual.
 """
 
 import math

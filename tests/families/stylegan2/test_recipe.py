@@ -166,7 +166,7 @@ def test_ada_s_colours_are_the_paper_s():
 
 
 def test_diffaugment_is_the_paper_s():
-    """Brightness +-0.5, saturation 0 to 2, contrast 0.5 to 1.5; shifts of up to an eighth with zeros; a hole of half the side."""
+    """Brightness +-0.5, saturation 0 to 2, contrast 0.5 to 1.5; shifts of up to an eighth, with zeros; a hole."""
     image = torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(colour(image, torch.full((2, 3), 0.5)), image)
     torch.testing.assert_close(colour(image, torch.tensor([[0.9, 0.5, 0.5]] * 2)), image + 0.4)
