@@ -38,6 +38,7 @@ def main() -> None:
     from rejecting import bench_rejecting
     from stargan import bench_stargan
     from stargan_v2 import bench_stargan_v2
+    from stylegan2 import bench_stylegan2
     from training import bench_training
 
     benches = {
@@ -50,6 +51,7 @@ def main() -> None:
         "munit": bench_munit,
         "stargan": bench_stargan,
         "stargan_v2": bench_stargan_v2,
+        "stylegan2": bench_stylegan2,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *benches], help="which (all)")
