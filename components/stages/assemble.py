@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core import catalogue
 from components.core.artifact import Artifact
+from components.core.config.references import FROZEN_ROLES
 from components.core.config.strict import SettingsError
 from components.core.recipe import Recipe
 from components.core.runtime import mix
@@ -52,8 +53,8 @@ def is_start(role: str) -> bool:
 
 
 def is_for_training(role: str) -> bool:
-    """Return whether only the training reads a train link of this role: initial weights, a teacher, unlabelled pictures."""
-    return is_start(role) or role in ("teacher", "unlabelled")
+    """Return whether only the training reads a train link of this role: initial weights, frozen networks, a second view."""
+    return is_start(role) or role in (*FROZEN_ROLES, "unlabelled")
 
 
 def kept_links(workspace: Workspace, run: str) -> dict[str, Artifact]:

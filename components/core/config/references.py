@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 TAKEN_ROLES = ("main", "run")  # the run's own view; the placeholder file in a folder of links
 TAKEN_VIEWS = ("inside", "near", "far")  # in outputs/ood/<name>: the own view's scores; rows of means
 Names = Mapping[str, set[str]]  # kind -> the names of its blocks, also of those with faults
+FROZEN_ROLES = (
+    "teacher",
+    "backbone",
+    "backbone_2",
+    "backbone_3",
+)  # of train links to other runs' networks, not trained further
 DETECTOR = "detector"  # the role, at stage export, of what a ``detect`` block serves
 
 

@@ -143,3 +143,7 @@ def check(settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSetti
         raise ValueError(
             f"evaluate: the link classifier leads to {scorer.name!r}, a {scorer.recipe} run, which is no classifier"
         )
+    for role, backbone in linked.get("train", {}).items():
+        if scorer and role.startswith("backbone") and backbone.name == scorer.name:
+            fault = "the metric would be the loss; link another classifier"
+            raise ValueError(f"evaluate: the link classifier leads to {scorer.name!r}, the {role} of the training: {fault}")

@@ -26,6 +26,7 @@ from components.families.stylegan2.export import exportable
 from components.families.stylegan2.losses import lazy, path_length_penalty, path_lengths
 from components.families.stylegan2.networks import StyleGAN2
 from components.families.stylegan2.settings import TrainSettings, check_run
+from components.families.stylegan2.vision import ROLES, VisionAid, accuracy
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class StyleGAN2Recipe(nn.Module):
     """The recipe. ``path_mean``: moving mean of path lengths; ``probability``: of ADA; ``signs``: sum and number of sign(D)."""
 
-    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init",), "evaluate": ("classifier",)}
+    Roles: ClassVar[dict[str, tuple[str, ...]]] = {"train": ("init", *ROLES), "evaluate": ("classifier",)}
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = NoSettings
     detects: ClassVar[bool] = False
@@ -46,15 +47,18 @@ class StyleGAN2Recipe(nn.Module):
     probability: Tensor
     signs: Tensor
 
-    def __init__(self, settings: RunSettings, view: ViewFacts, networks: StyleGAN2):
+    def __init__(self, settings: RunSettings, view: ViewFacts, networks: StyleGAN2, vision: VisionAid | None = None):
         super().__init__()
         self.settings, self.seed, self.view = settings.train, settings.train.seed, view
         self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.vision = vision
         s = self.settings
         self.optimizers = {
             "generator": self.adam(self.generator, s.path_length_every),
             "discriminator": self.adam(self.discriminator, s.r1_every),
         }
+        if vision:
+            self.optimizers["vision"] = Adam(vision.parameters(), lr=s.learning_rate, betas=s.betas, eps=1e-8, fused=True)
         self.averaged = {"generator": self.generator}
         self.published = {"init": networks}
         self.register_buffer("path_mean", torch.zeros(()))
@@ -79,9 +83,16 @@ class StyleGAN2Recipe(nn.Module):
     def build(cls, settings: RunSettings, views: dict[str, ViewFacts], links: dict[str, Artifact]) -> StyleGAN2Recipe:
         """The networks for the view's images."""
         view = views["main"]
-        return cls(
-            settings, view, cls.build_network(settings, view.image_size, view.channels, len(view.classes.get("label", ())))
-        )
+        networks = cls.build_network(settings, view.image_size, view.channels, len(view.classes.get("label", ())))
+        classes = networks.generator.mapping.num_classes
+        facts = {"channels": view.channels, "num_classes": classes, "batch_size": settings.train.batch_size}
+        return cls(settings, view, networks, VisionAid.build(settings.train.vision, links, **facts))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights; the heads of backbones are left out if there are none, as after the training."""
+        if self.vision is None:
+            state_dict = {name: value for name, value in state_dict.items() if not name.startswith("vision.")}
+        return super().load_state_dict(state_dict, strict, assign)
 
     def adam(self, network: nn.Module, every: int) -> Optimizer:
         """The optimizer of a network that has a lazy penalty every ``every`` updates."""
@@ -99,9 +110,10 @@ class StyleGAN2Recipe(nn.Module):
             fake = self.generator.synthesise(
                 self.styles(len(image), label, step, "generator"), self.noise(image, step, "generator")
             )
-            loss = logistic_generator(self.discriminator(self.augmented(fake, step, "generator"), label))
-            optimize(loss, self.optimizers["generator"])
-        logged = {"generator": loss}
+            terms = {"generator": logistic_generator(self.discriminator(self.augmented(fake, step, "generator"), label))}
+            terms |= self.vision_of_generator(fake, label, step)
+            optimize(terms, self.optimizers["generator"])
+        logged = dict(terms)
         if self.settings.path_length > 0 and step % self.settings.path_length_every == 0:
             logged |= self.update_path_length(image, label, step)
 
@@ -112,6 +124,7 @@ class StyleGAN2Recipe(nn.Module):
         loss = logistic_discriminator(real, self.discriminator(self.augmented(fake, step, "fake"), label))
         optimize(loss, self.optimizers["discriminator"])
         logged |= {"discriminator": loss, "real_score": real.mean()}
+        logged |= self.update_vision(image, fake, label, step)
         if self.settings.augment == "ada":
             logged |= self.adapt(real, step)
         if self.gamma > 0 and step % self.settings.r1_every == 0:
@@ -137,6 +150,32 @@ class StyleGAN2Recipe(nn.Module):
         penalty = r1_penalty(self.discriminator(shown, label), shown)
         optimize({"r1": self.gamma * self.settings.r1_every * penalty}, self.optimizers["discriminator"])
         return {"r1": penalty}
+
+    def vision_of_generator(self, fake: Tensor, label: Tensor | None, step: int) -> dict[str, Tensor]:
+        """The generator's losses by the heads on frozen networks."""
+        if self.vision is None:
+            return {}
+        with frozen(self.vision):
+            logits = self.vision.logits(self.shown_to_backbones(fake, step, "generator"), label, step)
+        return {f"generator_{role}": term for role, term in self.vision.generator_terms(logits).items()}
+
+    def update_vision(self, image: Tensor, fake: Tensor, label: Tensor | None, step: int) -> dict[str, Tensor]:
+        """Update the heads; their accuracies are logged, since a head that is always right teaches nothing."""
+        if self.vision is None or not self.vision.members(step):
+            return {}
+        real = self.vision.logits(self.shown_to_backbones(image, step, "real"), label, step)
+        made = self.vision.logits(self.shown_to_backbones(fake, step, "fake"), label, step)
+        terms = {f"discriminator_{role}": term for role, term in self.vision.discriminator_terms(real, made).items()}
+        optimize(terms, self.optimizers["vision"])
+        return terms | accuracy(real, made)
+
+    def shown_to_backbones(self, image: Tensor, step: int, use: str) -> Tensor:
+        """The images as the frozen networks see them: by DiffAugment."""
+        numbers = draw(
+            (len(image), NUMBERS), seed=self.seed, step=step, use=f"{use}_vision", kind="uniform", device=image.device
+        )
+        assert self.vision is not None
+        return diff_augment(image, self.vision.settings.policy, numbers)
 
     def styles(self, number: int, label: Tensor | None, step: int, use: str) -> Tensor:
         """[N, L, S] of new latent codes; in a share of the updates two of them are mixed (arXiv 1812.04948, section 3.1)."""

@@ -24,6 +24,20 @@ class AdaptiveSettings(Strict):
     most: float = Field(default=1.0, gt=0, le=1, description="the highest probability")
 
 
+class VisionSettings(Strict):
+    """Vision-aided training (arXiv 2112.09130): links ``backbone``, ``backbone_2``, ``backbone_3`` give frozen networks."""
+
+    weight: float = Field(default=1.0, gt=0, description="of each head's loss in the generator's update (section 4.1)")
+    target: float = Field(
+        default=0.8, gt=0.5, le=1, description="for real images, and of the generator: smoothed labels (code)"
+    )
+    warmup_images: int = Field(default=500_000, ge=0, description="real images before the first backbone joins (code)")
+    images_per_backbone: int = Field(default=1_000_000, ge=1, description="real images from one backbone to the next (code)")
+    policy: tuple[Policy, ...] = Field(
+        default=("color", "translation", "cutout"), description="DiffAugment of what the backbones see (section 4.2)"
+    )
+
+
 class TrainSettings(Strict):
     """StyleGAN2's part of the ``train`` block."""
 
@@ -57,6 +71,7 @@ class TrainSettings(Strict):
         default=("color", "translation", "cutout"), description="of DiffAugment (arXiv 2006.10738, section 5)"
     )
     ada: AdaptiveSettings = AdaptiveSettings()
+    vision: VisionSettings | None = Field(default=None, description="heads on frozen networks beside the discriminator")
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSettings:
@@ -89,5 +104,11 @@ def check_run(settings: RunSettings, view: Any, linked: dict[str, dict[str, RunS
         raise ValueError(
             "model.deviation_group: null is not allowed with several processes, which do not see each other's images"
         )
+    frozen = [role for role in linked.get("train", {}) if role.startswith("backbone")]
+    if bool(train.vision) != bool(frozen):
+        fault = "needs a link at stage train of role backbone" if train.vision else f"is missing; the link {frozen[0]} needs it"
+        raise ValueError(f"train.vision: {fault}")
+    if others := [role for role in frozen if linked["train"][role].recipe != "classification"]:
+        raise ValueError(f"train.vision: the link {others[0]} leads to no classification run")
     if train.path_length > 0 and train.batch_size % (train.processes * train.path_batch_shrink):
         raise ValueError(f"train.batch_size: {train.batch_size} is not a multiple of processes times path_batch_shrink")

@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from components.core import catalogue
-from components.core.config.references import DETECTOR
+from components.core.config.references import DETECTOR, FROZEN_ROLES
 from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
 from components.stages.code.closure import COMPONENTS, closure, file_of
@@ -111,15 +111,16 @@ def modules(workspace: Workspace, stage: str, name: str) -> list[str]:
     block, key = params.runs[run], f"runs.{run}"
     recipe = catalogue.module_of("recipe", block.recipe, f"{key}.recipe")
     network = catalogue.module_of("network", str(block.model.get("name")), f"{key}.model.name")
-    return [*own, LOOP, recipe, network, *_teacher(workspace, stage, run), *_detectors(workspace, stage, run)]
+    return [*own, LOOP, recipe, network, *_frozen(workspace, stage, run), *_detectors(workspace, stage, run)]
 
 
-def _teacher(workspace: Workspace, stage: str, run: str) -> list[str]:
-    """Return the module of a teacher's network, which the training of its student builds."""
-    linked = [link for link in workspace.params.links.values() if (link.run, link.stage, link.role) == (run, stage, "teacher")]
-    teachers = [link.artifact.split("/")[2] for link in linked if link.artifact.startswith("outputs/train/")]
-    models = [workspace.params.runs[name].model for name in teachers if name in workspace.params.runs]
-    return [catalogue.module_of("network", str(model.get("name")), f"runs.{run}: its teacher") for model in models]
+def _frozen(workspace: Workspace, stage: str, run: str) -> list[str]:
+    """Return the modules of frozen networks, a teacher's or backbones', which a training builds."""
+    linked = [link for link in workspace.params.links.values() if (link.run, link.stage) == (run, stage)]
+    frozen = [link for link in linked if link.role in FROZEN_ROLES and link.artifact.startswith("outputs/train/")]
+    named = [(link.role, link.artifact.split("/")[2]) for link in frozen]
+    models = [(role, workspace.params.runs[name].model) for role, name in named if name in workspace.params.runs]
+    return [catalogue.module_of("network", str(model.get("name")), f"runs.{run}: its {role}") for role, model in models]
 
 
 def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:

@@ -1,0 +1,120 @@
+"""Vision-aided training (Kumari et al. 2022, arXiv 2112.09130): heads on frozen networks judge beside the discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from components.core import catalogue
+from components.core.artifact import Artifact
+from components.core.settings import ModelSettings
+from components.core.weights.reading import load_file
+from components.families.stylegan2.settings import VisionSettings
+
+ROLES = ("backbone", "backbone_2", "backbone_3")
+HEAD_WIDTH, SLOPE = 256, 0.2
+PREFIX = "classifier.network."  # of the network in a classification run's weights
+
+
+class Backbone:
+    """A frozen network: image [N, C, H, W] in [-1, 1] -> features [N, F]. It is no module: no checkpoint holds it.
+
+    It takes images of its own size and standardisation; gradients reach the image.
+    """
+
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, size: int, width: int):
+        self.network = network.eval().requires_grad_(False)
+        self.mean, self.std, self.size, self.width = mean, std, size, width
+
+    @classmethod
+    def read(cls, role: str, link: Artifact, channels: int) -> Backbone:
+        """Build the network of a linked run's weights.pt. ValueError if it is no classification run, or of other channels."""
+        loaded = load_file(link.weights_file)
+        try:
+            settings, state = loaded["settings"], loaded["state"]
+            view, model = settings["view"], dict(settings["model"])
+            names, mean, std = view["classes"]["label"], state["classifier.mean"], state["classifier.std"]
+        except (KeyError, TypeError):
+            raise ValueError(f"link {role}: {link.path} is not the weights.pt of a classification run") from None
+        if view["channels"] != channels or not isinstance(view["image_size"], int):
+            raise ValueError(f"link {role}: it takes {view['channels']} channel(s), these images have {channels}")
+        facts = {"image_size": view["image_size"], "channels": channels, "num_classes": len(names)}
+        network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), facts)
+        network.load_state_dict({key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)})
+        return cls(network, mean, std, view["image_size"], network.head.in_features)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if (self.mean.device, self.mean.dtype) != (image.device, image.dtype):
+            self.network.to(device=image.device, dtype=image.dtype)
+            self.mean, self.std = self.mean.to(image), self.std.to(image)
+        if image.shape[-1] != self.size:
+            image = F.interpolate(image, size=(self.size, self.size), mode="bilinear", antialias=True)
+        features: Tensor = self.network.features((image - self.mean) / self.std)  # type: ignore[operator]
+        return features
+
+
+class Head(nn.Module):
+    """features [N, F] (, class int64 [N]) -> logit [N]: two layers, spectrally normalised, and a projection on the class."""
+
+    def __init__(self, width: int, num_classes: int):
+        super().__init__()
+        self.hidden = spectral_norm(nn.Linear(width, HEAD_WIDTH))
+        self.out = spectral_norm(nn.Linear(HEAD_WIDTH, 1))
+        self.embed = spectral_norm(nn.Embedding(num_classes, HEAD_WIDTH)) if num_classes else None
+
+    def forward(self, features: Tensor, label: Tensor | None) -> Tensor:
+        h = F.leaky_relu(self.hidden(F.normalize(features, dim=1) * features.shape[1] ** 0.5), SLOPE)
+        logit: Tensor = self.out(h)[:, 0]
+        return logit if self.embed is None else logit + (self.embed(label) * h).sum(1)
+
+
+class VisionAid(nn.Module):
+    """The heads, and their frozen backbones in the order in which they join."""
+
+    def __init__(self, settings: VisionSettings, backbones: Mapping[str, Backbone], num_classes: int, batch_size: int):
+        super().__init__()
+        self.settings, self.batch_size = settings, batch_size
+        self.backbones = dict(backbones)
+        self.heads = nn.ModuleDict({role: Head(backbone.width, num_classes) for role, backbone in backbones.items()})
+
+    @classmethod
+    def build(
+        cls, settings: VisionSettings | None, links: Mapping[str, Artifact], *, channels: int, num_classes: int, batch_size: int
+    ) -> VisionAid | None:
+        """Return None without settings, and without links: stages after the training need no backbone."""
+        found = {role: Backbone.read(role, links[role], channels) for role in ROLES if role in links}
+        return cls(settings, found, num_classes, batch_size) if settings and found else None
+
+    def members(self, step: int) -> list[str]:
+        """Roles of the backbones that have joined at ``step``: the first after the warm-up, each other one later."""
+        seen = step * self.batch_size - self.settings.warmup_images
+        return [role for index, role in enumerate(self.backbones) if seen >= index * self.settings.images_per_backbone]
+
+    def logits(self, image: Tensor, label: Tensor | None, step: int) -> dict[str, Tensor]:
+        """role -> logit [N] of each member."""
+        return {role: self.heads[role](self.backbones[role](image), label) for role in self.members(step)}
+
+    def generator_terms(self, fake: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weighted loss of the generator by each member."""
+        target = self.settings.target
+        return {role: self.settings.weight * cross_entropy(logit, target) for role, logit in fake.items()}
+
+    def discriminator_terms(self, real: Mapping[str, Tensor], fake: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The loss of each member's head."""
+        target = self.settings.target
+        return {role: cross_entropy(real[role], target) + cross_entropy(fake[role], 0.0) for role in real}
+
+
+def cross_entropy(logit: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of logits [N] with one target for all."""
+    return F.binary_cross_entropy_with_logits(logit.float(), torch.full_like(logit, target, dtype=torch.float32))
+
+
+def accuracy(real: Mapping[str, Tensor], fake: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Share of images that each head tells right: 1 says that the generator cannot follow, 0.5 that the head sees nothing."""
+    return {f"{role}_accuracy": ((real[role] > 0).float().mean() + (fake[role] <= 0).float().mean()) / 2 for role in real}

@@ -1,0 +1,169 @@
+"""Vision-aided training: who joins when, what the losses are, what is trained, and what is refused."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from families.tiny import Tiny
+from workbench import run_settings, toy_params, write_params
+
+from components.core.artifact import Artifact
+from components.core.settings import Workspace
+from components.families.classification.recipe import Classification
+from components.families.stylegan2 import evaluation
+from components.families.stylegan2.recipe import StyleGAN2Recipe
+from components.families.stylegan2.settings import VisionSettings
+from components.families.stylegan2.vision import Backbone, Head, VisionAid, cross_entropy
+from components.stages.assemble import build_recipe
+from components.stages.code.stage import digests_of
+from components.stages.train.curves import Curves
+from components.stages.train.processes import digest
+from components.stages.train.stage import write_outs
+
+PAPER = {  # Kumari et al. 2022, arXiv 2112.09130, and its code
+    "weight": 1.0,  # section 4.1
+    "target": 0.8,  # vision_aided_loss: smoothed labels, in the generator's update too
+    "warmup_images": 500_000,  # --warmup 5e5
+    "images_per_backbone": 1_000_000,  # kimgs 4000,1000,1000
+    "policy": ("color", "translation", "cutout"),
+}
+
+
+def test_defaults_are_those_of_the_paper():
+    assert {name: getattr(VisionSettings(), name) for name in PAPER} == PAPER
+
+
+def test_losses_are_smoothed_cross_entropies():
+    logit = torch.tensor([1.0, -2.0])
+    p = [1 / (1 + math.exp(-value)) for value in logit.tolist()]
+    expected = sum(-0.8 * math.log(q) - 0.2 * math.log(1 - q) for q in p) / 2
+    assert float(cross_entropy(logit, 0.8)) == pytest.approx(expected, rel=1e-6)
+    aid = VisionAid(VisionSettings(weight=3.0), {}, 0, 4)
+    assert float(aid.generator_terms({"backbone": logit})["backbone"]) == pytest.approx(3 * expected, rel=1e-6)
+    terms = aid.discriminator_terms({"backbone": logit}, {"backbone": logit})
+    assert float(terms["backbone"]) == pytest.approx(expected + sum(-math.log(1 - q) for q in p) / 2, rel=1e-6)
+
+
+def test_backbones_join_after_the_warm_up_one_after_the_other():
+    backbones = {
+        role: Backbone(torch.nn.Identity(), torch.zeros(1), torch.ones(1), 8, 4) for role in ("backbone", "backbone_2")
+    }
+    aid = VisionAid(VisionSettings(warmup_images=40, images_per_backbone=20), backbones, 0, 10)
+    assert [len(aid.members(step)) for step in range(8)] == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_a_head_does_not_depend_on_the_scale_of_its_features_and_sees_the_class():
+    torch.manual_seed(0)
+    head, features = Head(6, 3).eval(), torch.randn(2, 6)
+    label = torch.tensor([0, 1])
+    torch.testing.assert_close(head(features, label), head(7 * features, label))
+    assert not torch.allclose(head(features, label), head(features, label.flip(0)))
+
+
+@pytest.fixture
+def aided(tmp_path):
+    """The tiny run, and a link to the weights of a classifier whose statistics and weights are nobody else's."""
+    tiny = Tiny("stylegan2", tmp_path)
+    facts = tiny.views["main"].facts
+    settings = replace(run_settings("resnet18", {"width": 4}), name="judge")
+    torch.manual_seed(3)
+    judge = Classification.build(settings, {"main": facts}, {})
+    torch.nn.init.normal_(judge.classifier.network.head.weight)
+    write_outs(Workspace(tmp_path), settings, facts, recipe=judge, curves=Curves(), resolved={})
+    return tiny, judge.eval(), {"backbone": Artifact(tmp_path / "outputs" / "train" / "judge", "")}
+
+
+VISION = {"warmup_images": 8, "weight": 5.0, "policy": []}  # the backbone joins at the second update
+
+
+def train(aided, steps, checkpoints=None, **vision):
+    tiny, _, links = aided
+    settings = tiny.settings(vision=VISION | vision, steps=steps, checkpoint_every=1)
+    return tiny.train(build_recipe(settings, tiny.views, links), steps=steps, checkpoints=checkpoints, vision=VISION | vision,
+                      log_every=1, checkpoint_every=1)  # fmt: skip
+
+
+def test_a_backbone_s_features_are_those_of_its_run_and_gradients_reach_the_image(aided):
+    _, judge, links = aided
+    backbone = Backbone.read("backbone", links["backbone"], 1)
+    image = (torch.rand(3, 1, 8, 8) * 2 - 1).requires_grad_()
+    torch.testing.assert_close(backbone(image), judge.classifier(image)[1])
+    backbone(image).sum().backward()
+    assert image.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in backbone.network.parameters())
+
+
+def test_training_changes_heads_and_generator_but_no_backbone_and_resumes_to_the_same_bits(aided, tmp_path):
+    recipe, curves = train(aided, 3)
+    before = Backbone.read("backbone", aided[2]["backbone"], 1).network.state_dict()
+    assert digest(recipe.vision.backbones["backbone"].network.state_dict()) == digest(before)
+    assert not [name for name in recipe.state_dict() if "backbones" in name]
+    header, *rows = [line.split(",") for line in curves.decode().splitlines()]
+    column = header.index("generator_backbone")
+    assert [bool(row[column]) for row in rows] == [False, True, True]
+    train(aided, 2, checkpoints=tmp_path / "checkpoints")
+    resumed, _ = train(aided, 3, checkpoints=tmp_path / "checkpoints")
+    assert digest(resumed.state_dict()) == digest(recipe.state_dict())
+    other, _ = train(aided, 3, weight=0.5)
+    assert digest(other.generator.state_dict()) != digest(recipe.generator.state_dict())
+
+
+def test_what_follows_the_training_needs_no_backbone(aided):
+    recipe, _ = train(aided, 2)
+    tiny = aided[0]
+    alone = build_recipe(tiny.settings(vision=VISION), tiny.views, {})
+    alone.load_state_dict(recipe.state_dict())
+    assert digest(alone.generator.state_dict()) == digest(recipe.generator.state_dict())
+    with pytest.raises(RuntimeError, match="generator"):
+        alone.load_state_dict({name: value for name, value in recipe.state_dict().items() if "conv1" not in name})
+
+
+def test_a_link_to_something_else_is_refused(aided, tmp_path):
+    links = aided[2]
+    with pytest.raises(ValueError, match="link backbone: it takes 1 channel"):
+        Backbone.read("backbone", links["backbone"], 3)
+    torch.save({"state": {}, "settings": {"view": {}, "model": {}}}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"is not the weights\.pt of a classification run"):
+        Backbone.read("backbone", Artifact(tmp_path, ""), 1)
+
+
+def run_of(recipe, name):
+    return SimpleNamespace(recipe=recipe, name=name)
+
+
+@pytest.mark.parametrize(
+    ("vision", "linked", "message"),
+    [
+        ({}, {}, "train.vision: needs a link at stage train of role backbone"),
+        (None, {"train": {"backbone": run_of("classification", "a")}}, "train.vision: is missing; the link backbone"),
+        (
+            {},
+            {"train": {"backbone": run_of("diffusion", "a")}},
+            "the link backbone leads to no classification run",
+        ),
+    ],
+)
+def test_links_and_settings_must_agree(tmp_path, vision, linked, message):
+    with pytest.raises(ValueError, match=message):
+        StyleGAN2Recipe.check(Tiny("stylegan2", tmp_path).settings(vision=vision), None, linked)
+
+
+def test_a_run_is_not_measured_on_the_features_that_it_was_trained_with():
+    judge = run_of("classification", "judge")
+    linked = {"train": {"backbone": judge}, "evaluate": {"classifier": judge}}
+    with pytest.raises(ValueError, match="the backbone of the training: the metric would be the loss"):
+        evaluation.check(None, None, linked)
+    evaluation.check(None, None, linked | {"evaluate": {"classifier": run_of("classification", "other")}})
+
+
+def test_the_code_of_a_backbone_is_a_part_of_the_training_s(tmp_path):
+    params = toy_params()
+    run = params["runs"]["toy"]
+    params["runs"]["toy"] = run | {"recipe": "stylegan2", "model": {"name": "stylegan2"}}
+    params["runs"]["judge"] = run | {"recipe": "classification", "model": {"name": "pp_lcnet"}}
+    params["links"] = {"aid": {"run": "toy", "stage": "train", "role": "backbone", "from": "outputs/train/judge"}}
+    write_params(tmp_path, params)
+    assert "components/networks/pp_lcnet.py" in digests_of(Workspace(tmp_path), "train", "toy")
+    assert "components/networks/pp_lcnet.py" not in digests_of(Workspace(tmp_path), "export", "toy")
