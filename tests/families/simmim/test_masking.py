@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.families.simmim.masking import Cells, enlarged, masked_l1
+from components.families.simmim.masking import Cells, enlarged, masked_l1, masked_l1_of_each
 from components.families.simmim.networks import SimMIM
 from components.networks.swin.swin import Swin, SwinV2
 from components.networks.vit import ViT
@@ -66,6 +66,13 @@ def test_the_loss_is_the_mean_over_masked_pixels_alone():
         total, number = total + np.abs(image[n, :, y, x] - rebuilt[n, :, y, x]).sum(), number + 1
     found = masked_l1(*(torch.from_numpy(array).double() for array in (image, rebuilt, mask)))
     assert float(found) == pytest.approx(total / (number + 1e-5) / 3, rel=1e-12)
+
+
+def test_the_figure_of_an_image_is_its_own_loss():
+    image, rebuilt = torch.randn(2, 3, 2, 4, 4).unbind()
+    mask = (torch.rand(3, 4, 4) < 0.5).float()
+    each = [masked_l1(image[i : i + 1], rebuilt[i : i + 1], mask[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(masked_l1_of_each(image, rebuilt, mask), torch.stack(each))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
