@@ -59,3 +59,9 @@ def masked_l1(image: Tensor, rebuilt: Tensor, mask: Tensor) -> Tensor:
     """sum |x - y| m / (sum m + 1e-5) / C: mean over the masked pixels of [N, C, H, W]; ``mask`` [N, H, W] is 1 at these."""
     difference = (image - rebuilt).abs() * mask[:, None]
     return difference.sum() / (mask.sum() + EPSILON) / image.shape[1]
+
+
+def masked_l1_of_each(image: Tensor, rebuilt: Tensor, mask: Tensor) -> Tensor:
+    """``masked_l1`` of every image: [N]."""
+    difference = (image - rebuilt).abs() * mask[:, None]
+    return difference.flatten(1).sum(1) / (mask.flatten(1).sum(1) + EPSILON) / image.shape[1]

@@ -16,7 +16,7 @@ from components.core.config.strict import NoSettings, Strict
 from components.core.recipe import BatchSize, Direction, Exportable, Graph, Published, Schedule
 from components.core.settings import RunSettings
 from components.core.step import draw, optimize
-from components.families.simmim.masking import Cells, enlarged, masked_l1
+from components.families.simmim.masking import Cells, enlarged, masked_l1, masked_l1_of_each
 from components.families.simmim.networks import Features, Reconstruction, SimMIM
 from components.networks.encoders import is_decayed
 
@@ -103,9 +103,8 @@ class SimMIMRecipe(nn.Module):
         """Loss of each image [N]; its mask is the same at every point of the curve."""
         image = self.model.standardised(batches["train"]["image"])
         mask = self.cells.masks(torch.rand(image.shape[0], self.cells.number)).to(image.device)
-        rebuilt, pixels = self.model.rebuild(image, mask).float(), enlarged(mask, self.cells.side)
-        each = [masked_l1(*one) for one in zip(image.split(1), rebuilt.split(1), pixels.split(1), strict=True)]
-        return {"masked_l1": torch.stack(each)}
+        rebuilt = self.model.rebuild(image, mask).float()
+        return {"masked_l1": masked_l1_of_each(image, rebuilt, enlarged(mask, self.cells.side))}
 
     def exportable(self) -> Exportable:
         view, cells = self.view, self.cells
