@@ -36,7 +36,7 @@ def test_f1_is_scikit_learn_s_over_classes_that_occur():
 def test_the_best_threshold_is_the_best_of_all():
     chosen = best_thresholds(SCORES / 2, TRUTH)
     every = np.linspace(-0.01, 1, 400)[:, None, None]
-    right, wrong = (SCORES / 2 > every) & TRUTH, (SCORES / 2 > every) != TRUTH
+    right, wrong = (every < SCORES / 2) & TRUTH, (every < SCORES / 2) != TRUTH
     best = (2 * right.sum(1) / (2 * right.sum(1) + wrong.sum(1))).max(0)
-    assert f1_scores(SCORES / 2 > chosen, TRUTH)[2] == pytest.approx(best)
+    assert f1_scores(chosen < SCORES / 2, TRUTH)[2] == pytest.approx(best)
     assert best_thresholds(np.ones((3, 1)), np.zeros((3, 1), bool)).tolist() == [0.5]
