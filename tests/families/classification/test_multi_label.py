@@ -1,5 +1,7 @@
 """A classifier of several classes per image: what is scored, and what is answered."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,12 @@ from workbench import run_settings
 from components.core.batch import Split, ViewFacts
 from components.families.classification import evaluation
 from components.families.classification.multi_label import summarise_labels
+from components.families.classification.operating_point import VALIDATION
 from components.families.classification.recipe import Classification
 from components.families.classification.served import Served
 from components.serving.answers import answers
 
+torch.set_num_threads(1)  # the networks are too small for more
 CLASSES = ("cat", "dog", "owl")
 FACTS = ViewFacts("v", 8, 1, {"labels": CLASSES}, (0.0,), (1.0,), {"train": 4}, "")
 MODEL = {"patch": 4, "width": 8, "depth": 1, "heads": 2}
@@ -55,14 +59,31 @@ def test_figures_and_rows_by_hand():
 
 def test_the_threshold_and_the_order_of_a_linked_view_s_classes_act():
     logits, truth = np.array([[1.0, -1.0]]), np.array([[True, True]])
-    assert summarise_labels(logits, truth, ("a", "b"), 0.5)[0]["exact_match"] == 0
-    assert summarise_labels(logits, truth, ("a", "b"), 0.2)[0]["exact_match"] == 1
+    assert summarise_labels(logits, truth, ("a", "b"), np.array([0.5, 0.5]))[0]["exact_match"] == 0
+    assert summarise_labels(logits, truth, ("a", "b"), np.array([0.5, 0.2]))[0]["exact_match"] == 1
     turned = split([[0.0, 0.0, 1.0]], [[200, 0, 0]], names=("dog", "owl", "cat"))
     settings = run_settings("vit", MODEL)
     views = {"main": split([[1.0, 0.0, 0.0]], [[200, 0, 0]]), "other": turned}
     assert evaluation.evaluate(Oracle(), views, settings, {}).metrics["other.exact_match"].value == 1
     with pytest.raises(ValueError, match="view 'v' has the labels cat, dog, not cat, dog, owl"):
         evaluation.evaluate(Oracle(), {"main": split([[1.0, 0.0]], [[200, 0, 0]], names=("cat", "dog"))}, settings, {})
+
+
+def test_thresholds_come_from_the_validation_split_and_are_applied_to_the_other():
+    settings = run_settings("vit", MODEL)
+    settings = replace(settings, evaluate=evaluation.Settings(threshold="validation"))
+    assert evaluation.further_splits(settings.evaluate) == {VALIDATION: "validation"}
+    chosen = split([[1.0, 0, 0], [1.0, 0, 0], [0.0, 0, 0]], [[90, 0, 0], [80, 0, 0], [20, 0, 0]])  # a cat is above 50
+    scored = split([[1.0, 0, 0], [0.0, 0, 0], [0.0, 0, 0]], [[70, 0, 0], [30, 0, 0], [45, 0, 0]])
+    further = {"main": scored, VALIDATION: chosen}
+    report = evaluation.evaluate(Oracle(), further, settings, {})
+    assert report.metrics["exact_match"].value == 1
+    assert not any(name.startswith(VALIDATION) for name in [*report.metrics, *report.tables])
+    assert report.tables["per_class"][0]["threshold"] == pytest.approx(
+        (1 / (1 + np.exp(0.4)) + 1 / (1 + np.exp(1.6))) / 2, abs=1e-4
+    )
+    fixed = evaluation.evaluate(Oracle(), {"main": split([[1.0, 0, 0]], [[70, 0, 0]])}, run_settings("vit", MODEL), {})
+    assert fixed.metrics["exact_match"].value == 0
 
 
 def test_an_export_answers_with_a_probability_of_each_class():
