@@ -28,15 +28,19 @@ def answers(
         outputs, logits = served.predict({"image": pixels, **(inputs or {})}, dict(params) if params else None), None
     rows = [{name: _as_json(array[row]) for name, array in outputs.items()} for row in range(len(pixels))]
     if logits is not None:
-        for row, best in zip(rows, top_classes(logits, served.classes), strict=True):
+        several = getattr(served, "facts", {}).get("multi_label", False)
+        for row, best in zip(rows, top_classes(logits, served.classes, several=several), strict=True):
             row["top"] = best
     return rows
 
 
-def top_classes(logits: np.ndarray, classes: Any, number: int = TOP) -> list[list[dict[str, Any]]]:
-    """Return the best classes of each row of logits [N, K]: name and probability, the likeliest first."""
+def top_classes(logits: np.ndarray, classes: Any, number: int = TOP, *, several: bool = False) -> list[list[dict[str, Any]]]:
+    """Return the best classes of each row of logits [N, K]: name and probability, the likeliest first.
+
+    ``several``: each class has a probability of its own, since an image may have several.
+    """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probability = shifted / shifted.sum(axis=1, keepdims=True)
+    probability = 1 / (1 + np.exp(-logits)) if several else shifted / shifted.sum(axis=1, keepdims=True)
     order = np.argsort(-probability, axis=1, kind="stable")[:, :number]
     return [
         [{"class_name": str(classes[index]), "probability": float(row[index])} for index in best]

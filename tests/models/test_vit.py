@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from components.core.artifact import Artifact
 from components.networks.vit import ViT, interpolate_positions, stochastic_depth
 
 PUBLISHED = {"Ti": 5_717_416, "S": 22_050_664, "B": 86_567_656, "L": 304_326_632}  # patch 16, 224 px, 1000 classes
@@ -89,6 +90,41 @@ def test_the_authors_npz_gives_what_its_own_arrays_give(prefix) -> None:
     features = layer_norm(z, file["Transformer/encoder_norm/scale"], file["Transformer/encoder_norm/bias"])[0]
     wanted = features @ file["head/kernel"] + file["head/bias"]
     assert np.abs(network(image)[0].detach().numpy()[0] - wanted).max() < 1e-10
+
+
+TODAY = {
+    "LayerNorm_2": "LayerNorm_1",
+    "MlpBlock_3": "MlpBlock_0",
+    "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
+}
+
+
+def test_both_names_of_the_encoder_s_parts_give_the_same_weights() -> None:
+    """Released files count a block's modules through; today's Flax counts each kind by itself."""
+    renamed = {}
+    for name, tensor in flax_file().items():
+        for old, new in TODAY.items():
+            name = name.replace(old, new)  # noqa: PLW2901
+        renamed[name] = tensor
+    assert renamed.keys() != flax_file().keys()
+    first, second = ViT.from_published(flax_file()), ViT.from_published(renamed)
+    assert first.keys() == second.keys() == vit().state_dict().keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_an_npz_of_another_size_and_of_other_classes_starts_a_network(tmp_path) -> None:
+    """From the file on disk: positions of 3 x 3 patches on 5 x 5, a head of 3 classes for 7, pre_logits left out."""
+    arrays = {name: tensor.float().numpy() for name, tensor in flax_file().items()}
+    arrays |= {"pre_logits/kernel": np.zeros((16, 16), np.float32), "pre_logits/bias": np.zeros(16, np.float32)}
+    np.savez(tmp_path / "vit.npz", **arrays)
+    network = vit(image_size=20, num_classes=7, activation="gelu_tanh")
+    fitted = network.load_published(Artifact(tmp_path / "vit.npz", "").weights().state)
+    lines = fitted.lines()
+    assert sorted(line.partition(":")[0] for line in lines) == ["head", "pos_embed", "pre_logits"]
+    assert not network.head.weight.any(), "a fresh head is 0"
+    assert network.pos_embed.shape == (1, 26, 16)
+    key = arrays["Transformer/encoderblock_1/MultiHeadDotProductAttention_1/key/kernel"].reshape(16, 16)
+    np.testing.assert_array_equal(network.blocks[1].attn.qkv.weight[16:32].detach().numpy(), key.T)
 
 
 # ------------------------------------------------------------------------------------------------ the equations

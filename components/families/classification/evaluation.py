@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,7 @@ from components.core.batch import Batch, Split, ViewFacts, pixels_of
 from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
+from components.families.classification.multi_label import evaluate_labels
 from components.families.classification.operating_point import NAME, VALIDATION, OperatingPoint, TprAtFprSettings
 from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
 from components.metrics.intervals import wilson_interval
@@ -25,20 +26,28 @@ LOWER_IS_BETTER = ("calibration_error", "negative_log_likelihood")
 
 
 class Settings(Strict):
-    """``split``: which images of the views are scored. ``calibration_bins``: of the expected calibration error."""
+    """``split``: which images of the views are scored. ``calibration_bins``: of the expected calibration error.
+
+    ``threshold``: probability above which a class of several per image is told to be present.
+    """
 
     split: Literal["train", "validation", "test"] = "test"
     calibration_bins: int = Field(default=15, ge=1, le=100)
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["validation"] = Field(
+        default=0.5, description="of a class of several per image (labels); validation: of largest F1 there, each class its own"
+    )
     tpr_at_fpr: TprAtFprSettings | None = Field(default=None, description="one class against the rest at few false positives")
 
 
 def further_splits(settings: Settings) -> dict[str, str]:
     """Return role -> split of the main view that is read besides: where a threshold is chosen."""
-    return {VALIDATION: "validation"} if settings.tpr_at_fpr else {}
+    return {VALIDATION: "validation"} if settings.tpr_at_fpr or settings.threshold == "validation" else {}
 
 
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
     """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
+    if served.facts.get("multi_label"):
+        return evaluate_labels(served, splits, settings.evaluate)
     classes = tuple(served.facts["classes"])
     report = Report({}, group_names=classes)
     point = operating_point(served, splits, settings, classes)

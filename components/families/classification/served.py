@@ -24,7 +24,9 @@ class Served:
     def predict(self, inputs: dict[str, np.ndarray], params: dict[str, object] | None = None) -> dict[str, np.ndarray]:
         """{"image": [N, H, W, C], 0..255} -> {"label": int64 [N], "probability": float32 [N], "class_name": str [N]}.
 
-        With a detector also {"ood_score": float32 [N], the higher the more like the training images, "is_ood": bool [N]}.
+        Of several classes per image, probability is the likeliest one's own, and "probabilities" float32 [N, K] has one of
+        each class, in the order of ``classes``. With a detector also {"ood_score": float32 [N], the higher the more like the
+        training images, "is_ood": bool [N]}.
         ValueError for an input that is not such pixels, and for any other input or parameter.
         """
         if params:
@@ -38,9 +40,13 @@ class Served:
         """Return the answer of ``predict`` from the result of ``scores``."""
         logits = scores["logits"]
         label = logits.argmax(axis=1).astype(np.int64)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probability = shifted.max(axis=1) / shifted.sum(axis=1)
-        answer = {"label": label, "probability": probability.astype(np.float32), "class_name": self.classes[label]}
+        if self.facts.get("multi_label"):
+            each = (1 / (1 + np.exp(-logits))).astype(np.float32)
+            answer = {"label": label, "probability": each.max(axis=1), "class_name": self.classes[label], "probabilities": each}
+        else:
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability = shifted.max(axis=1) / shifted.sum(axis=1)
+            answer = {"label": label, "probability": probability.astype(np.float32), "class_name": self.classes[label]}
         return answer | {name: scores[name] for name in self.detections}
 
     def decode(self, data: bytes) -> np.ndarray:

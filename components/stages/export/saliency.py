@@ -24,8 +24,8 @@ def write_saliency(recipe: Any, view: View, out: Path) -> None:
     Half of the pictures are those with the least probability of their own class, half the surest of different classes. A map
     shows what speaks for the picture's own class (Grad-CAM), or what the network looks at (rollout).
     """
-    if not getattr(recipe, "detects", False):
-        return
+    if not getattr(recipe, "detects", False) or getattr(recipe, "class_column", "label") != "label":
+        return  # a map is for one class per image
     classifier = recipe.detection().network
     split = next(name for name in ("validation", "test", "train") if name in view.facts.counts)
     arrays = view.split(split)
