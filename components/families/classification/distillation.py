@@ -70,6 +70,16 @@ def symmetric_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return p.shape[1] * (0.5 * (q - p) * ratio).mean()
 
 
+def symmetric_kl_of_several(student: Tensor, teacher: Tensor) -> Tensor:
+    """The same of several classes per image: sigmoids, K times the mean over the pictures of the sum over the classes.
+
+    As PaddleClas with ``act: sigmoid`` and ``sum_across_class_dim``: K times what the softmax's mean would be.
+    """
+    p, q = precise(student).sigmoid(), precise(teacher).sigmoid()
+    ratio = ((q + EPSILON) / (p + EPSILON)).log()
+    return p.shape[1] * (0.5 * (q - p) * ratio).sum(1).mean()
+
+
 def knowledge_distillation(student: Tensor, teacher: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     """T^2 KL(q || p), mean over the pictures, of logits [N, K] divided by T (Hinton et al. 2015, arXiv 1503.02531)."""
     p = (precise(student) / temperature).log_softmax(1)
@@ -84,21 +94,32 @@ def precise(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Distillation:
-    """The settings at work: streams, pictures and the update of a recipe with ``classifier``, ``optimizers``, ``objective``."""
+    """The settings at work: streams, pictures and the update of a recipe with ``classifier``, ``optimizers``, ``objective``.
+
+    ``several``: an image may have several classes.
+    """
 
     settings: DistillSettings
     teacher: Teacher
+    several: bool = False
 
     @classmethod
     def build(
-        cls, settings: DistillSettings | None, views: Mapping[str, ViewFacts], links: Mapping[str, Artifact]
+        cls, settings: DistillSettings | None, views: Mapping[str, ViewFacts], links: Mapping[str, Artifact], column: str
     ) -> Distillation | None:
-        """Return None without settings, and without a teacher: stages after the training need none."""
+        """Return None without settings, and without a teacher: stages after the training need none.
+
+        ``column``: "label", or "labels" of several classes per image.
+        """
         if settings is None or "teacher" not in links:
             return None
+        if column == "labels" and settings.loss != "symmetric_kl":
+            raise ValueError(f"{KEY}.loss: {settings.loss} is not allowed with several classes per image (labels)")
         if "unlabelled" in settings.on:
             check_unlabelled(settings, views)
-        return cls(settings, Teacher.read(links["teacher"], views["main"], settings.teacher_precision))
+        return cls(
+            settings, Teacher.read(links["teacher"], views["main"], column, settings.teacher_precision), column == "labels"
+        )
 
     def streams(self, labelled: Stream) -> dict[str, Stream]:
         """Return the streams of an update: ``labelled`` as "train", unlabelled pictures as "unlabelled"."""
@@ -110,7 +131,12 @@ class Distillation:
         """The divergence of logits [N, K]."""
         if self.settings.loss == "kd":
             return knowledge_distillation(student, teacher, self.settings.temperature or TEMPERATURE)
-        return symmetric_kl(student, teacher)
+        return symmetric_kl_of_several(student, teacher) if self.several else symmetric_kl(student, teacher)
+
+    def agreement(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Share of the pictures, of several classes share of the answers, in which both decide the same."""
+        same = (student > 0) == (teacher > 0) if self.several else student.argmax(1) == teacher.argmax(1)
+        return same.float().mean()
 
     def training_step(self, recipe: Any, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
         """Update the student on the pictures of all streams as one batch, which the teacher sees as they are here."""
@@ -124,8 +150,7 @@ class Distillation:
             truth = recipe.objective(logits[: len(labelled["image"])], labelled)
             terms["ground_truth"] = self.settings.ground_truth * truth
         loss = optimize(terms, recipe.optimizers["network"], clip_norm=recipe.settings.clip_norm)
-        agreement = (logits.argmax(1) == answer.argmax(1)).float().mean()
-        return {"loss": loss, **(terms if len(terms) > 1 else {}), "teacher_agreement": agreement}
+        return {"loss": loss, **(terms if len(terms) > 1 else {}), "teacher_agreement": self.agreement(logits, answer)}
 
 
 def check_unlabelled(settings: DistillSettings, views: Mapping[str, ViewFacts]) -> None:
@@ -136,5 +161,6 @@ def check_unlabelled(settings: DistillSettings, views: Mapping[str, ViewFacts]) 
     if (view.image_size, view.channels) != (main.image_size, main.channels):
         shapes = [f"{v.image_size} pixels and {v.channels} channel(s)" for v in (view, main)]
         raise ValueError(f"{KEY}.on: the unlabelled view {view.name!r} has {shapes[0]}, view {main.name!r} {shapes[1]}")
-    if len(names := view.classes.get("label", ())) > 1 and settings.labels == "refuse":
+    names = view.classes.get("label") or view.classes.get("labels") or ()
+    if len(names) > 1 and settings.labels == "refuse":
         raise ValueError(f"{KEY}.labels: the unlabelled view {view.name!r} has {len(names)} classes; labels: ignore allows it")

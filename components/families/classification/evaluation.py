@@ -47,6 +47,8 @@ def further_splits(settings: Settings) -> dict[str, str]:
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
     """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
     if served.facts.get("multi_label"):
+        if settings.evaluate.tpr_at_fpr:
+            raise ValueError("evaluate.tpr_at_fpr: not allowed with several classes per image (labels)")
         return evaluate_labels(served, splits, settings.evaluate)
     classes = tuple(served.facts["classes"])
     report = Report({}, group_names=classes)

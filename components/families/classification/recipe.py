@@ -18,7 +18,7 @@ from components.core.settings import RunSettings
 from components.core.step import optimize
 from components.families.classification.distillation import Distillation
 from components.families.classification.mixing import draw_mixture, erase
-from components.families.classification.objective import FIGURES, Objective, classes_of
+from components.families.classification.objective import FIGURES, Objective, classes_of, target_column
 from components.families.classification.optimizer import check_layers, make_optimizer
 from components.families.classification.settings import TrainSettings
 
@@ -95,7 +95,8 @@ class Classification(nn.Module):
         view = views["main"]
         facts = {"image_size": view.image_size, "channels": view.channels, "num_classes": len(classes_of(settings.train, view))}
         network = catalogue.build_network(settings.model, facts)
-        return cls(settings, view, network, Distillation.build(settings.train.distill, views, links))
+        column = target_column(settings.train, view)
+        return cls(settings, view, network, Distillation.build(settings.train.distill, views, links, column))
 
     def weigh_classes(self, counts: Callable[[str], np.ndarray]) -> None:
         """Learn the number of training images of each class of a column, float or int64 [K], from the view."""

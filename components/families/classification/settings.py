@@ -120,4 +120,7 @@ class TrainSettings(Strict):
         if self.mixing is not None and self.batch_size != "auto" and self.batch_size % 2:
             fault = f"batch_size: {self.batch_size} is not allowed with mixing"
             raise ValueError(f"{fault}: image i is mixed with the i-th from the end, so the number must be even")
+        unlabelled = self.distill.unlabelled_batch_size if self.distill else None
+        if self.mixing is not None and unlabelled and unlabelled % 2:
+            raise ValueError(f"distill.unlabelled_batch_size: {unlabelled} is not allowed with mixing: it must be even too")
         return self

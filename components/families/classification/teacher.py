@@ -33,16 +33,19 @@ class Teacher:
     precision: str | None = None
 
     @classmethod
-    def read(cls, link: Artifact, view: ViewFacts, precision: str | None = None) -> Teacher:
-        """Build the network of a linked run's weights.pt. ValueError if it has other classes, or cannot take the pictures."""
+    def read(cls, link: Artifact, view: ViewFacts, column: str = "label", precision: str | None = None) -> Teacher:
+        """Build the network of a linked run's weights.pt, whose classes are those of ``column``.
+
+        ValueError if it has other classes than the view, or cannot take its pictures.
+        """
         loaded = load_file(link.weights_file)
         try:
             settings, state = loaded["settings"], loaded["state"]
             facts, model = settings["view"], dict(settings["model"])
-            names, mean, std = facts["classes"]["label"], state["classifier.mean"], state["classifier.std"]
+            names, mean, std = facts["classes"][column], state["classifier.mean"], state["classifier.std"]
         except (KeyError, TypeError):
             raise ValueError(f"{KEY}: {link.path} is not the weights.pt of a classification run") from None
-        order = class_order(names, view.classes_to_tell_apart())
+        order = class_order(names, view.classes[column])
         check_channels(facts["channels"], view)
         sizes = {"image_size": as_size(facts["image_size"]), "channels": facts["channels"], "num_classes": len(names)}
         network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), sizes)

@@ -12,7 +12,12 @@ from workbench import add_own, run_settings, toy_params, write_params, write_vie
 from components.core.artifact import Artifact
 from components.core.config.strict import SettingsError, parse
 from components.core.settings import Workspace
-from components.families.classification.distillation import DistillSettings, knowledge_distillation, symmetric_kl
+from components.families.classification.distillation import (
+    DistillSettings,
+    knowledge_distillation,
+    symmetric_kl,
+    symmetric_kl_of_several,
+)
 from components.families.classification.recipe import Classification
 from components.stages.assemble import build_recipe, kept_links
 from components.stages.checks import check_run
@@ -23,6 +28,7 @@ from components.stages.train.processes import digest
 from components.stages.train.stage import write_outs
 from components.stages.views.view import open_view
 
+SEVERAL = {"classes": {"labels": ("a", "b", "c")}}
 CLASSES = ("a", "b", "c")
 TEACHER = ("resnet18", {"width": 8})
 STUDENT = {"name": "vit", "patch": 4, "width": 8, "depth": 1, "heads": 2}
@@ -54,6 +60,33 @@ def test_a_certain_teacher_gives_a_finite_loss_and_half_precision_is_not_used():
     assert loss.item() == pytest.approx(np.log(1e12), rel=1e-3)  # q/2 log(1 / e) + p/2 log(1 / e)
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert symmetric_kl(logits, -logits) == symmetric_kl(logits.float(), -logits.float())
+
+
+def test_the_divergence_of_several_classes_per_image_is_summed_over_them():
+    student, teacher = np.random.default_rng(2).normal(size=(2, 5, 7)) * 3
+    p, q = (1 / (1 + np.exp(-logits)) for logits in (student, teacher))
+    e = 1e-12
+    each = 0.5 * (q * np.log((q + e) / (p + e)) + p * np.log((p + e) / (q + e)))
+    found = symmetric_kl_of_several(torch.tensor(student), torch.tensor(teacher))
+    assert found.item() == pytest.approx(7 * each.sum(1).mean(), rel=1e-12)
+
+
+def test_a_student_of_several_classes_per_image_learns_by_sigmoids(tmp_path):
+    facts = replace(make_view(tmp_path / "outputs/views/few").facts, **SEVERAL)
+    settings = run_settings(*TEACHER)
+    torch.manual_seed(3)
+    teacher = Classification.build(settings, {"main": facts}, {}).eval()
+    torch.nn.init.normal_(teacher.classifier.network.head.weight)
+    write_outs(Workspace(tmp_path), replace(settings, name="large"), facts, recipe=teacher, curves=loop.Curves(), resolved={})
+    link = {"teacher": Artifact(tmp_path / "outputs" / "train" / "large", "")}
+    student = Classification.build(settings_of({}), {"main": facts}, link)
+    image = torch.rand(4, 3, 8, 8)
+    logits, answer = student.classifier(image)[0], teacher.classifier(image)[0]
+    scalars = student.training_step({"train": {"image": image, "labels": torch.zeros(4, 3)}}, 0)
+    assert scalars["loss"].item() == pytest.approx(symmetric_kl_of_several(logits, answer).item(), rel=1e-5)
+    assert scalars["teacher_agreement"].item() == pytest.approx(((logits > 0) == (answer > 0)).float().mean().item())
+    with pytest.raises(ValueError, match=r"distill\.loss: kd is not allowed with several classes per image"):
+        Classification.build(settings_of({"loss": "kd"}), {"main": facts}, link)
 
 
 def test_hinton_s_loss():
