@@ -14,6 +14,7 @@ from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.families.classification.operating_point import NAME, VALIDATION, OperatingPoint, TprAtFprSettings
+from components.families.classification.quantised import Paired, add_float, paired
 from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
 from components.metrics.intervals import wilson_interval
 
@@ -38,10 +39,18 @@ def further_splits(settings: Settings) -> dict[str, str]:
 
 
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-    """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
+    """Metrics of the main view by their names, of a linked view as ``<role>.<name>``, of a quantised export also in float."""
+    point = operating_point(served, splits, settings, tuple(served.facts["classes"]))
+    with paired(served) as scored:
+        report = figures(scored, splits, settings, point)
+        add_float(report, scored, settings.evaluate.calibration_bins)
+    return report
+
+
+def figures(served: Served | Paired, splits: dict[str, Split], settings: RunSettings, point: OperatingPoint | None) -> Report:
+    """Metrics, tables and pictures of the served graph."""
     classes = tuple(served.facts["classes"])
     report = Report({}, group_names=classes)
-    point = operating_point(served, splits, settings, classes)
     for role, split in splits.items():
         if role == VALIDATION:
             continue
@@ -94,7 +103,7 @@ def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
     return np.array([classes.index(name) for name in names], dtype=np.int64)
 
 
-def score(served: Served, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+def score(served: Served | Paired, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
     """(logits [N, K], labels [N]) of all batches, through the served code."""
     logits, labels = [], []
     for batch in batches:
