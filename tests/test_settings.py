@@ -162,6 +162,34 @@ def test_a_setting_that_has_moved_says_where_to(workspace, path, value, message)
         refuse([*collected(lambda: structure(changed)), *run_faults(changed, ["net"])])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "export", "message"),
+    [
+        ("classification", {"quantise": "static", "float_nodes": ["Conv", "head*"]}, None),
+        ("classification", {"quantise": "int4"}, r"runs\.net\.export\.quantise: 'int4' .*static.*dynamic"),
+        ("classification", {"quantise": "static", "calibration_images": 0}, r"runs\.net\.export\.calibration_images: 0 "),
+        ("noisy_classifier", {"quantise": "static"}, r"runs\.net\.export\.quantise: unknown"),
+    ],
+)
+def test_an_export_is_quantised_where_the_recipe_has_one_graph_of_images(workspace, recipe, export, message):
+    changed = workspace("runs.net.export", export)
+    changed.params.runs["net"] = changed.params.runs["net"].model_copy(update={"recipe": recipe})
+    if message is None:
+        assert changed.run("net").export.quantise == "static"
+        check_run(changed, "net")
+        return
+    with pytest.raises(SettingsError, match=message):
+        _ = changed.run("net").export
+
+
+def test_a_detector_and_int8_are_refused_together_and_so_is_static_without_a_validation_split(workspace):
+    changed = workspace("runs.net.export", {"quantise": "static"})
+    served = {"run": "net", "stage": "export", "role": "detector", "from": "outputs/detect/d/served"}
+    changed.params.links["served"] = Link(**served)
+    with pytest.raises(SettingsError, match=r"runs\.net\.export\.quantise: static is not allowed with a link of role detector"):
+        check_run(changed, "net")
+
+
 def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspace):
     changed = workspace("runs.net.train.ema_decay", 0.99)
     steps = changed.run("net").train.steps

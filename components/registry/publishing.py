@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from components.core.settings import ROOT, Workspace
+from components.registry.latency.measure import measure_together
 from components.registry.record.dvc_lock import export_key
 from components.registry.record.outs import RunOutputs
 from components.registry.reports.published import local_sections, publish_report, write_report
 from components.registry.tracking import TrackingUnavailable, connect, publish, reachable
+from components.serving.float_graph import float_export, is_quantised
 from components.serving.loading import load_served
 from components.stages.evaluate.latency import has_latency, measure_latency, write_latency
 
@@ -48,4 +50,14 @@ def measure(workspace: Workspace, run: str) -> None:
         return
     folder = workspace.folder / "outputs" / "export" / run
     with np.load(folder / "example.npz", allow_pickle=False) as example:
-        write_latency(workspace, run, key, measure_latency(load_served(folder), dict(example)))
+        figures = measure_latency(load_served(folder), dict(example))
+    write_latency(workspace, run, key, figures | float_latency(folder))
+
+
+def float_latency(export: Path) -> dict[str, float]:
+    """Measure a quantised export in turns with its float graph: median milliseconds of both; {} for any other export."""
+    if not is_quantised(export):
+        return {}
+    with float_export(export) as other:
+        found = measure_together({"int8": export, "float": other}, processes=1)
+    return {f"{name}_latency_ms": latency.median_ms for name, latency in found.items()}

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from PIL import Image, features
+
+from .session import onnxruntime
 
 TOLERANCE = 1e-3  # of a number, or of 1 for smaller ones, between machines
 CUDA_TOLERANCE = 2e-2  # TF32 has 10 bits of mantissa

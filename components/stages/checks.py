@@ -18,6 +18,7 @@ from components.stages.buildable import build_without_memory, without_memory
 from components.stages.code.stage import LINKED
 from components.stages.contents import check_contents
 from components.stages.distilled import check_distillation
+from components.stages.export.quantisable import check_quantisable
 
 CLASSIFIERS = ("classification", "noisy_classifier")  # recipes whose served code returns logits and features
 JUDGES = ("domains", "content", "modes")  # roles of classifiers in the evaluation of image translation
@@ -71,6 +72,7 @@ def check_run(workspace: Workspace, name: str) -> None:
             partial(check_curve, run, recipe),
             partial(check_contents, workspace, name),
             partial(check_recipe, workspace, run, recipe),
+            partial(check_int8, workspace, run),
         )
     )
 
@@ -172,6 +174,12 @@ def check_rectangles(workspace: Workspace, run: RunSettings, recipe: Any) -> Non
     for name in (run.view, *linked):
         for taker in takes:
             refuse_rectangle(taker, workspace.view(name).image_size, f"views.{name}.image_size")
+
+
+def check_int8(workspace: Workspace, run: RunSettings) -> None:
+    """Check that an export that is to be quantised can be."""
+    # The splits of the view: check_contents, and the stage, which sees them.
+    check_quantisable(run.export, workspace.links(run.name, "export"), ("validation",), f"runs.{run.name}.export")
 
 
 def check_recipe(workspace: Workspace, run: RunSettings, recipe: Any) -> None:

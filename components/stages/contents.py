@@ -42,6 +42,8 @@ def check_contents(workspace: Workspace, name: str) -> None:
         needs["train"] = ("validation", "the validation curve reads a split that ")
     if run.evaluate.get("tpr_at_fpr"):
         needs["evaluate.tpr_at_fpr"] = ("validation", "its threshold is chosen on a split that ")
+    if run.export.get("quantise") == "static":
+        needs["export.quantise"] = ("validation", "static is calibrated on the split validation, which ")
     for key, (split, reason) in needs.items():
         if split not in splits:
             hint = f"; views.{run.view}.split: {{{split}: 0.2}} divides it" if "all" in contents else ""

@@ -15,6 +15,7 @@ from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.families.classification.multi_label import evaluate_labels
 from components.families.classification.operating_point import NAME, VALIDATION, OperatingPoint, TprAtFprSettings
+from components.families.classification.quantised import Paired, add_float, paired
 from components.metrics.classification import MIN_IMAGES, Summary, softmax, summarise
 from components.metrics.intervals import wilson_interval
 
@@ -45,14 +46,22 @@ def further_splits(settings: Settings) -> dict[str, str]:
 
 
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-    """Metrics of the main view by their names, of a linked view as ``<role>.<name>``."""
+    """Metrics of the main view by their names, of a linked view as ``<role>.<name>``, of a quantised export also in float."""
     if served.facts.get("multi_label"):
         if settings.evaluate.tpr_at_fpr:
             raise ValueError("evaluate.tpr_at_fpr: not allowed with several classes per image (labels)")
         return evaluate_labels(served, splits, settings.evaluate)
+    point = operating_point(served, splits, settings, tuple(served.facts["classes"]))
+    with paired(served) as scored:
+        report = figures(scored, splits, settings, point)
+        add_float(report, scored, settings.evaluate.calibration_bins)
+    return report
+
+
+def figures(served: Served | Paired, splits: dict[str, Split], settings: RunSettings, point: OperatingPoint | None) -> Report:
+    """Metrics, tables and pictures of the served graph."""
     classes = tuple(served.facts["classes"])
     report = Report({}, group_names=classes)
-    point = operating_point(served, splits, settings, classes)
     for role, split in splits.items():
         if role == VALIDATION:
             continue
@@ -105,7 +114,7 @@ def class_index(view: ViewFacts, classes: tuple[str, ...]) -> np.ndarray:
     return np.array([classes.index(name) for name in names], dtype=np.int64)
 
 
-def score(served: Served, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
+def score(served: Served | Paired, batches: Iterable[Batch]) -> tuple[np.ndarray, np.ndarray]:
     """(logits [N, K], labels [N]) of all batches, through the served code."""
     logits, labels = [], []
     for batch in batches:

@@ -16,10 +16,11 @@ class Served:
     """The export in ``folder``: ``model.onnx`` and ``facts.json`` (image_size, channels, classes, detector if there is one)."""
 
     def __init__(self, folder: Path | str):
-        self.facts = json.loads((Path(folder) / "facts.json").read_text(encoding="utf-8"))
+        self.folder = Path(folder)
+        self.facts = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         self.classes = np.array(self.facts["classes"], dtype=str)
         self.detections = ["ood_score", "is_ood"] if "detector" in self.facts else []
-        self.session = open_session(Path(folder) / "model.onnx")
+        self.session = open_session(self.folder / "model.onnx")
 
     def predict(self, inputs: dict[str, np.ndarray], params: dict[str, object] | None = None) -> dict[str, np.ndarray]:
         """{"image": [N, H, W, C], 0..255} -> {"label": int64 [N], "probability": float32 [N], "class_name": str [N]}.

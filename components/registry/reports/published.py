@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from components.core import settings
 from components.core.files import write_text
 from components.registry import model_registry as registry
+from components.registry.latency.size import Size, size_of
 from components.registry.record.dvc_lock import content_key
 from components.registry.record.origin import Origin, find_origin
 from components.registry.record.outs import RunOutputs, latency
@@ -27,6 +28,8 @@ SPEED = {
     "latency_p50_ms": "one picture, median (ms)",
     "latency_p99_ms": "one picture, 99th percentile (ms)",
     "throughput_images_per_s": "pictures per second, in batches of 64",
+    "int8_latency_ms": "one picture by the int8 graph, in turns with the float graph, median (ms)",
+    "float_latency_ms": "one picture by the float graph, in turns with the int8 graph, median (ms)",
 }
 
 
@@ -63,11 +66,18 @@ def publish_report(client: MlflowClient, outs: RunOutputs, record: Publication) 
 
 
 def local_sections(outs: RunOutputs) -> list[Section]:
-    """Return the speed on this machine, and the table of out-of-distribution views."""
+    """Return the speed on this machine, the size of what is served, and the table of out-of-distribution views."""
     figures = latency(outs)
     speed = [Facts([(words, figures[name]) for name, words in SPEED.items() if name in figures])] if figures else []
     note = Text(["Measured on the machine that published this version, by the served code."])
-    return [Section("Speed", [*speed, note] if speed else []), Section("Out-of-distribution", list(ood_blocks(outs)))]
+    size = Section("Size", [Facts(size_rows(size_of(outs.export)))])
+    return [Section("Speed", [*speed, note] if speed else []), size, Section("Out-of-distribution", list(ood_blocks(outs)))]
+
+
+def size_rows(size: Size) -> list[tuple[str, Any]]:
+    """Return the lines on what is served."""
+    rows: list[tuple[str, Any]] = [("graphs and weights (MB)", size.megabytes), ("weights in the graphs", size.weights)]
+    return [*rows, ("multiply-adds of one picture", size.multiply_adds)]
 
 
 def ood_blocks(outs: RunOutputs) -> Iterator[Block]:

@@ -39,7 +39,7 @@ def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
     inputs = graph.inputs(batch)
     dynamic = torch.export.Dim("batch", min=1)
     quiet = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), _quiet_logs():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), quiet_logs():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             NamedInputs(graph.module).eval(),
@@ -63,8 +63,8 @@ def write_graph(graph: Graph, batch: Batch, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_logs() -> Any:
-    """Suppress the exporter's warnings about its own internals."""
+def quiet_logs() -> Any:
+    """Suppress warnings of the exporter and the quantiser about their own internals."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -15,6 +15,7 @@ from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.stages.assemble import trained_recipe
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.export import agreement
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
 from components.stages.export.onnx_graph import (
     CHECKED_BATCHES,
@@ -25,6 +26,7 @@ from components.stages.export.onnx_graph import (
     write_graph,
 )
 from components.stages.export.pictures import with_preparation, write_golden
+from components.stages.export.quantisable import check_quantisable
 from components.stages.export.saliency import write_saliency
 from components.stages.export.served_code import write_code
 from components.stages.views.view import View
@@ -38,6 +40,8 @@ def run(workspace: Workspace, name: str) -> None:
     torch.manual_seed(settings.train.seed)
     recipe, views = trained_recipe(workspace, settings)
     links = follow_links(workspace, name, "export")
+    quantised = getattr(settings.export, "quantise", None)
+    check_quantisable(settings.export, links, views["main"].facts.counts, f"runs.{name}.export")
     detector = links.pop(DETECTOR, None)  # it becomes a part of the graph
     exportable: Exportable = with_detector(recipe.exportable(), detector.path) if detector else recipe.exportable()
     prepared: ViewSettings = workspace.view(settings.view)
@@ -47,6 +51,11 @@ def run(workspace: Workspace, name: str) -> None:
     out = workspace.folder / "outputs" / "export" / settings.name
     with fresh_folder(out) as folder:
         parity = write_graphs(exportable, batches, folder, threads)
+        if quantised:
+            from components.stages.export.quantise import quantise
+
+            quantise(exportable, settings.export, views["main"], folder, seed=settings.train.seed, threads=threads)
+            figures = agreement.write(settings.export, views["main"], folder, threads)
         write_rest(exportable, batches[0], folder)
         write_code(settings.recipe, folder)
         copy_linked(links, folder)
@@ -59,6 +68,8 @@ def run(workspace: Workspace, name: str) -> None:
     shutil.rmtree(workspace.checkpoints(settings.name), ignore_errors=True)
     summary = ", ".join(f"{name} {entry['max_abs_difference']:.2g} of {entry['bound']:.2g}" for name, entry in parity.items())
     print(f"{settings.name}: ONNX Runtime against torch, largest difference: {summary}")
+    if quantised:
+        print(f"{settings.name}: {agreement.in_words(figures)}")
     if left_out:
         print(f"{settings.name}: {left_out}")
 
