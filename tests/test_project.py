@@ -7,42 +7,18 @@ import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from workbench import add_own, environment, make_project, run, toy_params, write_params
+from finished import add_pictures, clone, finished_project, params_of_both
+from workbench import environment, run, write_params
 
 OWN = ("fetch@mine", "augment@mine", "train@own", "export@own", "evaluate@own")
-
-
-def params_of_both() -> dict:
-    """The toy on digits, and a classifier of the user's own folder."""
-    return add_own(toy_params(steps=300, checkpoint_every=10))
-
-
-def add_pictures(folder, count: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    for name in ("light", "dark"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
-            pixels = generator.integers(0, 128, size=(20, 24, 3)) + 127 * (name == "light")
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{seed}-{index}.png")
-
-
-def clone(folder):
-    """A fresh project with the pictures that every clone has."""
-    made = make_project(folder, params_of_both())
-    add_pictures(made / "pictures", 15, seed=0)
-    return made
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The project after its first ``dvc repro``."""
-    folder = clone(tmp_path_factory.mktemp("clones") / "first")
-    run("dvc", "repro", cwd=folder)
-    return folder
+    return finished_project(tmp_path_factory, tmp_path_factory.mktemp("clones") / "first")
 
 
 def test_all_five_stages_leave_their_outs(project):
