@@ -1,4 +1,4 @@
-"""A project whose stages have all run: the toy on digits and a classifier of the user's own folder. Made once for all workers."""
+"""A project whose stages have all run: the toy on digits and a classifier of the user's own folder. Made once."""
 
 import fcntl
 import os
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import forked_stages
 from PIL import Image
-from workbench import add_own, make_project, run, toy_params
+from workbench import add_own, environment, make_project, run, toy_params
 
 
 def params_of_both() -> dict:
@@ -40,6 +41,8 @@ def finished_project(factory: pytest.TempPathFactory, folder: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (base / "finished").exists():
             shutil.rmtree(base / "unfinished", ignore_errors=True)
-            run("dvc", "repro", cwd=clone(base / "unfinished"))
+            with forked_stages(base / "forks") as first:
+                path = os.pathsep.join([str(first), environment()["PATH"]])
+                run("dvc", "repro", cwd=clone(base / "unfinished"), PATH=path)
             (base / "unfinished").rename(base / "finished")
     return Path(shutil.copytree(base / "finished", folder, symlinks=True))

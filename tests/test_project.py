@@ -97,6 +97,7 @@ def test_a_picture_makes_exactly_its_runs_stale(project):
     assert changed(project) == set()
 
 
+@pytest.mark.slow  # tests/test_checked.py holds the same of the stage's own check
 def test_bare_dvc_makes_the_checks_of_the_flow_before_it_trains(project):
     """A moving average that still held its random start was trained and published."""
     params, lock = params_of_both(), (project / "dvc.lock").read_bytes()
@@ -125,7 +126,7 @@ def test_an_evaluation_setting_or_link_retrains_nothing(project):
     ("block", "value", "message"),
     [
         ("mine", None, "a broken picture"),
-        ("own", "one class", "needs at least 2"),
+        pytest.param("own", "one class", "needs at least 2", marks=pytest.mark.slow),  # tests/test_checked.py has it, too
     ],
 )
 def test_bad_pictures_are_refused_by_name_and_nothing_is_lost(project, block, value, message):

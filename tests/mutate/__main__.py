@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from mutate import trial
-from mutate.covering import test_files, tests_of_lines
+from mutate.covering import covering_files, covering_tests
 from mutate.faults import Fault, faults_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("files", nargs="*", help="files to plant faults in; default: those that differ from main")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0, help="of the sample of faults")
-    parser.add_argument("--tests", nargs="*", default=[], help="test files; default: those that import the files or mirror them")
+    parser.add_argument(
+        "--tests", nargs="*", default=[], help="test files; default: those that import the files or mirror them"
+    )
     parser.add_argument("--test-seconds", type=float, default=40.0, help="a fault is tried with tests of at most this long")
     given = parser.parse_args()
     files = given.files or changed_files()
@@ -41,7 +43,7 @@ def main() -> int:
     deadline = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory(prefix="mutate-") as temporary:
         copy = copy_project(Path(temporary) / "project")
-        tests = given.tests or test_files(ROOT, files)
+        tests = given.tests or covering_files(ROOT, files)
         print(f"{len(files)} files, {len(tests)} files of tests", flush=True)
         trial.import_packages()
         known = trial.baseline(copy, files, tests, 0.5 * 60 * given.minutes)
@@ -85,7 +87,7 @@ def plant_all(copy: Path, files: list[str], known: dict, deadline: float, given:
         if time.monotonic() > deadline:
             break
         if changed := fault.plant(sources[fault.file]):
-            tests = tests_of_lines(known, fault.file, fault.lines, given.test_seconds)
+            tests = covering_tests(known, fault.file, fault.lines, given.test_seconds)
             result = {"file": fault.file, "line": fault.lines[0], "operator": fault.operator, "tests": len(tests)}
             result["noticed"] = try_fault(copy, fault, changed, tests, known)
             (copy / fault.file).write_text(sources[fault.file], encoding="utf-8")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import ast
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mutate.trial import IMPORTED
+IMPORT = re.compile(r"^ *(?:from ([\w.]+) import (.+)|import ([\w.]+))", re.MULTILINE)
+IMPORTED = "imported"  # the context of lines that run when a module is imported
 
 
-def test_files(root: Path, files: list[str]) -> list[str]:
+def covering_files(root: Path, files: list[str]) -> list[str]:
     """Return the test files that mirror one of the files, then those that import it or a module that imports it."""
     tests = {str(path.relative_to(root)): _imports(path) for path in sorted(root.glob("tests/**/test_*.py"))}
     ours = [path for room in ("components", "flows") for path in (root / room).rglob("*.py")]
@@ -25,7 +27,7 @@ def test_files(root: Path, files: list[str]) -> list[str]:
 
 
 def _mirrors(test: str, file: str) -> bool:
-    rooms = [part for part in Path(file).parts[1:-1] if part not in ("stages", "registry", "shared")]
+    rooms = [part for part in Path(file).parts[:-1] if part not in ("components", "stages", "registry", "shared")]
     return Path(test).parts[1:-1] == tuple(rooms) or Path(test).stem == f"test_{Path(file).stem}" != "test_recipe"
 
 
@@ -33,18 +35,18 @@ def _module(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _imports(path: Path) -> set[str]:
-    """Modules, or names in them, that the file imports."""
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    """Modules, or names in them, that the file imports; read from its lines, since parsing every file takes seconds."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
-    return found
+    for module, names, plain in IMPORT.findall(path.read_text(encoding="utf-8")):
+        found |= (
+            {plain} if plain else {module, *(f"{module}.{name.split()[0]}" for name in names.split(",") if name.strip(" ()"))}
+        )
+    return frozenset(found)
 
 
-def tests_of_lines(known: dict[str, Any], file: str, lines: range, seconds: float) -> list[str]:
+def covering_tests(known: dict[str, Any], file: str, lines: range, seconds: float) -> list[str]:
     """Return the tests that run one of the lines, the quickest first, as many as take at most ``seconds`` together.
 
     Lines that run at import, such as defaults, belong to every test that was run.

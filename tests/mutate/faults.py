@@ -1,7 +1,7 @@
 """Single faults in source code: cosmic-ray's operators, and three of ours for what deep learning code gets wrong silently.
 
 Cosmic-ray replaces operators, comparisons, constants and keywords. It does not forget an argument, a call or a decay, and most
-of the silent faults of a training are of that kind: label smoothing not passed on, a schedule not applied, ``eval()`` not called.
+of the silent faults of a training are of that kind: label smoothing not passed on, a schedule not applied, no ``eval()``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests in forked processes: torch is imported once, our modules anew in each, from a copy of the project that a fault is in."""
+"""Tests in forked processes: torch is imported once, our modules in each, from a copy of the project with the fault."""
 
 from __future__ import annotations
 
@@ -14,9 +14,19 @@ from typing import Any
 
 import coverage
 import pytest
+from mutate.covering import IMPORTED
 
-HEAVY = ("torch", "numpy", "scipy.stats", "sklearn.metrics", "pydantic", "ruamel.yaml", "PIL.Image", "albumentations", "onnxruntime")
-IMPORTED = "imported"  # the context of lines that run when a module is imported
+HEAVY = (
+    "torch",
+    "numpy",
+    "scipy.stats",
+    "sklearn.metrics",
+    "pydantic",
+    "ruamel.yaml",
+    "PIL.Image",
+    "albumentations",
+    "onnxruntime",
+)
 
 
 def import_packages() -> None:
@@ -117,7 +127,11 @@ def _in_folder(folder: Path, work: Any) -> None:
     try:
         os.chdir(folder)
         here = str(Path(__file__).parents[2])
-        sys.path[:] = [str(folder), str(folder / "tests"), *(p for p in sys.path if not Path(p or ".").resolve().is_relative_to(here))]
+        sys.path[:] = [
+            str(folder),
+            str(folder / "tests"),
+            *(p for p in sys.path if not Path(p or ".").resolve().is_relative_to(here)),
+        ]
         for name in [name for name in sys.modules if name.partition(".")[0] in ("components", "flows", "workbench")]:
             del sys.modules[name]
         nowhere = os.open(folder / ".work" / "trial.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

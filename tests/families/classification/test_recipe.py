@@ -150,7 +150,10 @@ def test_batches_are_drawn_as_the_run_says():
 
 def test_momentum_and_decay_are_the_run_s_in_every_group():
     groups = build(optimizer="sgd", learning_rate=0.1, momentum=0.7, weight_decay=0.2).optimizers["network"].param_groups
-    assert [(group["momentum"], group["nesterov"], group["weight_decay"]) for group in groups] == [(0.7, True, 0.2), (0.7, True, 0)]
+    assert [(group["momentum"], group["nesterov"], group["weight_decay"]) for group in groups] == [
+        (0.7, True, 0.2),
+        (0.7, True, 0),
+    ]
     groups = build(optimizer="adamw", momentum=0.7, weight_decay=0.2).optimizers["network"].param_groups
     assert [(group["betas"], group["weight_decay"]) for group in groups] == [((0.7, 0.999), 0.2), ((0.7, 0.999), 0)]
 
