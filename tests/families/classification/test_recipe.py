@@ -143,6 +143,12 @@ def test_the_update_is_bounded_by_the_clipped_norm():
     assert moved.norm().item() == pytest.approx(2.0 * 0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize(("model", "options", "prefers"), [("pp_lcnet", {"scale": 0.25}, True), ("vit", VIT, False)])
+def test_the_network_decides_whether_auto_means_fp32(model, options, prefers):
+    """bf16 makes depthwise convolutions slower."""
+    assert Classification.build(run_settings(model, options), {"main": FACTS}, {}).prefers_fp32 is prefers
+
+
 def test_batches_are_drawn_as_the_run_says():
     streams = build(sampler="balanced", batch_size=5).streams()
     assert (streams["train"].sampler, streams["train"].batch_size) == ("balanced", 5)
