@@ -1,4 +1,4 @@
-# make run · demos · plan · up · down · promote · rollback · monitor · status · lineage · doctor · gc · test · test-all · check · bench
+# make run · demos · plan · up · down · promote · rollback · monitor · status · lineage · doctor · gc · test · test-all · mutate · check · bench
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -20,6 +20,7 @@ help:
 	@echo "make monitor    new images before the champion: drift or none; RUN=name FOLDER=images (default: monitor in params.yaml)"
 	@echo "make status     what is champion, since when, on which data; make lineage RUN=name: where a version comes from"
 	@echo "make test       the test suite; make test-all adds the slow tests"
+	@echo "make mutate     plants faults in what differs from main and prints those that no test notices; FILES, TESTS, SEED, MINUTES=10"
 	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports, known vulnerabilities"
 	@echo "make docs       docs/settings.md: every setting with its meaning, range and default"
 	@echo "make bench      speed, as ratios measured in one run"
@@ -30,7 +31,7 @@ $(INSTALLED): requirements.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	@touch $@
 
-.PHONY: run run-all demos plan docs test test-slow test-all check bench
+.PHONY: run run-all demos plan docs test test-slow test-all mutate check bench
 run: $(INSTALLED)
 	@$(FLOWS) run
 
@@ -89,6 +90,14 @@ test-slow: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not gpu"
+
+MUTATING := .venv/mutating
+$(MUTATING): $(INSTALLED) pyproject.toml
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock cosmic-ray==8.7.0 coverage==7.17.5
+	@touch $@
+
+mutate: $(MUTATING)
+	@PYTHONPATH=.:tests $(BIN)/python -m mutate $(FILES) $(if $(SEED),--seed "$$SEED") $(if $(MINUTES),--minutes "$$MINUTES") $(if $(TESTS),--tests $(TESTS))
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -8,6 +8,9 @@ import pytest
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+# Before torch and numpy are imported: as many workers run as there are cores, and more threads would wait for each other.
+for library in ("OMP", "MKL", "OPENBLAS"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 # A worker takes a whole file: what takes minutes begins first, so that no other worker waits for it at the end.
 LONGEST = (

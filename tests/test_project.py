@@ -7,42 +7,18 @@ import signal
 import subprocess
 import time
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from workbench import add_own, environment, make_project, run, toy_params, write_params
+from finished import add_pictures, clone, finished_project, params_of_both
+from workbench import environment, run, write_params
 
 OWN = ("fetch@mine", "augment@mine", "train@own", "export@own", "evaluate@own")
-
-
-def params_of_both() -> dict:
-    """The toy on digits, and a classifier of the user's own folder."""
-    return add_own(toy_params(steps=300, checkpoint_every=10))
-
-
-def add_pictures(folder, count: int, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    for name in ("light", "dark"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
-            pixels = generator.integers(0, 128, size=(20, 24, 3)) + 127 * (name == "light")
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{seed}-{index}.png")
-
-
-def clone(folder):
-    """A fresh project with the pictures that every clone has."""
-    made = make_project(folder, params_of_both())
-    add_pictures(made / "pictures", 15, seed=0)
-    return made
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The project after its first ``dvc repro``."""
-    folder = clone(tmp_path_factory.mktemp("clones") / "first")
-    run("dvc", "repro", cwd=folder)
-    return folder
+    return finished_project(tmp_path_factory, tmp_path_factory.mktemp("clones") / "first")
 
 
 def test_all_five_stages_leave_their_outs(project):
@@ -121,6 +97,7 @@ def test_a_picture_makes_exactly_its_runs_stale(project):
     assert changed(project) == set()
 
 
+@pytest.mark.slow  # tests/test_checked.py holds the same of the stage's own check
 def test_bare_dvc_makes_the_checks_of_the_flow_before_it_trains(project):
     """A moving average that still held its random start was trained and published."""
     params, lock = params_of_both(), (project / "dvc.lock").read_bytes()
@@ -149,7 +126,7 @@ def test_an_evaluation_setting_or_link_retrains_nothing(project):
     ("block", "value", "message"),
     [
         ("mine", None, "a broken picture"),
-        ("own", "one class", "needs at least 2"),
+        pytest.param("own", "one class", "needs at least 2", marks=pytest.mark.slow),  # tests/test_checked.py has it, too
     ],
 )
 def test_bad_pictures_are_refused_by_name_and_nothing_is_lost(project, block, value, message):

@@ -1,6 +1,7 @@
 """params.yaml at the border: every fault is one message with the path, the value and what is allowed, and exit 2."""
 
 import copy
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 from workbench import ROOT, add_own, run, toy_params, write_params
 
+from components import __main__ as entry
 from components.core.config.references import Link, Ood
 from components.core.config.strict import SettingsError, collected, read_yaml, refuse
 from components.core.settings import ModelSettings, Workspace
@@ -248,6 +250,11 @@ def everything(workspace):
             r"views\.plain\.size: a key of this name is not allowed: DVC's run cache passes over it; .*image_size",
         ),
         (
+            "runs.net.evaluate",
+            {"nfiles": 1},
+            r"runs\.net\.evaluate\.nfiles: a key of this name is not allowed: DVC's run cache",
+        ),
+        (
             "views.plain.augment",
             [{"RandomCrop": {"size": [4, 4]}}],
             r"views\.plain\.augment\.0\.RandomCrop\.size: a key of this name",
@@ -441,9 +448,12 @@ def test_a_role_is_taken_once(workspace):
         structure(workspace("links", {"a": link, "b": link}))
 
 
-def test_the_command_prints_resolved_runs_or_exits_2(tmp_path, workspace):
+def test_the_command_prints_resolved_runs_or_exits_2(tmp_path, workspace, monkeypatch, capsys):
     workspace("", None)
-    printed = run("python", "-m", "components", "check", cwd=tmp_path, PYTHONPATH=str(ROOT)).stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["components", "check"])
+    entry.main()
+    printed = capsys.readouterr().out
     assert "runs.net: recipe=classification view=plain" in printed
     assert "warmup=0" in printed, "defaults are shown too"
     workspace("runs.net.train.lerning_rate", 1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from components.core.config.strict import SettingsError, parse
+from components.stages.augment import write
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
 
@@ -39,6 +40,20 @@ def test_draws_are_functions_of_seed_and_place(noise_out, make):
     parts = images(make(dataset, "parts", split=SPLIT, corrupt=[NOISE]))
     pixels = {image.tobytes() for part in parts.values() for image in part}
     assert pixels == {image.tobytes() for image in whole}  # in whichever split an image is
+
+
+def test_no_image_has_the_draws_of_another_however_many_are_handled_at_once(noise_out, make, monkeypatch):
+    """Of images and of augmented copies: 60 images in parts of 20."""
+    monkeypatch.setattr(write, "CHUNK", 20 * 12 * 12)
+    dataset = noise_out()
+    before = images(make(dataset, "plain"))["train"].astype(int)
+    corrupted = images(make(dataset, "corrupted", corrupt=[NOISE]))["train"]
+    copy = images(make(dataset, "copied", augment=[{"GaussNoise": NOISE["GaussNoise"] | {"p": 1.0}}], copies=1))["train"][60:]
+    for noisy in (corrupted, copy):
+        inside = (noisy > 0) & (noisy < 255)  # where nothing is clipped
+        noise = np.where(inside, noisy - before, 0).reshape(60, -1)
+        agree = [(noise[i] == noise[i - 20])[(inside[i] & inside[i - 20]).ravel()].mean() for i in range(20, 60)]
+        assert max(agree) < 0.3
 
 
 def test_the_policy_of_augment_is_independent_of_it(noise_out, make):

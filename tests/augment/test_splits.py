@@ -227,6 +227,15 @@ def test_few_large_groups_come_as_near_as_they_can():
     assert len(found["test"]) == 0, "the only group is left to train on"
 
 
+def test_which_classes_of_a_column_are_held_out_follows_the_seed():
+    fonts = np.arange(80) % 4
+    held = {
+        int(fonts[split(digests_of(range(80)), [0, 1] * 40, Splits(by="font", test=0.25), fonts=fonts, seed=seed)["test"][0]])
+        for seed in range(12)
+    }
+    assert len(held) > 1
+
+
 def test_a_class_of_one_group_stays_in_training():
     labels = np.repeat([0, 0, 1, 0, 0], 10)
     for seed in range(10):

@@ -141,6 +141,10 @@ def test_a_download_that_no_place_can_give_now_can_pass(tmp_path: Path, monkeypa
         ("postgresql://me:p@ss:w0rd@host:5432/db", "postgresql://me:***@host:5432/db"),
         ("to http://:pw@h/ and s3://k:v@b", "to http://:***@h/ and s3://k:***@b"),
         ("https://h/x?a=1&access_token=abc&b=2", "https://h/x?a=1&access_token=***&b=2"),
+        *(
+            (f"https://h/x?{key}=abc;b=2", f"https://h/x?{key}=***;b=2")
+            for key in ("client_secret", "passwd", "pwd", "api-key", "TOKEN")
+        ),
         ("postgresql://h/db?user=me&password=abc'", "postgresql://h/db?user=me&password=***'"),
         ("sqlite:////a/b.db and http://127.0.0.1:5000/x?y=1", "sqlite:////a/b.db and http://127.0.0.1:5000/x?y=1"),
         ("a: b@c, 12:30 me@example.org", "a: b@c, 12:30 me@example.org"),

@@ -15,7 +15,7 @@ from components.core.inputs import lock
 from flows.pipeline.retries import Limit, failure
 from flows.processes import Ended, TransientFailure
 
-SHORT, LONG = 2, 50
+SHORT, LONG = 1, 50
 
 
 @pytest.fixture(scope="module")

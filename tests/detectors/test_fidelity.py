@@ -7,6 +7,8 @@ import pytest
 import torch
 from detectors.known import BY_FEATURES, OPTIONS, fitted, make_known
 
+from components.detectors.energy import Energy
+from components.detectors.gradnorm import GradNorm
 from components.detectors.odin import ODIN
 from components.detectors.shared.principal import principal_dimension
 from components.detectors.shared.protocol import Head
@@ -64,8 +66,8 @@ def max_logit(a):
     return a.logits.max(1)
 
 
-def energy(a):
-    return np.log(np.exp(a.logits).sum(1))
+def energy(a, temperature=1.0):
+    return temperature * np.log(np.exp(a.logits / temperature).sum(1))
 
 
 def kl_matching(a):
@@ -102,12 +104,12 @@ def nusa(a):
     return np.sqrt((z**2).sum(1) - (null**2).sum(1)) / np.linalg.norm(z, axis=1)
 
 
-def gradnorm(a):
+def gradnorm(a, temperature=1.0):
     """By autograd, one image at a time."""
     norms = []
     for row in torch.from_numpy(a.x):
         weight = torch.from_numpy(a.w).requires_grad_()
-        log_p = (row @ weight.T + torch.from_numpy(a.b)).log_softmax(0)
+        log_p = ((row @ weight.T + torch.from_numpy(a.b)) / temperature).log_softmax(0)
         (gradient,) = torch.autograd.grad(-log_p.mean(), weight)  # of KL(u || p), but for a constant
         norms.append(gradient.abs().sum().item())
     return np.array(norms)
@@ -122,6 +124,14 @@ def knn(a):
 def test_the_score_is_the_formula(name, known):
     found = fitted(name, known).score(known.new, known.new_logits)
     np.testing.assert_allclose(found, globals()[name](arrays(known)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Energy, GradNorm])
+def test_the_score_has_its_temperature(kind, known):
+    detector = kind(temperature=3.0)
+    detector.fit(known.batches(64), known.head)
+    expected = globals()[kind.name](arrays(known), temperature=3.0)
+    np.testing.assert_allclose(detector.score(known.new, known.new_logits), expected, rtol=1e-6)
 
 
 def test_odin_is_the_formula_for_a_linear_network(known):

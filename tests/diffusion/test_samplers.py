@@ -43,6 +43,18 @@ def test_order_of_the_ode_samplers(name, sampler, order) -> None:
     assert slopes[-1] == pytest.approx(order, abs=0.2)
 
 
+def test_the_multistep_solver_keeps_its_order_on_steps_of_unequal_widths() -> None:
+    """Widths in log SNR alternate 1 : 3, so that the ratio of two steps is never 1."""
+    schedule, x, errors = make_schedule("linear", None), noise(16), []
+    for pairs in (20, 40):
+        ends = torch.linspace(-8, 8, pairs + 1, dtype=torch.float64)
+        grid = torch.cat([torch.stack([ends[:-1], ends[:-1] + ends.diff() / 4], dim=1).flatten(), ends[-1:]])
+        times = time_of(schedule, grid)
+        end = dpm_solver_2m(oracle.denoiser(schedule), x, schedule, times)
+        errors.append(float((end - oracle.ode_end(x, schedule, times)).abs().max()))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.2)
+
+
 @pytest.mark.parametrize("name", ["linear", "cosine", "vdm_fixed"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_own_spacing_ends_at_the_data(name, sampler) -> None:

@@ -93,6 +93,15 @@ def test_file_with_the_right_sum_arrives_and_leaves_no_part(server, tmp_path, ch
     assert left_over(tmp_path) == []
 
 
+@pytest.mark.parametrize("place", [0, 5, 31])
+def test_a_sum_that_differs_in_one_digit_is_refused(server, tmp_path, place):
+    other = f"{MD5[:place]}{'0' if MD5[place] != '0' else '1'}{MD5[place + 1 :]}"
+    with pytest.raises(ValueError, match=rf"the md5 of file\.bin is {MD5}, expected {other}"):
+        download.bring(file_at(f"{server.url}/set/file.bin", checksum=other), tmp_path / "got")
+    assert not (tmp_path / "got").exists()
+    assert left_over(tmp_path) == []
+
+
 @pytest.mark.parametrize("fault", ["break", "stall"])
 def test_broken_transfer_goes_on_where_it_broke(server, tmp_path, fault):
     server.faults["/set/file.bin"] = [fault]

@@ -73,6 +73,13 @@ def test_output_code_and_last_lines() -> None:
     assert run(Processes(), "/no/such/program").code == 127
 
 
+def test_a_ctrl_c_at_the_terminal_does_not_reach_the_command() -> None:
+    """The terminal sends it to the processes of its session; the flow ends the stages in order itself."""
+    ended = run(Processes(), sys.executable, "-c", "import os; print(os.getsid(0))")
+    assert ended.tail != (str(os.getsid(0)),)
+    assert ended.code == 0
+
+
 def test_passwords_in_lines_are_not_passed_on() -> None:
     seen: list[str] = []
     ended = run(Processes(), sys.executable, "-c", "print('to http://me:planted@host/x failed')", log=seen.append)

@@ -45,6 +45,13 @@ def test_calibration_error_is_the_definition_over_bins():
     assert expected_calibration_error(probabilities, LABELS, bins) == pytest.approx(expected)
 
 
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower():
+    """Guo et al. 2017: bin m holds ((m-1)/M, m/M]. Both images are in (0.5, 0.75]: |1 - (0.75 + 0.625)| / 2."""
+    probabilities = np.array([[0.75, 0.25], [0.625, 0.375]])
+    assert expected_calibration_error(probabilities, np.array([1, 0]), bins=4) == pytest.approx(0.1875)
+    assert expected_calibration_error(np.eye(2), np.array([0, 1]), bins=4) == 0.0, "a confidence of 1 is in the last"
+
+
 def test_confusion_counts_pairs_with_the_true_class_in_rows():
     found = confusion(np.array([1, 1, 2, 0]), np.array([1, 2, 2, 0]), 3)
     assert found.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]

@@ -14,14 +14,15 @@ from components.networks.published import ClassNames
 
 SMALL = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "mlp_ratio": 2.0, "dropout": 0.1},
-    "swin": {"width": 16, "patch": 2, "depths": (2, 1, 1), "heads": (2, 4, 4), "window": 3},
-    "swin_v2": {"width": 16, "patch": 2, "depths": (2, 1, 1), "heads": (2, 4, 4), "window": 3},
+    # 4 x 4 tokens in padded windows, the second block's shifted; then 2 x 2, fewer than a window
+    "swin": {"width": 16, "patch": 4, "depths": (2, 1), "heads": (2, 4), "window": 3},
+    "swin_v2": {"width": 16, "patch": 4, "depths": (2, 1), "heads": (2, 4), "window": 3},
     "pp_lcnet": {"scale": 0.25, "strides": (1, 1, 2, 2, 2), "last_width": 40},
     "resnet18": {"width": 8},
     "resnet": {"variant": 18},
     "timm": {"dropout": 0.1, "variant": "tiny_conv"},
 }
-FEATURES = {"vit": 24, "swin": 64, "swin_v2": 64, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
+FEATURES = {"vit": 24, "swin": 32, "swin_v2": 32, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
 REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 

@@ -231,6 +231,19 @@ def test_bias_tables_of_another_window_are_interpolated(flat):
     assert torch.allclose(taker.state_dict()[key], interpolate_table(giver.state_dict()[key], (7, 7)))
 
 
+def test_tables_are_interpolated_bicubically():
+    """Keys' kernel with a = -3/4, torch's and the authors', at a place that has four neighbours: 3.75 among 0..7."""
+    values = [0.0, 3.0, -1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
+    table = torch.tensor(values).view(8, 1, 1).expand(8, 8, 2).contiguous()
+
+    def keys(x):
+        near = 1.25 * abs(x) ** 3 - 2.25 * x**2 + 1
+        return near if abs(x) <= 1 else -0.75 * abs(x) ** 3 + 3.75 * x**2 - 6 * abs(x) + 3
+
+    expected = sum(values[k] * keys(3.75 - k) for k in range(2, 6))
+    assert interpolate_table(table, (16, 16))[8].flatten().tolist() == pytest.approx([expected] * 32, abs=1e-5)
+
+
 def test_interpolated_tables_keep_rows_columns_and_the_centre():
     row, column = torch.meshgrid(torch.linspace(-1, 1, 13), torch.linspace(-1, 1, 13), indexing="ij")
     table = torch.stack([row, column**2], dim=-1)

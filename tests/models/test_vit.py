@@ -211,6 +211,20 @@ def test_interpolation_follows_a_smooth_function(old, new) -> None:
     assert (found[0, 1:].reshape(new, new, 2)[:, :, 0].diff(dim=1).abs() < 1e-5).all()  # rows and columns not mixed up
 
 
+def test_interpolation_is_bicubic() -> None:
+    """Keys' kernel with a = -1/2, that of anti-aliased resizing, at a place that has four neighbours: 3.75 among 0..7."""
+    values = torch.tensor([0.0, 3.0, -1.0, 4.0, 1.0, 5.0, 9.0, 2.0])
+    old = torch.cat([torch.zeros(1, 1, 1), values.repeat_interleave(8).view(1, 64, 1)], dim=1)  # the same in every column
+    found = interpolate_positions(old, (16, 16))[0, 1:].view(16, 16)
+
+    def keys(x: float) -> float:
+        near = 1.5 * abs(x) ** 3 - 2.5 * x**2 + 1
+        return near if abs(x) <= 1 else -0.5 * abs(x) ** 3 + 2.5 * x**2 - 4 * abs(x) + 2
+
+    expected = sum(float(values[k]) * keys(3.75 - k) for k in range(2, 6))
+    assert found[8].tolist() == pytest.approx([expected] * 16, abs=1e-5)
+
+
 def test_positions_that_are_no_square_grid_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^pos_embed: 8 positions"):
         interpolate_positions(torch.zeros(1, 8, 4), (3, 3))

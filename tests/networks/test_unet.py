@@ -403,12 +403,13 @@ WHOLE = {"num_classes": 5, "text_width": 6, "low_resolution": True, "scale_shift
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        pytest.param(FLAT, ("label",), id="one level"),
+        pytest.param(FLAT, ("label",), id="one level", marks=pytest.mark.slow),
         pytest.param(WHOLE, tuple(conditions()), id="every condition", marks=pytest.mark.slow),
         pytest.param({}, (), id="two levels", marks=pytest.mark.slow),
     ],
 )
 def test_onnx_with_a_dynamic_batch(tmp_path, settings, names) -> None:
+    """The default suite exports the networks of tests/families/tiny.yaml, and all conditions in the family's own test."""
     network = Exported(tiny(**settings), names)
 
     def inputs(batch: Batch) -> dict[str, Tensor]:

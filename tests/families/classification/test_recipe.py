@@ -119,6 +119,62 @@ def test_a_few_steps_learn_a_separable_set(optimizer):
     assert losses[-1] < 0.3 * losses[0]
 
 
+def batch_of(count=6):
+    image = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return {"train": {"image": image, "label": torch.arange(count) % 3}}
+
+
+def test_the_target_is_smoothed_over_all_classes():
+    """Szegedy et al. 2016, section 7: (1 - s) of the one-hot and s / K of every class."""
+    recipe = build(label_smoothing=0.3, learning_rate=1e-9)
+    torch.nn.init.normal_(recipe.classifier.network.head.weight)
+    batch = batch_of()
+    log_p = recipe.classifier(batch["train"]["image"])[0].log_softmax(1)
+    target = 0.7 * torch.nn.functional.one_hot(batch["train"]["label"], 3) + 0.1
+    assert recipe.training_step(batch, 0)["loss"].item() == pytest.approx(-(target * log_p).sum(1).mean().item(), rel=1e-5)
+
+
+def test_the_update_is_bounded_by_the_clipped_norm():
+    """Under SGD without momentum the weights move by the learning rate times the gradient."""
+    recipe = build(optimizer="sgd", learning_rate=2.0, momentum=0.0, clip_norm=0.01)
+    before = torch.nn.utils.parameters_to_vector(recipe.parameters()).clone()
+    recipe.training_step(batch_of(), 0)
+    moved = torch.nn.utils.parameters_to_vector(recipe.parameters()) - before
+    assert moved.norm().item() == pytest.approx(2.0 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(("model", "options", "prefers"), [("pp_lcnet", {"scale": 0.25}, True), ("vit", VIT, False)])
+def test_the_network_decides_whether_auto_means_fp32(model, options, prefers):
+    """bf16 makes depthwise convolutions slower."""
+    assert Classification.build(run_settings(model, options), {"main": FACTS}, {}).prefers_fp32 is prefers
+
+
+def test_batches_are_drawn_as_the_run_says():
+    streams = build(sampler="balanced", batch_size=5).streams()
+    assert (streams["train"].sampler, streams["train"].batch_size) == ("balanced", 5)
+
+
+def test_momentum_and_decay_are_the_run_s_in_every_group():
+    groups = build(optimizer="sgd", learning_rate=0.1, momentum=0.7, weight_decay=0.2).optimizers["network"].param_groups
+    assert [(group["momentum"], group["nesterov"], group["weight_decay"]) for group in groups] == [
+        (0.7, True, 0.2),
+        (0.7, True, 0),
+    ]
+    groups = build(optimizer="adamw", momentum=0.7, weight_decay=0.2).optimizers["network"].param_groups
+    assert [(group["betas"], group["weight_decay"]) for group in groups] == [((0.7, 0.999), 0.2), ((0.7, 0.999), 0)]
+
+
+def test_validation_measures_each_image_without_smoothing():
+    recipe = build(label_smoothing=0.3).eval()
+    torch.nn.init.normal_(recipe.classifier.network.head.weight)
+    batch = batch_of()
+    logits, label = recipe.classifier(batch["train"]["image"])[0], batch["train"]["label"]
+    figures = recipe.validate(batch)
+    surprise = -logits.log_softmax(1)[torch.arange(6), label]
+    torch.testing.assert_close(figures["negative_log_likelihood"], surprise)
+    assert figures["accuracy"].tolist() == (logits.argmax(1) == label).tolist()
+
+
 class Oracle:
     """A served classifier that reads the class off the image: the pixel value is the class."""
 

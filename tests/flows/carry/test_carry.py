@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from workbench import make_project, run, toy_params, write_params
+from finished import finished_project, params_of_both
+from workbench import run, write_params
 
 RECIPE = "components/families/toy/recipe.py"
 STATE = ("dvc.lock", "carried.json")
@@ -12,8 +13,7 @@ STATE = ("dvc.lock", "carried.json")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The toy, trained and committed."""
-    folder = make_project(tmp_path_factory.mktemp("carry") / "project", toy_params())
-    run("dvc", "repro", "train@toy", cwd=folder)
+    folder = finished_project(tmp_path_factory, tmp_path_factory.mktemp("carry") / "project")
     run("git", "add", "--all", cwd=folder)
     run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "toy", cwd=folder)
     return folder
@@ -99,7 +99,8 @@ def test_newer_code_that_is_committed_beside_an_older_result_proves_nothing(proj
 
 @pytest.mark.slow
 def test_other_settings_are_another_training(project):
-    params = toy_params(steps=31)
+    params = params_of_both()
+    params["runs"]["toy"]["train"]["steps"] = 301
     write_params(project, params)
     code, said = carry(project)
     assert (code, "runs.toy.train was" in said, "another training" in said) == (1, True, True), said

@@ -120,11 +120,23 @@ def test_the_closure_follows_relative_lazy_and_absolute_imports_but_not_those_fo
     assert found == ["a/__init__.py", "a/one.py", "a/two.py", "b/__init__.py", "b/four.py", "b/three.py"]
 
 
+# Runs every stage in a fork of its own, in which none of our modules is imported yet: other packages are imported once.
 IMPORTED = """
-import importlib, json, sys
-from components.core.settings import Workspace
-importlib.import_module(sys.argv[1]).run(Workspace(), sys.argv[2])
-print(json.dumps([name for name in sys.modules if name.partition(".")[0] == "components"]))
+import importlib, json, os, sys
+import albumentations, matplotlib.pyplot, onnxruntime, scipy.stats, sklearn.metrics, torch._dynamo, torch.onnx, onnxscript
+torch.set_num_threads(1)
+assert not [name for name in sys.modules if name.partition(".")[0] == "components"]
+for stage, module, name in json.loads(sys.argv[1]):
+    if child := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == 0, f"{stage}: {code}"
+        continue
+    from components.core.settings import Workspace
+    importlib.import_module(module).run(Workspace(), name)
+    with open(f"{stage}.imported", "w") as file:
+        json.dump([name for name in sys.modules if name.partition(".")[0] == "components"], file)
+    sys.stderr.flush()
+    os._exit(0)
 """
 
 
@@ -156,14 +168,14 @@ def test_every_module_that_a_stage_imports_is_in_its_digest(project):
     stages += ["link@own_detector", "export@toy", "export@own", "evaluate@toy", "evaluate@own"]
     assert {stage.partition("@")[0] for stage in stages} == set(MODULES)
     components = project / "components"
-    for stage in stages:
-        kind, _, name = stage.partition("@")
-        command = [sys.executable, "-c", IMPORTED, MODULES[kind], name]
-        done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{stage}: {done.stderr[-2000:]}"
-        modules = json.loads(done.stdout.splitlines()[-1])
+    started = [(stage, MODULES[stage.partition("@")[0]], stage.partition("@")[2]) for stage in stages]
+    command = [sys.executable, "-c", IMPORTED, json.dumps(started)]
+    done = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for stage, _, name in started:
+        modules = json.loads((project / f"{stage}.imported").read_text())
         imported = {file for module in modules if (file := file_of(module, components))} - CATALOGUES
-        recorded = json.loads((project / "outputs" / "code" / kind / f"{name}.json").read_text())
+        recorded = json.loads((project / "outputs" / "code" / stage.partition("@")[0] / f"{name}.json").read_text())
         missing = {f"components/{file}" for file in imported} - set(recorded)
         assert not missing, f"{stage} imports what its digest does not cover"
 
