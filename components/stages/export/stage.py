@@ -1,4 +1,4 @@
-"""Stage ``export``: write graphs, served code, signature and tokeniser; fail if a graph differs from torch."""
+"""Stage ``export``: write graphs, served code and signature; fail if a graph differs from torch."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,6 @@ from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.recipe import Exportable, Graph
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
-from components.serving.text import FILE
 from components.stages.assemble import trained_recipe
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.export.detector import REFERENCE, SCORE, check_rejections, with_detector
@@ -49,8 +48,6 @@ def run(workspace: Workspace, name: str) -> None:
     with fresh_folder(out) as folder:
         parity = write_graphs(exportable, batches, folder, threads)
         write_rest(exportable, batches[0], folder)
-        if views["main"].facts.context_length:
-            write_json(folder / FILE, views["main"].tokeniser.as_json(), ensure_ascii=False)
         write_code(settings.recipe, folder)
         copy_linked(links, folder)
         if detector:
