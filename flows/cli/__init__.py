@@ -9,6 +9,7 @@ COMMANDS = {  # name -> module, summary in --help
     "run": ("flows.cli.run", "run the stale stages, publish the results"),
     "plan": ("flows.cli.run", "show what run would do and why"),
     "predict": ("flows.cli.predict", "classify or translate pictures: a CSV file and a page of them"),
+    "search": ("flows.cli.search", "find the pictures that fit a text: a CSV file and a page of them"),
     "sample": ("flows.cli.sample", "draw pictures with a generator"),
     "image": ("flows.cli.image", "write a container context that serves a run's model"),
     "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),

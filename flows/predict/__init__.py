@@ -1,1 +1,1 @@
-"""Predict pictures from the command line. Read ``reading`` first, then ``classifying``."""
+"""Predict and search pictures from the command line. Read ``reading`` first, then ``classifying``."""

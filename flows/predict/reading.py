@@ -64,11 +64,11 @@ class Reading:
         self.broken += 1
         tqdm.write(f"broken: {printable(picture.name)}: {printable(fault)}", file=sys.stderr)
 
-    def conclude(self) -> int:
-        """Print the counts and return the exit code. SettingsError if there was no picture."""
+    def conclude(self, done: str = "predicted") -> int:
+        """Print the counts and return the exit code. ``done``: what was done. SettingsError if there was no picture."""
         if not self.found:
             raise SettingsError("WHAT: no picture is there")
-        print(f"{self.found - self.broken:,} of {self.found:,} pictures predicted, {self.broken:,} broken")
+        print(f"{self.found - self.broken:,} of {self.found:,} pictures {done}, {self.broken:,} broken")
         return 1 if self.broken == self.found else 0
 
 

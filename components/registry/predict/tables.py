@@ -21,9 +21,9 @@ Write = Callable[[list[Prediction]], None]
 def tables(csv_file: Path, jsonl_file: Path | None = None) -> Iterator[Write]:
     """Yield a function that appends predictions to both files. An error leaves earlier files as they were."""
     with ExitStack() as stack:
-        rows = csv.writer(stack.enter_context(_replaced(csv_file)), lineterminator="\n")
+        rows = csv.writer(stack.enter_context(replaced(csv_file)), lineterminator="\n")
         rows.writerow(COLUMNS)
-        lines = stack.enter_context(_replaced(jsonl_file)) if jsonl_file else None
+        lines = stack.enter_context(replaced(jsonl_file)) if jsonl_file else None
 
         def write(predictions: list[Prediction]) -> None:
             rows.writerows(row(prediction) for prediction in predictions)
@@ -49,7 +49,7 @@ def line(prediction: Prediction) -> str:
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[IO[str]]:
+def replaced(path: Path) -> Iterator[IO[str]]:
     """Open a new text file that replaces ``path`` when the block succeeds. A name that is not UTF-8 keeps its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

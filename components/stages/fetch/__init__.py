@@ -10,6 +10,7 @@ SOURCES: dict[str, str] = {
     "omniglot": "components.stages.fetch.omniglot:Omniglot",
     "cifar10": "components.stages.fetch.cifar10:Cifar10",
     "dtd": "components.stages.fetch.dtd:Dtd",
+    "scenes": "components.stages.fetch.scenes.source:Scenes",
     "noise": "components.stages.fetch.noise:Noise",
     "folder": "components.stages.fetch.folder:Folder",
     "table": "components.stages.fetch.formats.tables.table:Table",

@@ -221,6 +221,30 @@ def test_a_table_that_changes_while_it_packs_is_read_again(folder, tmp_path, mon
     assert fetch(folder, tmp_path / "out", boxes=None)["classes"] == {"label": ["new"]}
 
 
+def test_a_folder_with_captions_alone(folder, tmp_path, caplog):
+    """captions.csv: a picture a line, and as many lines a picture as it has captions."""
+    (folder / "list.csv").unlink()
+    table = folder / "captions.csv"
+    lines = ["file,caption", "a/00.png,two dogs", "a/00.png,two dogs", 'a/00.png,"dogs, two"', "b/01.png,a cat"]
+
+    def index(name, *more, data=None):
+        table.write_bytes("\n".join([*lines, *more]).encode() if data is None else data)
+        return fetch(folder, tmp_path / name, table=None, boxes=None)
+
+    assert index("out")["classes"] == {}
+    assert json.loads((tmp_path / "out/all.text.json").read_text()) == [["two dogs", "two dogs", "dogs, two"], ["a cat"]]
+    for line in ("1 captions stand twice for their picture (1 pictures)", "14 images are not in the table"):
+        assert line in caplog.text
+    for name, more, message in (
+        ("no picture", "a/99.png,a bird", r"captions\.csv, line 6: a/99\.png: no such file"),
+        ("no caption", "b/03.png,", r"captions\.csv, line 6: no caption"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            index(name, more)
+    with pytest.raises(ValueError, match=r"captions\.csv, line 2: not readable as utf-8; .*cp1252"):
+        index("latin", data="file,caption\na/00.png,Käfer\n".encode("cp1252"))
+
+
 def test_captions_of_flickr(real_data, tmp_path):
     settings = {"source": "table", "path": str(real_data / "flickr8k_1000_128"), "table": "captions.txt", "file": "image"}
     (tmp_path / "out").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from components.stages.fetch.files.names import is_junk, relative_name
@@ -80,6 +81,13 @@ def add_boxes(listing: Listing, path: Path, placer: Placer, walk: Walk) -> None:
         if image:
             picture.boxes = placer.place(picture.content, image.boxes, image.frame, f"{path}: {picture.name}")
     listing.notes += placer.notes()
+
+
+def repeated_captions(pictures: Iterable[Picture]) -> list[str]:
+    """Count the captions that a picture has more than once; return a line for the log."""
+    extra = [len(picture.captions) - len(set(picture.captions)) for picture in pictures]
+    count, affected = sum(extra), sum(number > 0 for number in extra)
+    return [f"{count} captions stand twice for their picture ({affected} pictures)"] if count else []
 
 
 def unlisted(walk: Walk, names: set[str]) -> list[str]:

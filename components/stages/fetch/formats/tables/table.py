@@ -19,7 +19,14 @@ from components.stages.fetch.files.names import SPLITS, relative_name, split_of
 from components.stages.fetch.files.pictures import Listing, Own, OwnSettings, in_order
 from components.stages.fetch.files.walk import Walk
 from components.stages.fetch.formats.boxes import BoxedSettings, Placer
-from components.stages.fetch.formats.tables.pictures import add_boxes, file_name, listing_of, pictures_of, unlisted
+from components.stages.fetch.formats.tables.pictures import (
+    add_boxes,
+    file_name,
+    listing_of,
+    pictures_of,
+    repeated_captions,
+    unlisted,
+)
 from components.stages.fetch.formats.tables.rows import DELIMITERS, TABLES, Cell, Rows, read_rows
 
 OWN = ("file", "split", "caption", "labels")  # columns of the table that are not classes
@@ -87,7 +94,7 @@ class Table(Own):
             listing.notes.append(f"{path.name}: cells are divided by {DELIMITERS[table.delimiter]}")
         if not table.rows:
             walk.faults.add(f"{path}: no image is listed")
-        listing.notes += unlisted(walk, set(pictures))
+        listing.notes += [*repeated_captions(pictures.values()), *unlisted(walk, set(pictures))]
         return listing
 
 
