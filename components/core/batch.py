@@ -32,7 +32,7 @@ KEYS: dict[str, Key] = {
     "boxes": Key(torch.float32, "N M 4", "(cx, cy, w, h) relative to the image; the first boxes are real, the rest 0"),
     "box_label": Key(torch.int64, "N M", "class index of each box; 0 where there is none"),
     "box_mask": Key(torch.bool, "N M", "True where a box is"),
-    "tokens": Key(torch.int64, "N T", "one caption per image: its UTF-8 bytes, then zeros"),
+    "tokens": Key(torch.int64, "N T", "one caption per image: ids of the view's tokeniser, then padding"),
 }
 COLUMN = Key(torch.int64, "N", "class index of a further column")
 PIXELS = Key(torch.uint8, "N H W C", "pixels as a server gets them, 0 to 255")
@@ -95,7 +95,8 @@ class ViewFacts:
     ``classes``: column -> names in index order ("label", "domain", any other such as "font"; "labels" and "box_label" too);
     ``mean`` and ``std``: per channel, of the training images in [-1, 1]; ``counts``: split -> number of images; ``digest``:
     SHA-256 of the arrays. ``max_boxes``: M of the batch contract, 0 if the view has no boxes; ``context_length``: T, 0 if it
-    has no tokens; ``masked``: it has ``image_mask``.
+    has no tokens; ``masked``: it has ``image_mask``. ``vocabulary_size``, ``start_id``, ``end_id``, ``pad_id``: of its tokens;
+    the defaults are those of bytes, which have no start and end.
     """
 
     name: str
@@ -109,6 +110,10 @@ class ViewFacts:
     max_boxes: int = 0
     context_length: int = 0
     masked: bool = False
+    vocabulary_size: int = 256
+    start_id: int | None = None
+    end_id: int | None = None
+    pad_id: int = 0
 
     def classes_to_tell_apart(self) -> tuple[str, ...]:
         """Names of the classes of ``label``; ValueError if a classifier has nothing to learn."""

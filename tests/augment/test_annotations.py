@@ -6,6 +6,7 @@ import torch
 
 from components.core.batch import Stream, check
 from components.core.config.strict import SettingsError
+from components.serving.text import Tokeniser
 from components.stages.augment.tokens import tokenise
 from components.stages.views.loader import training_batches
 
@@ -155,7 +156,9 @@ def test_the_mask_follows_the_image(arrays_out, make):
 
 def test_a_caption_is_drawn_by_seed_step_and_place(annotated, make):
     view = make(annotated(), **BLOCK)
-    captions = {tokenise([caption], 12, False).tobytes() for texts in view.texts("train") for caption in texts}
+    captions = {
+        tokenise([caption], Tokeniser("bytes", 12), False).tobytes() for texts in view.texts("train") for caption in texts
+    }
     drawn = steps(view, steps=40)
     seen = {row.numpy().astype(np.uint8).tobytes() for batch in drawn for row in batch["tokens"]}
     assert seen == captions, "every caption comes up"
@@ -167,7 +170,7 @@ def test_a_caption_is_drawn_by_seed_step_and_place(annotated, make):
     (worker,) = steps(view, workers=1, steps=1)
     assert torch.equal(worker["tokens"], drawn[0]["tokens"])
     (first,) = view.batches("train", 100)
-    expected = tokenise([texts[0] for texts in view.texts("train")], 12, False)
+    expected = tokenise([texts[0] for texts in view.texts("train")], Tokeniser("bytes", 12), False)
     np.testing.assert_array_equal(first["tokens"], expected)
 
 
@@ -175,12 +178,12 @@ def test_tokens_are_those_of_the_text_encoder():
     from components.diffusion.conditions import tokens_of
 
     texts = ["a", "öß", ""]
-    np.testing.assert_array_equal(tokenise(texts, 6, False), tokens_of(texts, 6).numpy())
-    assert tokenise(["aöß"], 4, True).tobytes() == "aö".encode() + b"\0", "cut after a whole character"
+    np.testing.assert_array_equal(tokenise(texts, Tokeniser("bytes", 6), False), tokens_of(texts, 6).numpy())
+    assert tokenise(["aöß"], Tokeniser("bytes", 4), True).tobytes() == "aö".encode() + b"\0", "cut after a whole character"
     with pytest.raises(ValueError, match=r"'aöß' has 5 bytes, more than context_length, 4; truncate: true"):
-        tokenise(["aöß"], 4, False)
+        tokenise(["aöß"], Tokeniser("bytes", 4), False)
     with pytest.raises(ValueError, match="NUL"):
-        tokenise(["a\0"], 4, False)
+        tokenise(["a\0"], Tokeniser("bytes", 4), False)
 
 
 def test_copies_carry_their_boxes(annotated, make):

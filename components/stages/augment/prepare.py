@@ -14,6 +14,7 @@ import numpy as np
 
 from components.core.batch import ViewFacts
 from components.core.files import fresh_folder, write_atomically, write_json
+from components.serving.text import BYTES, FILE, Tokeniser
 from components.stages.augment.contact import COLUMNS, LINES, contact_sheet, pick
 from components.stages.augment.divide import Divided, divide
 from components.stages.augment.policy.policies import ViewSettings
@@ -24,7 +25,7 @@ from components.stages.augment.report.rows import write_rows
 from components.stages.augment.report.samples import write_samples
 from components.stages.augment.report.write import write_findings
 from components.stages.augment.table import choose_columns, decode_all
-from components.stages.augment.tokens import captions_of, tokenise
+from components.stages.augment.tokens import TEXT_REPORT, captions_of, text_report, tokenise, tokeniser_of
 from components.stages.augment.write import Writer, augmented_chunks, corrupt_in_place, original_chunks, statistics
 from components.stages.views.draws import Augmenter, load_augmenter
 from components.stages.views.frames import Arrays
@@ -33,9 +34,16 @@ ORDER = ("train", "validation", "test")
 
 
 def make_view(
-    name: str, settings: ViewSettings, dataset: Path, out: Path, seed: int, *, report: Path | None = None
+    name: str,
+    settings: ViewSettings,
+    dataset: Path,
+    out: Path,
+    seed: int,
+    *,
+    report: Path | None = None,
+    root: Path = Path(),
 ) -> ViewFacts:
-    """Write the view's folder ``out``, and its report if there is a folder for it.
+    """Write the view's folder ``out``, and its report if there is a folder for it. ``root``: where relative settings start.
 
     ValueError for an invalid policy, file or split, and for leakage.
     """
@@ -56,11 +64,16 @@ def make_view(
                 write_findings(report_folder, name, data, similarity, settings)
         if corruption:  # after the splits, which depend on the original images
             corrupt_in_place(table.arrays, load_augmenter(corruption, settings.stored), seed)
-        facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed))
+        tokeniser = tokeniser_of(data, settings.text, f"{key}.text", root) if settings.text else None
+        facts = _write_arrays(folder, name, data, settings, _copies(data, settings, augmenter, seed), tokeniser=tokeniser)
         dropped = {"unreadable": len(table.unreadable), "unreadable_names": table.unreadable[:20], "leaked": data.leaked}
         dropped |= {"conflicts": data.conflicts} if settings.conflicts == "drop" else {}
         write_json(folder / "view.json", {**_facts_as_json(facts), "dropped": dropped}, ensure_ascii=False)
         write_json(folder / "policy.json", None if settings.copies else form, ensure_ascii=False)
+        if tokeniser and tokeniser.kind != BYTES:
+            write_json(folder / FILE, tokeniser.as_json(), ensure_ascii=False)
+        if tokeniser and report_folder:
+            write_json(report_folder / TEXT_REPORT, text_report(data, tokeniser))
         _write_contact(folder, facts, data, augmenter, seed, corrupted=corruption is not None)
         if report_folder:  # the samples show what became of the pictures
             write_samples(report_folder / "samples", raw, data, corrupted=corruption is not None)
@@ -85,7 +98,15 @@ def _copies(data: Divided, settings: ViewSettings, augmenter: Augmenter | None, 
     return [augmented_chunks(arrays, rows, augmenter, copy, seed) for copy in range(settings.copies)]
 
 
-def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings, copies: list[Iterator[Arrays]]) -> ViewFacts:
+def _write_arrays(
+    folder: Path,
+    name: str,
+    data: Divided,
+    settings: ViewSettings,
+    copies: list[Iterator[Arrays]],
+    *,
+    tokeniser: Tokeniser | None,
+) -> ViewFacts:
     """Write all splits' arrays, the training images followed by their copies; return the facts.
 
     Mean and standard deviation are those of the training split, or of the first split if there is none.
@@ -95,7 +116,7 @@ def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings
     for split in [split for split in ORDER if split in data.splits]:
         extra = copies if split == "train" else []
         counts[split] = len(data.splits[split]) * (1 + len(extra))
-        levels[split] = _write_split(writer, split, data, settings, extra)
+        levels[split] = _write_split(writer, split, data, settings, extra, tokeniser=tokeniser)
     mean, std = statistics(next(iter(levels.values())))
     return ViewFacts(
         name,
@@ -107,13 +128,19 @@ def _write_arrays(folder: Path, name: str, data: Divided, settings: ViewSettings
         counts,
         writer.digest,
         max_boxes=arrays["boxes"].shape[1] if "boxes" in arrays else 0,
-        context_length=settings.text.context_length if settings.text else 0,
         masked="image_mask" in arrays,
+        **(tokeniser.facts() if tokeniser else {}),
     )
 
 
 def _write_split(
-    writer: Writer, split: str, data: Divided, settings: ViewSettings, extra: list[Iterator[Arrays]]
+    writer: Writer,
+    split: str,
+    data: Divided,
+    settings: ViewSettings,
+    extra: list[Iterator[Arrays]],
+    *,
+    tokeniser: Tokeniser | None,
 ) -> np.ndarray:
     """Write one split's images, columns, texts and annotations; return the histogram of grey levels."""
     table = data.table
@@ -128,11 +155,11 @@ def _write_split(
         writer.moving(split, name)
     if table.labels is not None:
         writer.array(split, "labels", table.labels[rows])
-    if settings.text and texts is not None:
+    if settings.text and tokeniser and texts is not None:
         captions = [captions_of(text) for text in texts]
         starts = np.cumsum([0, *map(len, captions)], dtype=np.int64)
         writer.array(split, "token_start", starts)
-        writer.array(split, "tokens", tokenise(list(chain(*captions)), **settings.text.model_dump()))
+        writer.array(split, "tokens", tokenise(list(chain(*captions)), tokeniser, settings.text.truncate))
     return levels
 
 

@@ -2,8 +2,8 @@
 
 Per split: ``image`` uint8 [N, H, W, C] of ``stored_size``; a file int64 [N] per column. If the view has them: ``image_mask``
 bool [N, H, W]; ``boxes`` float32 [N, M, 4], ``box_label`` int64 and ``box_mask`` bool [N, M]; ``labels`` float32 [N, K];
-``text``, the captions as JSON, and their ``tokens`` uint8 [captions, T] with ``token_start`` int64 [N + 1]: image i has those
-from token_start[i] to token_start[i + 1] - 1.
+``text``, the captions as JSON, and their ``tokens`` [captions, T], uint8 of bytes, else uint16, with ``token_start`` int64
+[N + 1]: image i has those from token_start[i] to token_start[i + 1] - 1; ``tokeniser.json`` unless they are bytes.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from components.core.batch import KEYS, Batch, ViewFacts, to_unit_range
+from components.serving.text import BYTES, FILE, Tokeniser
 from components.stages.views.draws import box_limits
 from components.stages.views.frames import Arrays, centre_crop
 
@@ -22,7 +23,10 @@ ANNOTATED = ("labels", "box_label")  # have class names, but are not columns
 
 @dataclass(frozen=True)
 class Captions:
-    """All captions of a split. ``tokens`` uint8 [captions, T]; image i has those from ``start[i]`` to ``start[i + 1]`` - 1."""
+    """All captions of a split: image i has those from ``start[i]`` to ``start[i + 1]`` - 1.
+
+    ``tokens`` [captions, T]: uint8 of bytes, else uint16.
+    """
 
     tokens: np.ndarray
     start: np.ndarray
@@ -95,6 +99,14 @@ class View:
             raise ValueError(f"view {self.facts.name!r} has no texts")
         texts: list[Any] = json.loads(path.read_text(encoding="utf-8"))
         return texts
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """Tokeniser of the view's captions; ValueError for a view without tokens."""
+        if not self.facts.context_length:
+            raise ValueError(f"view {self.facts.name!r} has no tokens: its block needs text")
+        path = self.folder / FILE
+        return Tokeniser.read(path) if path.is_file() else Tokeniser(BYTES, self.facts.context_length)
 
     @cached_property
     def policy(self) -> dict[str, Any] | None:

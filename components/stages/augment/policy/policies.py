@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.core.config.strict import Name, Strict
 from components.serving.preparation import Preparation
+from components.stages.augment.policy.text import TextSettings
 
 
 def image_size(value: Any) -> int | tuple[int, int]:
@@ -82,16 +83,6 @@ class BoxSettings(Strict):
 
     min_area: float = Field(default=1.0, gt=0, description="pixels that a box must keep after cropping")
     min_visibility: float = Field(default=0.0, ge=0, le=1, description="share of its area that a box must keep")
-
-
-class TextSettings(Strict):
-    """Captions become ``tokens``: their UTF-8 bytes, padded with zeros to ``context_length``.
-
-    A longer caption is an error, or with ``truncate`` cut after the last whole character that fits.
-    """
-
-    context_length: int = Field(ge=1, le=4096, description="bytes of a caption")
-    truncate: bool = Field(default=False, description="cut longer captions after the last whole character that fits")
 
 
 class ViewSettings(Strict):
