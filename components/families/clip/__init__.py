@@ -1,0 +1,1 @@
+"""CLIP (Radford et al. 2021): pictures and their captions in one space. ``networks``, ``objective``, ``recipe``, ``evaluation``."""
