@@ -1,1 +1,1 @@
-"""CLIP (Radford et al. 2021): pictures and their captions in one space. ``networks``, ``objective``, ``recipe``, ``evaluation``."""
+"""CLIP (Radford et al. 2021): pictures and captions in one space. Read networks, objective, recipe, evaluation."""

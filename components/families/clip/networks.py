@@ -27,11 +27,12 @@ SIGMOID_SCALE, SIGMOID_BIAS = math.log(10), -10.0  # Zhai et al. 2023, arXiv 230
 
 # Tables 19 and 20: of each model what it says of its towers.
 _TEXT = {"text_width": 512, "text_depth": 12, "text_heads": 8}
+_LARGE_TEXT = {"text_width": 768, "text_depth": 12, "text_heads": 12}
 _VIT = {"tower": "vit", "embed_dim": 512, "width": 768, "depth": 12, "heads": 12, **_TEXT}
 VARIANTS: dict[str, dict[str, Any]] = {
     "ViT-B/32": {**_VIT, "patch": 32},
     "ViT-B/16": {**_VIT, "patch": 16},
-    "ViT-L/14": {**_VIT, "patch": 14, "embed_dim": 768, "width": 1024, "depth": 24, "heads": 16, "text_width": 768, "text_heads": 12},
+    "ViT-L/14": {**_VIT, "patch": 14, "embed_dim": 768, "width": 1024, "depth": 24, "heads": 16, **_LARGE_TEXT},
     "RN50": {"tower": "modified_resnet", "embed_dim": 1024, "blocks": (3, 4, 6, 3), "width": 64, **_TEXT},
     "RN101": {"tower": "modified_resnet", "embed_dim": 512, "blocks": (3, 4, 23, 3), "width": 64, **_TEXT},
 }
@@ -161,7 +162,7 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def sizes_of(variant: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sizes of both towers: the variant's, or the given ones. ValueError, which names the key, for a contradiction."""
+    """Return the sizes of both towers: the variant's, or the given ones. ValueError for a contradiction."""
     if variant is not None and variant not in VARIANTS:
         raise ValueError(f"variant: {variant!r} is not allowed: {', '.join(VARIANTS)}")
     tower = VARIANTS[variant]["tower"] if variant else given.get("tower", "vit")
@@ -181,7 +182,7 @@ def sizes_of(variant: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of OpenAI's or open_clip's files to ours: the text tower below ``text.``, without their constants."""
     if foreign := [key for key in state if key.startswith(("visual.trunk.", "vision_model.", "text_model."))]:
-        raise ValueError(f"{foreign[0]}: a tower of timm or transformers, not CLIP's own; export the file in open_clip's layout")
+        raise ValueError(f"{foreign[0]}: a tower of timm or transformers, not CLIP's own: this layout is not read")
     constants = {"input_resolution", "context_length", "vocab_size", "attn_mask", "text.attn_mask"}
     own = ("visual.", "text.", "logit_scale", "logit_bias")
     return {key if key.startswith(own) else f"text.{key}": tensor for key, tensor in state.items() if key not in constants}

@@ -2,7 +2,7 @@
 
 Embeddings are unit rows. A process has n of the N pairs: ``image`` and ``text`` [n, D] are its own, ``all_image`` and
 ``all_text`` [N, D] those of all. ``positive`` bool [n, N]: which pairs belong together; it holds for pictures and texts alike.
-A loss is the mean over a process's own rows, so that the mean over the processes is that of the whole batch.
+The loss of a batch is the mean over its rows: of a process's own, and then over the processes.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def contrastive_loss(
-    image: Tensor, text: Tensor, all_image: Tensor, all_text: Tensor, positive: Tensor, scale: Tensor
+def contrastive_losses(
+    image: Tensor, text: Tensor, all_image: Tensor, all_text: Tensor, *, positive: Tensor, scale: Tensor
 ) -> Tensor:
-    """Compute the symmetric cross-entropy (Radford et al. 2021, figure 3), scalar.
+    """Compute the symmetric cross-entropy (Radford et al. 2021, figure 3) of each row, [n].
 
     The target of a row is spread evenly over its positives: with one of them each this is the paper's.
     """
     target = positive.to(image.dtype) / positive.sum(1, keepdim=True)
-    image_loss = F.cross_entropy(scale * image @ all_text.T, target)
-    text_loss = F.cross_entropy(scale * text @ all_image.T, target)
-    return (image_loss + text_loss) / 2
+    image_losses = F.cross_entropy(scale * image @ all_text.T, target, reduction="none")
+    text_losses = F.cross_entropy(scale * text @ all_image.T, target, reduction="none")
+    return (image_losses + text_losses) / 2
 
 
-def sigmoid_loss(image: Tensor, all_text: Tensor, positive: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """Compute SigLIP's loss (Zhai et al. 2023, arXiv 2303.15343, section 3.2), scalar: summed over texts, mean over images."""
+def sigmoid_losses(image: Tensor, all_text: Tensor, positive: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Compute SigLIP's loss (Zhai et al. 2023, arXiv 2303.15343, section 3.2) of each image, [n], summed over the texts."""
     logits = scale * image @ all_text.T + bias
     sign = 2 * positive.to(logits.dtype) - 1
-    return -F.logsigmoid(sign * logits).sum(1).mean()
+    return -F.logsigmoid(sign * logits).sum(1)
 
 
 def positives(captions: Tensor, own: slice, column: Tensor | None = None) -> Tensor:
@@ -45,6 +45,12 @@ def positives(captions: Tensor, own: slice, column: Tensor | None = None) -> Ten
 def pairs_only(number: int, own: slice, device: torch.device) -> Tensor:
     """Return bool [n, N]: each picture belongs to its own caption alone."""
     return torch.eye(number, dtype=torch.bool, device=device)[own]
+
+
+def best_is_right(rows: Tensor, others: Tensor, positive: Tensor) -> Tensor:
+    """Return 1.0 for each of ``rows`` [n, D] whose nearest of ``others`` [N, D] is a positive, else 0.0."""
+    best = (rows.detach() @ others.detach().T).argmax(1, keepdim=True)
+    return positive.gather(1, best).squeeze(1).float()
 
 
 def kept_patches(uniforms: Tensor, rate: float) -> Tensor:

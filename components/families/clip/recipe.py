@@ -5,28 +5,29 @@ By setting: SigLIP's loss, patch dropout, several positives a row, and batches t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from components.core.batch import Batch, Stream, ViewFacts, pixels_of
+from components.core.batch import Batch, Stream, ViewFacts
 from components.core.catalogue import build_network
 from components.core.config.strict import Strict
-from components.core.recipe import Direction, Exportable, Graph, Published
+from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize, processes
+from components.families.clip.export import exportable_of
 from components.families.clip.networks import CLIP, ImageTransformer
 from components.families.clip.objective import (
-    contrastive_loss,
+    best_is_right,
+    contrastive_losses,
     in_chunks,
     kept_patches,
     pairs_only,
     positives,
-    sigmoid_loss,
+    sigmoid_losses,
 )
 from components.families.clip.settings import ExportSettings, TrainSettings
 
@@ -35,34 +36,6 @@ if TYPE_CHECKING:
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of RGB in [0, 1]
 NO_TEXT = "has no captions; a view with `text: {{context_length: ...}}` has, of a dataset with texts"
-
-
-class ImageEncoder(nn.Module):
-    """image [N, C, H, W] in [-1, 1] -> (embedding: unit rows [N, D], features [N, F], before the projection)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, clip: CLIP, mean: Iterable[float], std: Iterable[float]):
-        super().__init__()
-        self.clip = clip
-        self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.clip.visual.features((image - self.mean) / self.std)
-        return self.clip.unit(self.clip.visual.project(features)), features
-
-
-class TextEncoder(nn.Module):
-    """tokens int64 [N, T] -> unit rows [N, D]."""
-
-    def __init__(self, clip: CLIP):
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.clip.embed_text(tokens)
 
 
 class CLIPRecipe(nn.Module):
@@ -157,13 +130,16 @@ class CLIPRecipe(nn.Module):
     def objective(self, image: Tensor, text: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss of this process's rows, and the share of its images whose best caption is right."""
         all_image, all_text, rank = gather(image), gather(text), processes()[0]
-        own = slice(rank * len(image), (rank + 1) * len(image))
-        positive, scale = self.positive(batch, own, len(all_image)), self.clip.logit_scale.exp()
+        positive = self.positive(batch, slice(rank * len(image), (rank + 1) * len(image)), len(all_image))
+        losses = self.losses(image, text, all_image, all_text, positive)
+        return losses.mean(), best_is_right(image, all_text, positive).mean()
+
+    def losses(self, image: Tensor, text: Tensor, all_image: Tensor, all_text: Tensor, positive: Tensor) -> Tensor:
+        """Return the loss of each row, [n]."""
+        scale = self.clip.logit_scale.exp()
         if self.settings.loss == "sigmoid":
-            loss = sigmoid_loss(image, all_text, positive, scale, self.clip.logit_bias)
-        else:
-            loss = contrastive_loss(image, text, all_image, all_text, positive, scale)
-        return loss, best_is_right(image, all_text, positive).mean()
+            return sigmoid_losses(image, all_text, positive, scale, self.clip.logit_bias)
+        return contrastive_losses(image, text, all_image, all_text, positive=positive, scale=scale)
 
     def positive(self, batch: Batch, own: slice, number: int) -> Tensor:
         """Return which of all captions belong to this process's pictures, bool [n, N]."""
@@ -173,39 +149,17 @@ class CLIPRecipe(nn.Module):
         return positives(gather(batch["tokens"]), own, column)
 
     def validate(self, batches: dict[str, Batch]) -> dict[str, Tensor]:
-        """Loss of each picture and its caption among those of the batch, and whether the nearest one is right, [N] each."""
+        """Loss of each pair among those of the batch, and whether the nearest caption, and picture, is right, [N] each."""
         batch = batches["train"]
         image, text = self.clip((batch["image"] - self.mean) / self.std, batch["tokens"])
+        positive = positives(batch["tokens"], slice(None))
         with torch.autocast(image.device.type, enabled=False):
-            positive, scale = positives(batch["tokens"], slice(None)), self.clip.logit_scale.exp()
-            if self.settings.loss == "sigmoid":
-                losses = [sigmoid_loss(image[i : i + 1], text, positive[i : i + 1], scale, self.clip.logit_bias) for i in range(len(image))]
-            else:
-                losses = [
-                    contrastive_loss(image[i : i + 1], text[i : i + 1], image, text, positive[i : i + 1], scale)
-                    for i in range(len(image))
-                ]
-            ranks = {"image_to_text": best_is_right(image, text, positive), "text_to_image": best_is_right(text, image, positive)}
-        return {"loss": torch.stack(losses), **ranks}
+            losses = self.losses(image, text, image, text, positive)
+            found, back = best_is_right(image, text, positive), best_is_right(text, image, positive)
+        return {"loss": losses, "image_to_text": found, "text_to_image": back}
 
     def exportable(self) -> Exportable:
-        view, image = self.view, ImageEncoder(self.clip, self.mean.flatten().tolist(), self.std.flatten().tolist()).eval()
-        graphs = {
-            "image": Graph(image, lambda batch: {"image": batch["image"]}, ("embedding", "features")),
-            "text": Graph(TextEncoder(self.clip).eval(), lambda batch: {"tokens": batch["tokens"]}, ("embedding",)),
-        }
-        names, words = view.classes.get(self.prompts.column, ()), self.prompts.names
-        facts = {"image_size": view.image_size, "channels": view.channels, "context_length": view.context_length}
-        facts |= {"classes": [words.get(name, name) for name in names], "templates": list(self.prompts.templates)}
-        facts |= {"scale": math.exp(self.clip.logit_scale.item()), "embed_dim": self.clip.embed_dim}
-        example = lambda batch: {"image": pixels_of(batch)}  # noqa: E731
-        return Exportable(graphs, facts, signature_of(view, self.clip.embed_dim), example)
-
-
-def best_is_right(rows: Tensor, others: Tensor, positive: Tensor) -> Tensor:
-    """Return 1.0 for each of ``rows`` [n, D] whose nearest of ``others`` [N, D] is a positive, else 0.0."""
-    best = (rows.detach() @ others.detach().T).argmax(1, keepdim=True)
-    return positive.gather(1, best).squeeze(1).float()
+        return exportable_of(self.clip, self.view, self.prompts, self.mean, self.std)
 
 
 def check_columns(settings: RunSettings, view: ViewFacts) -> None:
@@ -246,19 +200,3 @@ def make_optimizer(clip: CLIP, settings: TrainSettings) -> Optimizer:
     rest = [parameter for parameter in clip.parameters() if parameter.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.eps, fused=True)
-
-
-def signature_of(view: ViewFacts, embed_dim: int) -> dict[str, Any]:
-    """Return the interface of a served CLIP: pictures, and the classes of the request, in words."""
-    texts = {"dtype": "str", "default": [], "shape": [-1]}
-    return {
-        "inputs": [{"name": "image", "dtype": "uint8", "shape": [-1, view.height, view.width, view.channels]}],
-        "outputs": [
-            {"name": "label", "dtype": "int64", "shape": [-1]},
-            {"name": "probability", "dtype": "float32", "shape": [-1]},
-            {"name": "class_name", "dtype": "str", "shape": [-1]},
-            {"name": "probabilities", "dtype": "float32", "shape": [-1, -1]},
-            {"name": "embedding", "dtype": "float32", "shape": [-1, embed_dim]},
-        ],
-        "params": [{"name": "class_names", **texts}, {"name": "templates", **texts}],
-    }
