@@ -83,7 +83,7 @@ class ModifiedResNet(nn.Module):
         super().__init__()
         sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         if any(side % REDUCTION for side in sides):
-            raise ValueError(f"blocks: a modified ResNet takes images whose sides are multiples of {REDUCTION}, not {image_size}")
+            raise ValueError(f"blocks: a modified ResNet takes sides that are multiples of {REDUCTION}, not {image_size}")
         if len(blocks) != 4 or min(blocks) < 1:
             raise ValueError(f"blocks: {list(blocks)} is not allowed: four numbers of at least 1")
         if width < 2 or width % 2:
@@ -154,5 +154,3 @@ def _stage(width_in: int, width: int, number: int, stride: int) -> nn.Sequential
     """``number`` residual blocks, the first of which changes width and size."""
     rest = [Bottleneck(EXPANSION * width, width, stride=1) for _ in range(number - 1)]
     return nn.Sequential(Bottleneck(width_in, width, stride), *rest)
-
-
