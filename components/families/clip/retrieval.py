@@ -47,7 +47,7 @@ def add_retrieval(report: Report, served: Any, images: Embedded, split: ViewSpli
     for way, (queries, items, right) in ways.items():
         ranks = first_ranks(queries, items, right)
         for k in recall_at:
-            found, name = (ranks < k).astype(np.float64), f"{way}.recall@{k}"
+            found, name = (ranks < k).astype(np.float64), f"{way}.recall_at_{k}"
             report.metrics[name] = Metric(float(found.mean()), "max")
             if way == "image_to_text":
                 report.items[name] = found

@@ -13,7 +13,7 @@ import numpy as np
 from ...serving.decoding import decode_for
 from ...serving.pixels import as_pixels, to_unit_range
 from ...serving.session import open_session
-from ...serving.text import BYTES, FILE, Tokeniser
+from ...serving.text import FILE, Tokeniser
 
 BATCH = 64  # rows of a graph's call
 PARAMS = ("class_names", "templates")
@@ -21,7 +21,7 @@ REMEMBERED = 64  # sets of classes whose vectors are held
 
 
 class Served:
-    """The export in ``folder``: ``image.onnx``, ``text.onnx``, ``facts.json``, and ``tokeniser.json`` if it is not of bytes.
+    """The export in ``folder``: ``image.onnx``, ``text.onnx``, ``tokeniser.json``, ``facts.json``.
 
     ``classes``: the words of the classes of a request that names none; ``scale``: the inverse temperature, by which a cosine
     becomes a logit.
@@ -122,8 +122,7 @@ class Served:
 
     @cached_property
     def tokeniser(self) -> Tokeniser:
-        path = self.folder / FILE
-        return Tokeniser.read(path) if path.is_file() else Tokeniser(BYTES, self.facts["context_length"])
+        return Tokeniser.read(self.folder / FILE)
 
 
 def as_texts(texts: Any, name: str) -> tuple[str, ...]:
