@@ -34,9 +34,12 @@ def linear_probe(train: Features, validation: Features, scored: Features) -> Pro
 
     ValueError if the training images are of one class.
     """
+    from threadpoolctl import threadpool_limits
+
     if len(np.unique(train.labels)) < 2:
         raise ValueError("the training images are of one class")
-    fits = [(strength, _fit(train, strength)) for strength in STRENGTHS]
+    with threadpool_limits(1):  # small products: threads would cost more than they save, and decide the last digits
+        fits = [(strength, _fit(train, strength)) for strength in STRENGTHS]
     accuracies = [float((fit.predict(validation.rows) == validation.labels).mean()) for _, fit in fits]
     best = int(np.argmax(accuracies))
     strength, fit = fits[best]

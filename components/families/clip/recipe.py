@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of RGB in [0, 1]
-NO_TEXT = "has no captions; a view with `text: {{context_length: ...}}` has, of a dataset with texts"
+NO_TEXT = "has no captions; a view with `text: {context_length: ...}` has, of a dataset with texts"
 
 
 class CLIPRecipe(nn.Module):

@@ -54,7 +54,9 @@ def test_the_start_has_the_published_deviations():
     assert {name: float(state[name].std()) for name in expected} == pytest.approx(expected, rel=0.05)
     assert not any(state[f"transformer.resblocks.3.{name}.bias"].any() for name in ("attn.out_proj", "ln_1"))
     network = clip(**RESNET)
-    norms = [module.bn3.weight for module in network.visual.modules() if hasattr(module, "bn3") and hasattr(module, "downsample")]
+    norms = [
+        module.bn3.weight for module in network.visual.modules() if hasattr(module, "bn3") and hasattr(module, "downsample")
+    ]
     assert len(norms) == 5
     assert not any(weight.any() for weight in norms)
     assert network.logit_scale.exp().item() == pytest.approx(1 / 0.07)
