@@ -6,7 +6,7 @@ from torch import nn
 
 from components.families.clip.networks import CLIP, VARIANTS
 from components.networks.clip_vit import ClipViT
-from components.networks.modified_resnet import ClipResNet
+from components.networks.modified_resnet import Bottleneck, ClipResNet
 from components.networks.text_transformer import TextTransformer
 
 SIZES = {"embed_dim": 8, "width": 8, "text_width": 8, "text_depth": 2, "text_heads": 2}
@@ -54,9 +54,7 @@ def test_the_start_has_the_published_deviations():
     assert {name: float(state[name].std()) for name in expected} == pytest.approx(expected, rel=0.05)
     assert not any(state[f"transformer.resblocks.3.{name}.bias"].any() for name in ("attn.out_proj", "ln_1"))
     network = clip(**RESNET)
-    norms = [
-        module.bn3.weight for module in network.visual.modules() if hasattr(module, "bn3") and hasattr(module, "downsample")
-    ]
+    norms = [module.bn3.weight for module in network.visual.modules() if isinstance(module, Bottleneck)]
     assert len(norms) == 5
     assert not any(weight.any() for weight in norms)
     assert network.logit_scale.exp().item() == pytest.approx(1 / 0.07)

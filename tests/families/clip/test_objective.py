@@ -125,9 +125,12 @@ def test_chunks_hold_the_activations_of_one_chunk(tiny):
     saved = {}
     for chunk in (None, 2):
         recipe, batch, sizes = tiny.build(chunk=chunk), tiny.batch(8), []
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor, lambda t: t
-        ):
+
+        def note(tensor, sizes=sizes):
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             recipe.embed(batch, 0)
         saved[chunk] = sum(sizes)
     assert saved[2] < saved[None] / 4
@@ -214,7 +217,7 @@ def test_a_template_without_one_place_is_refused(tiny, templates):
 def test_a_view_without_captions_is_refused(tiny):
     facts = tiny.views["main"].facts
     bare = ViewFacts(facts.name, 16, 1, facts.classes, facts.mean, facts.std, facts.counts, facts.digest)
-    with pytest.raises(ValueError, match="view: 'plain' has no captions; a view with `text: {context_length: ...}`"):
+    with pytest.raises(ValueError, match=r"view: 'plain' has no captions; a view with `text: {context_length: ...}`"):
         CLIPRecipe.build(tiny.settings(), {"main": bare}, {})
     params = tiny.params()
 
