@@ -2,6 +2,7 @@
 
 from components.core.recipe import Detecting, Recipe
 from components.families.classification.recipe import Classification
+from components.families.clip.recipe import CLIPRecipe
 from components.families.diffusion.recipe import Diffusion
 from components.families.munit.recipe import MUNITRecipe
 from components.families.noisy_classifier.recipe import NoisyClassifier
@@ -13,6 +14,7 @@ from components.families.unit.recipe import UNITRecipe
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {
     "classification": Classification,
+    "clip": CLIPRecipe,
     "pixelcnn": PixelCNNRecipe,
     "diffusion": Diffusion,
     "noisy_classifier": NoisyClassifier,

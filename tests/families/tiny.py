@@ -60,8 +60,11 @@ class Tiny:
         images = np.random.default_rng(len(name)).integers(0, 256, size=shape, dtype=np.uint8)
         index = {column: np.arange(IMAGES) % len(classes) for column, classes in columns.items()}
         write_view(folder, images=images, labels=index["label"], classes=tuple(columns["label"]))
-        facts = json.loads((folder / "view.json").read_text())
-        (folder / "view.json").write_text(json.dumps(facts | {"classes": columns}))
+        facts = json.loads((folder / "view.json").read_text()) | {"classes": columns}
+        if length := self.entry["view"].get("context_length"):
+            facts["context_length"] = length
+            write_captions(folder, facts["counts"], length)
+        (folder / "view.json").write_text(json.dumps(facts))
         for split in facts["counts"]:
             for column in columns:
                 np.save(folder / f"{split}.{column}.npy", index[column])
@@ -126,6 +129,16 @@ class Tiny:
     def batch(self, count: int) -> Batch:
         """The first ``count`` validation images."""
         return next(iter(self.views["main"].batches("validation", count)))
+
+
+def write_captions(folder: Path, counts: dict[str, int], length: int) -> None:
+    """Two captions of every image, of bytes, as the augment stage writes them; images with a remainder of 8 share theirs."""
+    texts = [[f"no {index % 8}", f"the {index % 8}"] for index in range(IMAGES)]
+    rows = [list(text.encode().ljust(length, b"\0")) for own in texts for text in own]
+    for split, count in counts.items():
+        np.save(folder / f"{split}.tokens.npy", np.array(rows[: 2 * count], dtype=np.uint8))
+        np.save(folder / f"{split}.token_start.npy", np.arange(0, 2 * count + 1, 2))
+        (folder / f"{split}.text.json").write_text(json.dumps(texts[:count]))
 
 
 def scattered(recipe: Recipe, spread: float = 0.1) -> Recipe:

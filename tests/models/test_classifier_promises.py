@@ -20,9 +20,10 @@ SMALL = {
     "pp_lcnet": {"scale": 0.25, "strides": (1, 1, 2, 2, 2), "last_width": 40},
     "resnet18": {"width": 8},
     "resnet": {"variant": 18},
+    "clip_vit": {"width": 24, "depth": 2, "heads": 3, "dropout": 0.1},
     "timm": {"dropout": 0.1, "variant": "tiny_conv"},
 }
-FEATURES = {"vit": 24, "swin": 32, "swin_v2": 32, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "timm": 24}
+FEATURES = {"vit": 24, "swin": 32, "swin_v2": 32, "pp_lcnet": 40, "resnet18": 64, "resnet": 512, "clip_vit": 24, "timm": 24}
 REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 

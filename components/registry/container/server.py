@@ -1,8 +1,8 @@
 """``python -m components.registry.container.server FOLDER``: serve the export in FOLDER over HTTP, without MLflow.
 
-``GET /ping``, ``GET /version``; ``POST /predict`` takes pictures, by the scoring server's own code; ``POST /invocations`` takes
-MLflow's JSON, {"inputs": {name: array}, "params": {...}}. The golden pictures are played first: with a difference the server
-does not start (exit code 4).
+``GET /ping``, ``GET /version``; ``POST /predict`` takes pictures, ``POST /embed`` texts, by the scoring server's own
+code; ``POST /invocations`` takes MLflow's JSON, {"inputs": {name: array}, "params": {...}}. The golden pictures are played
+first: with a difference the server does not start (exit code 4).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from components.registry.scoring.pictures import Predict
+from components.registry.scoring.texts import Embed
 from components.serving.golden import play
 from components.serving.loading import load_served
 
@@ -68,8 +69,8 @@ def application(served: Any, signature: dict[str, Any], about: dict[str, Any]) -
         return JSONResponse({"predictions": {name: np.asarray(array).tolist() for name, array in outputs.items()}})
 
     gets = [Route(path, ping) for path in ("/ping", "/health")] + [Route("/version", version)]
-    posts = [Route(path, answer, methods=["POST"]) for path, answer in
-             (("/invocations", invoke), ("/predict", Predict(served, signature).answer))]  # fmt: skip
+    answers = {"/invocations": invoke, "/predict": Predict(served, signature).answer, "/embed": Embed(served).answer}
+    posts = [Route(path, answer, methods=["POST"]) for path, answer in answers.items()]
     return Starlette(routes=[*gets, *posts])
 
 

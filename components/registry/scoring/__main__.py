@@ -1,9 +1,10 @@
 """``python -m components.registry.scoring <registered name> --fd N [--ready N]``: serve the champion.
 
 The interface is that of ``mlflow models serve --env-manager local``, ``POST /invocations`` and ``GET /ping``; ``POST /predict``
-takes encoded pictures (``pictures.py``). Every response has the version in its header ``X-Darkroom-Version``; ``GET /champion``
-returns it too. Once the server accepts requests, it writes the version to the file descriptor ``--ready``. A version that
-answers its golden pictures differently is not served. Exit code 3: the model has no champion.
+takes encoded pictures (``pictures.py``), ``POST /embed`` texts (``texts.py``). Every response has the version in
+its header ``X-Darkroom-Version``; ``GET /champion`` returns it too. Once the server accepts requests, it writes the version to
+the file descriptor ``--ready``. A version that answers its golden pictures differently is not served. Exit code 3: the model
+has no champion.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def application(name: str, number: int) -> Any:
     """
     from components.registry import model_registry as registry
     from components.registry.scoring.pictures import Predict
+    from components.registry.scoring.texts import Embed
     from components.registry.tracking import connect
     from components.serving.golden import play
 
@@ -76,6 +78,7 @@ def application(name: str, number: int) -> Any:
         raise ValueError(f"{name} version {number} is not served: {differences[0]}")
     signature = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
     app.add_route("/predict", Predict(app.state.served, signature).answer, methods=["POST"])
+    app.add_route("/embed", Embed(app.state.served).answer, methods=["POST"])
     facts = {"name": name, "version": number, "process": this_process()}
     app.get("/champion")(lambda: facts)
     return app

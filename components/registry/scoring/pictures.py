@@ -144,9 +144,9 @@ class Predict:
 
 
 def _parameter(entry: Mapping[str, Any], text: str) -> Any:
-    """Parse a parameter's JSON form; text stays text."""
-    if entry["dtype"] == "str":
-        return text
+    """Parse a parameter's JSON form; text stays text, and a list of texts may be divided by commas."""
+    if entry["dtype"] == "str" and not ("shape" in entry and text.lstrip().startswith("[")):
+        return [part.strip() for part in text.split(",")] if "shape" in entry else text
     try:
         return json.loads(text)
     except ValueError:

@@ -29,6 +29,7 @@ from components.stages.export.pictures import with_preparation, write_golden
 from components.stages.export.quantisable import check_quantisable
 from components.stages.export.saliency import write_saliency
 from components.stages.export.served_code import write_code
+from components.stages.export.texts import write_tokeniser
 from components.stages.views.view import View
 
 
@@ -58,6 +59,7 @@ def run(workspace: Workspace, name: str) -> None:
             figures = agreement.write(settings.export, views["main"], folder, threads)
         write_rest(exportable, batches[0], folder)
         write_code(settings.recipe, folder)
+        write_tokeniser(exportable, views["main"], folder)
         copy_linked(links, folder)
         if detector:
             shutil.copyfile(detector.path / REFERENCE, folder / REFERENCE)
