@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -40,7 +41,7 @@ class ExportSettings(Strict):
         "detector": "name it in `detect.<name>.serve`, and link outputs/detect/<name>/served at stage export as role detector"
     }
 
-    quantise: Literal[static, dynamic] | None = Field(
+    quantise: Literal["static", "dynamic"] | None = Field(
         default=None,
         description="int8 weights of convolutions and matrix products; static: ranges of activations from validation images, "
         "dynamic: from each input, matrix products only",

@@ -33,8 +33,7 @@ def score(workspace: Workspace, run: str, export: Path) -> Report:
     os.environ.setdefault("DARKROOM_SERVED_THREADS", str(workspace.params.runs[run].train.get("threads", 1)))
     family = catalogue.evaluation(settings.recipe, f"runs.{run}.recipe")
     further = family.further_splits(settings.evaluate) if hasattr(family, "further_splits") else {}
-    main = views["main"]
-    splits |= {role: Split(main.facts, main.batches(name, BATCH, pixels=True)) for role, name in further.items()}
+    splits |= {role: open_split(views["main"], name) for role, name in further.items()}
     report: Report = family.evaluate(load_served(export), splits, settings, links)
     add_seeds(report, links, workspace.params.runs[run].train.get("seed", 0))
     return report

@@ -65,7 +65,7 @@ COLOURS: dict[str, Op] = {
     "Equalize": lambda image, _: ImageOps.equalize(image),
     "Invert": lambda image, _: ImageOps.invert(image),
     "Posterize": _posterize,
-    "Solarize": lambda image, threshold: ImageOps.solarize(image, threshold),
+    "Solarize": ImageOps.solarize,
     "SolarizeAdd": _solarize_add,
     "Color": lambda image, factor: ImageEnhance.Color(image).enhance(factor),
     "Contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
@@ -93,7 +93,7 @@ def apply_op(image: Image.Image, name: str, argument: Argument, fill: int, resam
     return image.transform(image.size, Image.Transform.AFFINE, matrix, resample=resample, fillcolor=colour)
 
 
-class RandAugment(DualTransform):  # type: ignore[misc]
+class RandAugment(DualTransform):
     """``num_ops`` operations of 15, drawn with replacement, each applied with ``probability``.
 
     ``magnitude``: 0 to 10; ``std``: of the normal distribution around it, clipped to 0 to 10; ``increasing``: all operations
@@ -101,7 +101,7 @@ class RandAugment(DualTransform):  # type: ignore[misc]
     An image mask moves along; boxes are refused.
     """
 
-    class InitSchema(DualTransform.InitSchema):  # type: ignore[misc]
+    class InitSchema(DualTransform.InitSchema):
         magnitude: Annotated[float, Field(ge=0, le=MAX_MAGNITUDE, strict=True)]
         std: Annotated[float, Field(ge=0, le=MAX_MAGNITUDE, strict=True)]
         num_ops: Annotated[int, Field(ge=1, le=len(SCALES), strict=True)]
@@ -109,7 +109,7 @@ class RandAugment(DualTransform):  # type: ignore[misc]
         increasing: StrictBool
         fill: Annotated[int, Field(ge=0, le=255, strict=True)]
 
-    def __init__(
+    def __init__(  # noqa: PLR0917: albumentations writes transforms by position
         self,
         magnitude: float = 9.0,
         std: float = 0.5,
