@@ -1,4 +1,4 @@
-"""Settings of a classifier's training: its batches, optimizer, losses and the augmentation of whole batches."""
+"""Settings of a classifier: its batches, optimizer, losses and the augmentation of whole batches; its export."""
 
 from __future__ import annotations
 
@@ -121,3 +121,29 @@ class TrainSettings(Strict):
             fault = f"batch_size: {self.batch_size} is not allowed with mixing"
             raise ValueError(f"{fault}: image i is mixed with the i-th from the end, so the number must be even")
         return self
+
+
+class ExportSettings(Strict):
+    """One graph, ``model``, which a link of role ``detector`` gives an out-of-distribution score.
+
+    A quantised export keeps the float graph beside the one that is served; `quantised.json` says how far they agree.
+    """
+
+    moved: ClassVar[dict[str, str]] = {
+        "detector": "name it in `detect.<name>.serve`, and link outputs/detect/<name>/served at stage export as role detector"
+    }
+
+    quantise: Literal["static", "dynamic"] | None = Field(
+        default=None,
+        description="int8 weights of convolutions and matrix products; static: ranges of activations from validation images, "
+        "dynamic: from each input, matrix products only",
+    )
+    calibration_images: int = Field(
+        default=256, ge=1, le=100_000, description="static: validation images, drawn by train.seed, that the ranges come from"
+    )
+    float_nodes: tuple[str, ...] = Field(
+        default=(), description="nodes of the graph to keep in float: kinds (MatMul) or patterns of names (node_conv2d*)"
+    )
+    reduce_range: bool = Field(
+        default=False, description="weights of 7 bits: on processors without VNNI sums of 8-bit products overflow"
+    )
