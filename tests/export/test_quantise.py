@@ -15,7 +15,7 @@ from components.core.config.strict import SettingsError
 from components.core.recipe import Exportable, Graph
 from components.families.classification.evaluation import Settings as EvaluateSettings
 from components.families.classification.evaluation import evaluate
-from components.families.classification.recipe import ExportSettings
+from components.families.classification.settings import ExportSettings
 from components.serving.float_graph import FLOAT, float_export
 from components.serving.loading import load_served
 from components.stages.export import agreement

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,7 +20,7 @@ from components.families.classification.distillation import Distillation
 from components.families.classification.mixing import draw_mixture, erase
 from components.families.classification.objective import FIGURES, Objective, classes_of, target_column
 from components.families.classification.optimizer import check_layers, make_optimizer
-from components.families.classification.settings import TrainSettings
+from components.families.classification.settings import ExportSettings, TrainSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,32 +28,6 @@ if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
-
-
-class ExportSettings(Strict):
-    """One graph, ``model``, which a link of role ``detector`` gives an out-of-distribution score.
-
-    A quantised export keeps the float graph beside the one that is served; `quantised.json` says how far they agree.
-    """
-
-    moved: ClassVar[dict[str, str]] = {
-        "detector": "name it in `detect.<name>.serve`, and link outputs/detect/<name>/served at stage export as role detector"
-    }
-
-    quantise: Literal["static", "dynamic"] | None = Field(
-        default=None,
-        description="int8 weights of convolutions and matrix products; static: ranges of activations from validation images, "
-        "dynamic: from each input, matrix products only",
-    )
-    calibration_images: int = Field(
-        default=256, ge=1, le=100_000, description="static: validation images, drawn by train.seed, that the ranges come from"
-    )
-    float_nodes: tuple[str, ...] = Field(
-        default=(), description="nodes of the graph to keep in float: kinds (MatMul) or patterns of names (node_conv2d*)"
-    )
-    reduce_range: bool = Field(
-        default=False, description="weights of 7 bits: on processors without VNNI sums of 8-bit products overflow"
-    )
 
 
 class Classifier(nn.Module):

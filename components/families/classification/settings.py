@@ -1,4 +1,4 @@
-"""Settings of a classifier's training: its batches, optimizer, losses and the augmentation of whole batches."""
+"""Settings of a classifier: its batches, optimizer, losses and the augmentation of whole batches; its export."""
 
 from __future__ import annotations
 
@@ -124,3 +124,29 @@ class TrainSettings(Strict):
         if self.mixing is not None and unlabelled and unlabelled % 2:
             raise ValueError(f"distill.unlabelled_batch_size: {unlabelled} is not allowed with mixing: it must be even too")
         return self
+
+
+class ExportSettings(Strict):
+    """One graph, ``model``, which a link of role ``detector`` gives an out-of-distribution score.
+
+    A quantised export keeps the float graph beside the one that is served; `quantised.json` says how far they agree.
+    """
+
+    moved: ClassVar[dict[str, str]] = {
+        "detector": "name it in `detect.<name>.serve`, and link outputs/detect/<name>/served at stage export as role detector"
+    }
+
+    quantise: Literal["static", "dynamic"] | None = Field(
+        default=None,
+        description="int8 weights of convolutions and matrix products; static: ranges of activations from validation images, "
+        "dynamic: from each input, matrix products only",
+    )
+    calibration_images: int = Field(
+        default=256, ge=1, le=100_000, description="static: validation images, drawn by train.seed, that the ranges come from"
+    )
+    float_nodes: tuple[str, ...] = Field(
+        default=(), description="nodes of the graph to keep in float: kinds (MatMul) or patterns of names (node_conv2d*)"
+    )
+    reduce_range: bool = Field(
+        default=False, description="weights of 7 bits: on processors without VNNI sums of 8-bit products overflow"
+    )
