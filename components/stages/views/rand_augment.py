@@ -109,7 +109,7 @@ class RandAugment(DualTransform):
         increasing: StrictBool
         fill: Annotated[int, Field(ge=0, le=255, strict=True)]
 
-    def __init__(  # noqa: PLR0917: albumentations writes transforms by position
+    def __init__(  # noqa: PLR0917 (albumentations names and orders them)
         self,
         magnitude: float = 9.0,
         std: float = 0.5,
