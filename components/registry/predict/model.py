@@ -53,7 +53,7 @@ class Model:
                 "classifier": "`python -m flows predict RUN WHAT`",
                 "translator": "`python -m flows predict RUN WHAT --domain D`",
                 "generator": "`python -m flows sample RUN`",
-                "encoder": "no command: a classification run starts from its weights, by a link init; its server gives features",
+                "encoder": "no command: a classification run starts from it by a link init; its server gives features",
             }[self.kind]
             raise SettingsError(f"{command}: {self.name} is {article} {self.kind}, which takes {fit}")
 
