@@ -20,6 +20,7 @@ from flows.__main__ import main
 
 pytestmark = pytest.mark.slow
 KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "diffusion": "generator", "pixelcnn": "generator"}
+KINDS |= {"simmim": "encoder"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
 
 
@@ -53,6 +54,13 @@ def test_every_family_predicts_or_draws(family: str, tmp_path: Path, capsys: pyt
         assert flows("predict", "tiny", "new") == 0
         with Path("predictions.csv").open(newline="") as file:
             assert [row["file"] for row in csv.DictReader(file)] == ["new/0.jpg", "new/1.jpg", "new/2.jpg"]
+        return
+    if model.kind == "encoder":
+        assert [flows("predict", "tiny", "new"), flows("sample", "tiny")] == [2, 2]
+        assert capsys.readouterr().err.count("tiny is an encoder, which takes no command") == 2
+        assert model.decode is not None
+        answer = model.served.predict({"image": model.decode(Path("new/0.jpg").read_bytes())[None]})
+        assert {name: len(array) for name, array in answer.items()} == {"features": 1, "reconstruction": 1}
         return
     shape = next(entry["shape"] for entry in model.signature["outputs"] if entry["name"] == "image")
     if model.kind == "translator":

@@ -18,7 +18,7 @@ from components.registry.tracking import connect, reachable
 from components.serving.loading import load_served
 
 Decode = Callable[[bytes], np.ndarray]  # bytes of a file -> uint8 [H, W, C]; ValueError for a broken one
-Kind = Literal["classifier", "translator", "generator"]
+Kind = Literal["classifier", "translator", "generator", "encoder"]
 ALIASES = ("champion", "candidate")  # in the order of preference
 
 
@@ -48,12 +48,14 @@ class Model:
     def must_be(self, kind: Kind, command: str) -> None:
         """Raise SettingsError, which names the right command, unless the model is of this kind."""
         if self.kind != kind:
+            article = "an" if self.kind == "encoder" else "a"
             fit = {
                 "classifier": "`python -m flows predict RUN WHAT`",
                 "translator": "`python -m flows predict RUN WHAT --domain D`",
                 "generator": "`python -m flows sample RUN`",
+                "encoder": "no command: a classification run starts from it by a link init; its server gives features",
             }[self.kind]
-            raise SettingsError(f"{command}: {self.name} is a {self.kind}, which takes {fit}")
+            raise SettingsError(f"{command}: {self.name} is {article} {self.kind}, which takes {fit}")
 
 
 def read_signature(folder: Path) -> dict[str, Any]:
@@ -66,6 +68,8 @@ def kind_of(signature: dict[str, Any]) -> Kind:
     """Return what a model does, by the names of its inputs and outputs."""
     if "domain" in names(signature["inputs"]):
         return "translator"
+    if "features" in names(signature["outputs"]):
+        return "encoder"
     return "classifier" if "class_name" in names(signature["outputs"]) else "generator"
 
 

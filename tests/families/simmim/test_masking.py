@@ -97,6 +97,20 @@ def test_what_is_masked_is_replaced_by_one_learnt_token(name):
         assert not torch.allclose(built.rebuild(torch.randn(2, 1, 16, 8), mask), rebuilt)
 
 
+def test_masked_patches_of_vit_keep_their_positions():
+    rebuilt = model("vit").rebuild(torch.randn(1, 1, 16, 8), torch.ones(1, 4, 2))
+    assert not torch.allclose(rebuilt[:, :, :4, :4], rebuilt[:, :, 4:8, :4])
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_last_map_is_normalised(name):
+    built = model(name)
+    torch.nn.init.ones_(built.encoder.norm.weight)
+    torch.nn.init.zeros_(built.encoder.norm.bias)
+    maps = built.encoder.feature_map(torch.randn(2, 1, 16, 8), lambda patches: patches)
+    torch.testing.assert_close(maps.mean(1), torch.zeros_like(maps[:, 0]), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ENCODERS)
 def test_the_head_puts_pixels_where_they_belong(name):
     """With no weights its bias is the image: channel c, row y, column x of each place is output c s^2 + y s + x."""
