@@ -104,7 +104,7 @@ def make_view(folder, classes=CLASSES, count=24, size=8, seed=0):
 
 def make_teacher(folder, view):
     """Weights of a network whose statistics and weights are nobody's else."""
-    settings = run_settings(*TEACHER)
+    settings = run_settings(*TEACHER, standardise="half")
     torch.manual_seed(3)
     recipe = Classification.build(settings, {"main": view.facts}, {})
     for buffer in recipe.buffers():
