@@ -10,6 +10,7 @@ from detectors.known import BY_FEATURES, OPTIONS, fitted, make_known
 from components.detectors.energy import Energy
 from components.detectors.gradnorm import GradNorm
 from components.detectors.odin import ODIN
+from components.detectors.shared import principal
 from components.detectors.shared.principal import principal_dimension
 from components.detectors.shared.protocol import Head
 from components.detectors.shared.quantile import streamed_quantile
@@ -187,6 +188,13 @@ def test_without_a_bias_the_origin_is_zero(known):
     detector = fitted("vim", bare)
     assert not detector.origin.any()
     np.testing.assert_allclose(detector.score(bare.new, bare.new_logits), vim(arrays(bare)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(64, 50), (50, 64), (300, 7), (7, 300)])
+def test_however_many_images_are_summed_at_once_the_space_is_the_same(known, monkeypatch, rows, size):
+    monkeypatch.setattr(principal, "ROWS", rows)
+    found = fitted("vim", known, size).score(known.new, known.new_logits)
+    np.testing.assert_allclose(found, vim(arrays(known)), rtol=1e-6)
 
 
 def test_a_class_that_is_never_predicted_is_passed_over_by_kl_matching(known):

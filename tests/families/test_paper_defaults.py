@@ -15,12 +15,15 @@ from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.diffusion import schedules
 from components.diffusion.schedules import linear_betas
+from components.families.classification import distillation
 from components.families.classification import recipe as classification
 from components.families.classification.evaluation import Settings as EvaluateClassification
-from components.families.classification.recipe import TrainSettings as Classification
+from components.families.classification.operating_point import TprAtFprSettings
+from components.families.classification.settings import TrainSettings as Classification
 from components.families.diffusion.settings import TrainSettings as Diffusion
 from components.families.noisy_classifier.recipe import TrainSettings as NoisyClassifier
 from components.families.pixelcnn.recipe import TrainSettings as PixelCNN
+from components.families.simmim.recipe import TrainSettings as SimMIM
 from components.networks import MODELS
 from components.networks.inception import InceptionV3
 from components.networks.swin.attention import MAX_SCALE, START_SCALE
@@ -64,13 +67,26 @@ CLASSIFICATION = {  # no paper's whole recipe: what the papers of its networks l
     "optimizer": "adamw",  # Loshchilov & Hutter 2019, arXiv 1711.05101; Swin, section 4.1
     "learning_rate": 1e-3,  # Swin, section 4.1: 1e-3 per 1,024 images
 }
+SIMMIM = {  # Xie et al. 2022, arXiv 2111.09886, appendix A; microsoft/SimMIM, configs for 100 epochs
+    "batch_size": 2048,
+    "learning_rate": 8e-4,  # 2e-4 per 512 images
+    "betas": (0.9, 0.999),
+    "weight_decay": 0.05,
+    "clip_norm": 5.0,  # config.py: TRAIN.CLIP_GRAD
+    "schedule": "cosine",
+    "ema_decay": None,  # none
+    "mask_ratio": 0.6,  # section 4.1.2
+    "mask_cell": 32,  # section 4.1.2
+}
 OURS = {  # settings whose default follows from the data or is no figure of a paper
-    Classification: {"batch_size", "standardise"},
+    Classification: {"batch_size", "standardise", *Classification.named_if_set},  # the last in classification/test_defaults.py
+    SimMIM: set(),
     Diffusion: {"noise", "conditions"},  # tested below
     NoisyClassifier: {"noise"},
     PixelCNN: {"binarise"},
 }
 PAPERS = [(Classification, CLASSIFICATION), (Diffusion, DDPM), (NoisyClassifier, GUIDED_DIFFUSION), (PixelCNN, PIXELCNN)]
+PAPERS.append((SimMIM, SIMMIM))
 
 
 @pytest.mark.parametrize(("settings", "paper"), PAPERS)
@@ -89,6 +105,7 @@ BETAS = {  # of every optimizer as the recipe builds it, in the family's tiny ru
     "pixelcnn": ADAM,  # pytorch-generative
     "diffusion": ADAM,  # DDPM, appendix B
     "noisy_classifier": ADAM,  # guided-diffusion, classifier_train.py: AdamW's
+    "simmim": ADAM,  # its config.py
     "munit": (0.5, 0.999),  # arXiv 1804.04732, appendix B.1
     "unit": (0.5, 0.999),  # arXiv 1703.00848, section 3
     "stargan": (0.5, 0.999),  # arXiv 1711.09020, section 4.3
@@ -175,6 +192,13 @@ def test_classification_is_measured_and_standardised_with_published_figures():
     assert EvaluateClassification().calibration_bins == 15  # Guo et al. 2017, arXiv 1706.04599, table 1
     assert classification.IMAGENET_MEAN == (0.485, 0.456, 0.406)  # torchvision, "mean and std of ImageNet"
     assert classification.IMAGENET_STD == (0.229, 0.224, 0.225)
+
+
+def test_distillation_has_the_constants_of_paddleclas():
+    assert (distillation.DistillSettings().loss, distillation.DistillSettings().ground_truth) == ("symmetric_kl", 0.0)  # SSLD
+    assert distillation.EPSILON == 1e-12  # ppcls/loss/dmlloss.py
+    assert distillation.TEMPERATURE == 4.0  # ppcls/loss/kldivloss.py
+    assert TprAtFprSettings(positive="a").fpr == 0.001  # PULC, ppcls/metric/metrics.py: 1/1000
 
 
 def test_schedules_have_the_constants_of_their_papers():

@@ -17,7 +17,7 @@ import pytest
 from mutate.covering import IMPORTED
 
 HEAVY = (
-    "torch",
+    "torch._dynamo",  # any optimizer imports it
     "numpy",
     "scipy.stats",
     "sklearn.metrics",
