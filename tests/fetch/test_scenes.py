@@ -118,7 +118,7 @@ def test_the_place_of_a_single_object_is_true(tmp_path):
     words = {axis: set() for axis in (0, 1)}
     for texts, boxes in zip(single.texts("train"), single.boxes("train"), strict=True):
         ((box, _),) = boxes.values()
-        place = re.search(r"(?:at|in) the (.+)$", texts[0])[1]
+        place = re.search(r"at the (.+)$", texts[0])[1]
         for axis, (low, high) in enumerate((("left", "right"), ("top", "bottom"))):
             word = low if low in place else high if high in place else "centre"
             third = (low, "centre", high)[int(box[axis] > 0.25 + 1 / 6) + int(box[axis] > 0.75 - 1 / 6)]
@@ -148,7 +148,8 @@ def test_columns_are_those_of_the_subject(fetched):
         assert (facts["position"] != "none") == one
         assert not (one and facts["relation"] != "none")
         if facts["objects"] == "2":
-            assert facts["relation"] in texts[0]
+            assert re.sub(FULL, r"the letter \3", texts[0]) == facts["arrangement"]
+            assert facts["relation"] in facts["arrangement"]
 
 
 def test_held_out_combinations_are_in_the_test_split_alone(fetched):
@@ -169,6 +170,16 @@ def test_held_out_combinations_are_in_the_test_split_alone(fetched):
     for place, parts in enumerate((fetched.settings.colours, fetched.settings.characters)):
         for part in parts:
             assert 2 * sum(pair[place] == part for pair in held.objects) <= 24 / len(parts), "each alone is seen"
+
+
+@pytest.mark.parametrize(("share", "unseen"), [(0.0, 0), (0.25, 5), (1.0, 20)])
+def test_a_share_of_the_test_scenes_has_held_out_combinations(tmp_path, share, unseen):
+    held_out = {"objects": 0.2, "test": share}
+    single = Fetched(tmp_path / "out", objects=[1, 1], held_out=held_out, images={"test": 20}, image_size=24)
+    assert single.names("test", "combination").count("unseen object") == unseen
+    assert world_of(single.settings, 0).held_out.objects == world_of(settings(), 0).held_out.objects, (
+        "the same in every dataset"
+    )
 
 
 def test_another_process_draws_the_same_bytes_and_more_scenes_change_none(tmp_path):

@@ -26,21 +26,22 @@ def statements(scene: Scene) -> list[str]:
         one, other = scene.objects[a], scene.objects[b]
         said.append(f"{full(other)} {INVERSE[relation]} {full(one)}")
         said += [f"{short(one)} {relation} {short(other)}", f"{short(other)} {INVERSE[relation]} {short(one)}"]
-        said += [f"{bare(one)} {relation} {bare(other)}", f"{bare(other)} {INVERSE[relation]} {bare(one)}"]
+        said.append(arranged(one.character, relation, other.character))
+        said.append(arranged(other.character, INVERSE[relation], one.character))
     said += [_list([short(thing) for thing in scene.objects]), _list([short(thing) for thing in reversed(scene.objects)])]
     return [*said, _counted(scene)]
 
 
 def _of_one(thing: Thing, position: str) -> list[str]:
-    place = f"in the {position}" if position == "centre" else f"at the {position}"
+    place = f"at the {position}"
     return [
         f"{full(thing)} {place}",
         full(thing),
         short(thing),
         f"{short(thing)} {place}",
-        f"{bare(thing)} {place}",
-        f"{bare(thing)} in {thing.colour}",
-        f"{_article(thing.extent)} {thing.extent} {kind(thing)} {thing.character}",
+        f"{bare(thing.character)} {place}",
+        f"{bare(thing.character)} in {thing.colour}",
+        f"{_article(thing.extent)} {thing.extent} {kind(thing.character)} {thing.character}",
     ]
 
 
@@ -54,19 +55,24 @@ def short(thing: Thing) -> str:
     return f"{_article(thing.colour)} {thing.colour} {thing.character}"
 
 
-def bare(thing: Thing) -> str:
+def bare(character: str) -> str:
     """Return "the letter A"."""
-    return f"the {kind(thing)} {thing.character}"
+    return f"the {kind(character)} {character}"
 
 
-def kind(thing: Thing) -> str:
+def arranged(one: str, relation: str, other: str) -> str:
+    """Return "the letter A left of the letter B"."""
+    return f"{bare(one)} {relation} {bare(other)}"
+
+
+def kind(character: str) -> str:
     """Return letter, digit or sign."""
-    return "letter" if thing.character.isalpha() else "digit" if thing.character.isdigit() else "sign"
+    return "letter" if character.isalpha() else "digit" if character.isdigit() else "sign"
 
 
 def _counted(scene: Scene) -> str:
     """Return "two red letters" if both are red, else "two letters"."""
-    colours, kinds = {thing.colour for thing in scene.objects}, {kind(thing) for thing in scene.objects}
+    colours, kinds = {thing.colour for thing in scene.objects}, {kind(thing.character) for thing in scene.objects}
     colour = f"{colours.pop()} " if len(colours) == 1 else ""
     return f"{NUMBERS[len(scene.objects)]} {colour}{kinds.pop() if len(kinds) == 1 else 'character'}s"
 

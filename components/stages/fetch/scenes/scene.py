@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ POSITIONS = (
     *("left", "centre", "right"),
     *("bottom left", "bottom", "bottom right"),
 )
+Parts = TypeVar("Parts", tuple[str, str], tuple[str, str, str])
 CELL = 0.5  # side of an object's cell, of the page's: two fit beside each other
 
 
@@ -59,8 +61,8 @@ class HeldOut:
     ) -> HeldOut:
         """Choose the given shares of all combinations, so that at least half of those with each part stay in training."""
         pairs = _chosen(list(product(colours, characters)), shares["objects"], seed)
-        triples = [triple for triple in product(characters, relations, characters) if triple[0] != triple[2]]
-        return cls(frozenset(pairs), frozenset(_chosen(triples, shares["relations"], seed)))
+        chosen = _chosen(arrangements(characters, relations), shares["relations"], seed)
+        return cls(frozenset(pairs), frozenset(chosen))
 
     def __bool__(self) -> bool:
         return bool(self.objects or self.arrangements)
@@ -86,13 +88,18 @@ class World:
     held_out: HeldOut
 
 
-def _chosen(combinations: list[tuple[str, ...]], share: float, seed: int) -> list[tuple[str, ...]]:
+def arrangements(characters: Sequence[str], relations: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return every (character, relation, other character)."""
+    return [(one, relation, other) for one, relation, other in product(characters, relations, characters) if one != other]
+
+
+def _chosen(combinations: Sequence[Parts], share: float, seed: int) -> list[Parts]:
     """Choose the share in an order by hash; a part (a colour at its place) keeps at least half of its combinations."""
     total: dict[tuple[int, str], int] = {}
     for combination in combinations:
         for part in enumerate(combination):
             total[part] = total.get(part, 0) + 1
-    left, chosen = dict(total), []
+    left, chosen = dict(total), list[Parts]()
     for combination in sorted(combinations, key=lambda parts: hashlib.sha256(f"{seed}:{parts}".encode()).digest()):
         parts = list(enumerate(combination))
         if len(chosen) < round(share * len(combinations)) and all(2 * (left[part] - 1) >= total[part] for part in parts):
@@ -136,7 +143,7 @@ def _places(relations: Sequence[str], number: int, generator: np.random.Generato
         x, y = generator.uniform(CELL / 2, 1 - CELL / 2, size=2)
         return [(float(x), float(y))], ()
     if number == 2:
-        relation = relations[generator.integers(len(relations))]
+        relation = relations[int(generator.integers(len(relations)))]
         across = float(generator.uniform(CELL / 2, 1 - CELL / 2))
         row = [(CELL / 2, across), (1 - CELL / 2, across)]
         return row if relation == "left of" else [(x, y) for y, x in row], ((0, relation, 1),)

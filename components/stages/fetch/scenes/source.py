@@ -15,11 +15,10 @@ from components.core.runtime import mix
 from components.stages.fetch.dataset_files import write_arrays, write_index
 from components.stages.fetch.glyphs.fonts import require_characters
 from components.stages.fetch.scenes.captions import captions_of
+from components.stages.fetch.scenes.columns import classes_of, described, facts_of
 from components.stages.fetch.scenes.painting import COLOURS, paint
-from components.stages.fetch.scenes.scene import POSITIONS, RELATIONS, SIZES, HeldOut, Scene, Thing, World, draw_scene
+from components.stages.fetch.scenes.scene import RELATIONS, SIZES, HeldOut, World, draw_scene
 
-COMBINATIONS = ("seen", "unseen object", "unseen relation")
-NONE = "none"  # class of a column that says nothing about a scene
 Share = Annotated[float, Field(ge=0, le=0.5)]
 
 
@@ -28,7 +27,7 @@ class Counts(Strict):
 
     train: int = Field(default=0, ge=0, le=1_000_000, description="scenes without a held-out combination")
     validation: int = Field(default=0, ge=0, le=1_000_000, description="the same")
-    test: int = Field(default=0, ge=0, le=1_000_000, description="every other one has a held-out combination, if there are any")
+    test: int = Field(default=0, ge=0, le=1_000_000, description="of which a share has held-out combinations, if there are any")
 
     @model_validator(mode="after")
     def _draws_something(self) -> Counts:
@@ -44,14 +43,16 @@ class HeldOutSettings(Strict):
     relations: Share = Field(
         default=0.0, description="share of the arrangements of two characters, such as A left of B (and so B right of A)"
     )
+    test: float = Field(default=0.5, ge=0, le=1, description="share of the test scenes that have a held-out combination")
 
 
 class Scenes:
     """Scenes: RGB [N, side, side, 3], dark or coloured characters on light paper; captions; boxes; columns of the subject.
 
     Columns: ``character``, ``colour``, ``extent`` (its size in words), ``object`` ("red A") of the subject, the object that the
-    first caption names first; ``position`` of a scene's only object, ``relation`` of the subject to the second; ``objects``,
-    their number; ``combination``: whether training had such objects and relations.
+    first caption names first; ``position`` of a scene's only object; ``relation`` of the subject to its neighbour, and
+    ``arrangement``, the same with both characters; ``objects``, their number; ``combination``: whether training had such
+    objects and relations.
     A scene depends on (seed, split, index) and the settings of a scene only: more scenes change no other.
     """
 
@@ -117,7 +118,7 @@ class Scenes:
         for split, count in settings.images.model_dump().items():
             if count:
                 splits[split] = _write_split(settings, world, out, seed=seed, split=split, count=count)
-        write_index(out, "arrays", splits, _classes(settings))
+        write_index(out, "arrays", splits, classes_of(settings))
 
 
 def world_of(settings: Scenes.Settings, seed: int) -> World:
@@ -127,18 +128,18 @@ def world_of(settings: Scenes.Settings, seed: int) -> World:
 
 
 def _write_split(settings: Scenes.Settings, world: World, out: Path, *, seed: int, split: str, count: int) -> dict[str, str]:
-    """Draw a split and write it. Of a test split every other scene has a held-out combination."""
+    """Draw a split and write it; only test scenes may have a held-out combination."""
     image = np.zeros((count, settings.image_size, settings.image_size, 3), dtype=np.uint8)
     facts, boxes, texts = [], [], []
     for index in range(count):
         generator = np.random.default_rng(mix(seed, "scenes", split, index))
-        unseen = split == "test" and index % 2 == 1 and bool(world.held_out)
+        unseen = split == "test" and bool(world.held_out) and _is_due(index, settings.held_out.test)
         scene = draw_scene(world, generator, unseen=unseen)
         texts.append(captions_of(scene, settings.captions, generator))
         image[index], placed = paint(scene, settings.font, settings.image_size, settings.jitter, generator)
         boxes.append((placed, [described(thing)[settings.box_label] for thing in scene.objects]))
-        facts.append(_facts(scene, world))
-    rows = {column: {name: row for row, name in enumerate(names)} for column, names in _classes(settings).items()}
+        facts.append(facts_of(scene, world))
+    rows = {column: {name: row for row, name in enumerate(names)} for column, names in classes_of(settings).items()}
     columns: dict[str, np.ndarray] = {"image": image}
     for column in (name for name in rows if name != "box_label"):
         columns[column] = np.array([rows[column][fact[column]] for fact in facts], dtype=np.int64)
@@ -146,35 +147,6 @@ def _write_split(settings: Scenes.Settings, world: World, out: Path, *, seed: in
     return write_arrays(out, split, columns, texts, boxes=labelled)
 
 
-def _classes(settings: Scenes.Settings) -> dict[str, list[str]]:
-    """Return column -> class names in index order."""
-    pairs = [f"{colour} {character}" for colour in settings.colours for character in settings.characters]
-    classes = {
-        "character": list(settings.characters),
-        "colour": list(settings.colours),
-        "extent": list(settings.extents),
-        "object": pairs,
-        "position": [*POSITIONS, NONE],
-        "relation": [*settings.relations, NONE],
-        "objects": [str(number) for number in range(settings.objects[0], settings.objects[1] + 1)],
-        "combination": list(COMBINATIONS),
-    }
-    return classes | {"box_label": classes[settings.box_label]}
-
-
-def _facts(scene: Scene, world: World) -> dict[str, str]:
-    """Return column -> class of the scene."""
-    unseen = "unseen object" if world.held_out.has_object(scene) else "unseen relation"
-    return {
-        **described(scene.objects[0]),
-        "position": scene.position or NONE,
-        "relation": next((relation for first, relation, _ in scene.relations if first == 0), NONE),
-        "objects": str(len(scene.objects)),
-        "combination": unseen if world.held_out.touches(scene) else "seen",
-    }
-
-
-def described(thing: Thing) -> dict[str, str]:
-    """Return the classes of one object."""
-    pair = f"{thing.colour} {thing.character}"
-    return {"character": thing.character, "colour": thing.colour, "extent": thing.extent, "object": pair}
+def _is_due(index: int, share: float) -> bool:
+    """Spread a share evenly: with 0.5 every other index, from the second on."""
+    return int((index + 1) * share) > int(index * share)
