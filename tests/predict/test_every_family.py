@@ -19,7 +19,7 @@ from components.stages.export import stage
 from flows.__main__ import main
 
 pytestmark = pytest.mark.slow
-KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "diffusion": "generator", "pixelcnn": "generator"}
+KINDS = {"classification": "classifier", "clip": "classifier", "noisy_classifier": "classifier", "diffusion": "generator", "pixelcnn": "generator"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
 
 
