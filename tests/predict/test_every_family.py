@@ -19,8 +19,8 @@ from components.stages.export import stage
 from flows.__main__ import main
 
 pytestmark = pytest.mark.slow
-KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "diffusion": "generator", "pixelcnn": "generator"}
-KINDS |= {"simmim": "encoder"}
+KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "clip": "classifier", "simmim": "encoder"}
+KINDS |= {"diffusion": "generator", "pixelcnn": "generator", "stylegan2": "generator"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
 
 

@@ -20,7 +20,7 @@ class StyleGAN2(nn.Module):
     """Generator and discriminator for square images whose side is a power of two.
 
     ``latent_dim``: numbers of z; ``style_dim``: of a style w; ``mapping_layers``: of the mapping network; ``base``: channels
-    times side, at most ``max_width`` channels (32768 and 512: configuration F); ``discriminator``: residual, or plain as in
+    times side (32768: configuration F); ``max_width``: most channels of a layer; ``discriminator``: residual, or plain as in
     ADA's CIFAR-10 runs; ``deviation_group``: images that share a minibatch deviation, null: the whole batch;
     ``class_condition``: both networks see the class of an image.
     """

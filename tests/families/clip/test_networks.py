@@ -3,11 +3,17 @@
 import pytest
 import torch
 from torch import nn
+from workbench import run_settings
 
+from components.core.artifact import Artifact
+from components.core.batch import ViewFacts
+from components.families.classification.recipe import Classification
 from components.families.clip.networks import CLIP, VARIANTS
 from components.networks.clip_vit import ClipViT
 from components.networks.modified_resnet import Bottleneck, ClipResNet
 from components.networks.text_transformer import TextTransformer
+from components.stages.start import initialise
+from components.stages.train.checkpoint import serialise
 
 SIZES = {"embed_dim": 8, "width": 8, "text_width": 8, "text_depth": 2, "text_heads": 2}
 VIT = SIZES | {"patch": 4, "depth": 1, "heads": 2}
@@ -170,3 +176,16 @@ def test_a_classifier_starts_from_the_image_tower_of_a_run(classifier, sizes, op
     assert any(line.startswith("text: ") for line in said)
     assert (len([line for line in said if line.startswith("proj: ")]) == 1) == (classifier is ClipViT)
     assert isinstance(network.head, nn.Linear)
+
+
+def test_a_classification_run_starts_from_a_clip_run_s_weights(tmp_path):
+    """By a link of role init to its folder; the head's classes are the view's."""
+    facts = ViewFacts("v", 32, 3, {"label": ("a", "b", "c")}, (0.0,) * 3, (1.0,) * 3, {"train": 9}, "")
+    settings = run_settings("clip_vit", {"patch": 4, "width": 8, "depth": 1, "heads": 2})
+    recipe, source = Classification.build(settings, {"main": facts}, {}), clip()
+    state = {f"clip.{name}": tensor for name, tensor in source.state_dict().items()}
+    (tmp_path / "weights.pt").write_bytes(serialise({"settings": {"view": {"classes": {"label": ["x", "y"]}}}, "state": state}))
+    (start,) = initialise(recipe, {"init": Artifact(tmp_path, "0" * 32)})
+    assert start.fitted.taken == len(source.visual.state_dict()) - 1, "all but the projection"
+    image = torch.randn(2, 3, 32, 32)
+    assert torch.equal(recipe.eval().classifier.network.features(image), source.eval().visual.features(image))
