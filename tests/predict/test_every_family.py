@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "clip": "classifier", "simmim": "encoder"}
 KINDS |= {"diffusion": "generator", "pixelcnn": "generator", "stylegan2": "generator"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
+PARAMS |= {"stylegan2": ["--param", "truncation=0.7"]}
 
 
 @pytest.fixture(params=TINY)
