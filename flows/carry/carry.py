@@ -58,6 +58,8 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
     refresh_code(project)
     with worktree(project.root, old) as tree, tempfile.TemporaryDirectory(prefix="darkroom-carry-") as name:
         workspace = tree / project.folder.relative_to(project.root)
+        if not (workspace / PARAMS).is_file():
+            raise Refused(f"commit {old[:12]} has no {project.folder.relative_to(project.root) / PARAMS}")
         check_origin(project, tree, workspace, stage, entry)
         check_settings(project, workspace, run, entry)
         check_data(project, stage, entry)

@@ -106,6 +106,12 @@ def test_other_settings_are_another_training(project):
     assert (code, "runs.toy.train was" in said, "another training" in said) == (1, True, True), said
 
 
+def test_a_commit_from_before_the_study_is_named(project):
+    first = run("git", "commit-tree", "4b825dc642cb6eb9a060e54bf8d69288fbee4904", "-m", "empty", cwd=project).stdout.strip()
+    code, said = carry(project, "--from", first)
+    assert (code, f"commit {first[:12]} has no params.yaml" in said, "Traceback" in said) == (1, True, False), said
+
+
 def test_a_commit_that_is_none_and_a_run_that_never_ran(project):
     done = run("python", "-m", "flows", "carry", "toy", "--from", "nowhere", cwd=project, check=False)
     assert (done.returncode, "'nowhere' is no commit" in done.stderr) == (2, True)
