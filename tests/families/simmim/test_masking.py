@@ -57,6 +57,13 @@ def test_cells_that_do_not_fit_are_refused(size, side, ratio, message):
         Cells.of(size, side, ratio)
 
 
+def test_a_cell_covers_the_square_at_its_own_place():
+    mask = torch.rand(2, 3, 5)
+    large = enlarged(mask, 4)
+    assert large.shape == (2, 12, 20)
+    assert all(large[n, y, x] == mask[n, y // 4, x // 4] for n in range(2) for y in range(12) for x in range(20))
+
+
 def test_the_loss_is_the_mean_over_masked_pixels_alone():
     generator = np.random.default_rng(0)
     image, rebuilt = generator.normal(size=(2, 3, 3, 4, 4))
