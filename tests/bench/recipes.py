@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-COUNT, BATCH = 512, 64
+COUNT, BATCH = 256, 64
 CASES = {  # size in a batch, stored size, what a recipe of that size augments with besides
     "32 px, crop and flip": (32, 40, [{"RandomCrop": {"height": 32, "width": 32}}, {"HorizontalFlip": {"p": 0.5}}]),
     "224 px, crop and flip": (224, 256, [{"RandomResizedCrop": {"scale": [0.08, 1.0]}}, {"HorizontalFlip": {"p": 0.5}}]),
@@ -26,7 +26,7 @@ def bench_recipes(ratio):
                 "random erasing": _pipeline(Path(folder) / "erased", size, stored, policy, random_erasing={}),
             }
             for part, run in parts.items():
-                first, second, times = ratio(plain, run, rounds=5)
+                first, second, times = ratio(plain, run, rounds=3)
                 more = f"{second / first - 1:+.1%} time"
                 yield f"{name}; {part}: {COUNT / first:,.0f} and {COUNT / second:,.0f} images/s: ratio {times:.2f} ({more})"
 
