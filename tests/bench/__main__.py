@@ -35,6 +35,7 @@ def main() -> None:
     from munit import bench_munit
     from noop import bench_noop
     from pixelcnn import bench_pixelcnn
+    from recipes import bench_recipes
     from rejecting import bench_rejecting
     from stargan import bench_stargan
     from stargan_v2 import bench_stargan_v2
@@ -46,6 +47,7 @@ def main() -> None:
         "augmentation": bench_augmentation,
         "training": bench_training,
         "detection": bench_detection,
+        "recipes": bench_recipes,
         "rejecting": bench_rejecting,
         "pixelcnn": bench_pixelcnn,
         "munit": bench_munit,
