@@ -1,12 +1,13 @@
-"""A student and its teacher through every stage of the graph, each in a process of its own."""
+"""A student and its teacher through every stage of the graph, each in a process of its own; and a student in two processes."""
 
 import json
+import subprocess
 import sys
 
 import pytest
 import torch
 from PIL import Image
-from workbench import add_own, make_project, run, toy_params
+from workbench import ROOT, add_own, environment, make_project, run, toy_params
 
 from components.stages.code.closure import CATALOGUES, file_of
 
@@ -57,3 +58,14 @@ def test_a_student_is_taught_exported_and_measured_without_its_teacher(tmp_path)
     metrics = json.loads((folder / "outputs/evaluate/student/metrics.json").read_text())
     assert {"accuracy", "tpr_at_fpr", "tpr_at_fpr_realised_fpr"} <= set(metrics)
     assert (folder / "outputs/evaluate/student/report/tpr_at_fpr.csv").is_file()
+
+
+def test_two_processes_teach_the_student_that_one_does(tmp_path):
+    command = [sys.executable, str(ROOT / "tests/families/classification/students.py"), str(tmp_path)]
+    path = f"{ROOT}:{ROOT / 'tests'}"
+    done = subprocess.run(command, cwd=ROOT, env=environment(PYTHONPATH=path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    alone, *both = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("alone", "0", "1"))
+    for found in both:
+        for name, tensor in alone.items():
+            assert (found[name] - tensor).abs().max() < 1e-9, name
