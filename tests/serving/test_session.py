@@ -38,7 +38,10 @@ for session in sessions:
 """
 
 
-@pytest.mark.parametrize(("which", "told"), [("ours", "1"), pytest.param("quantiser", "1", marks=pytest.mark.slow), ("bare", "None")])
+QUANTISER = pytest.param("quantiser", "1", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("which", "told"), [("ours", "1"), QUANTISER, ("bare", "None")])
 def test_onnx_runtime_is_told_to_send_no_reports_and_leaves_no_file(tmp_path, which, told):
     home, folder = tmp_path / "home", tmp_path / "work"
     home.mkdir()
