@@ -24,6 +24,7 @@ help:
 	@echo "make check      ruff, mypy, import-linter, dvc.yaml against the imports, known vulnerabilities"
 	@echo "make docs       docs/settings.md: every setting with its meaning, range and default"
 	@echo "make bench      speed, as ratios measured in one run"
+	@echo "make gpu-check  on a machine with a GPU: its tests, training steps, CIFAR-10 to 94 %"
 
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -115,3 +116,8 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@PYTHONPATH=. $(BIN)/python tests/bench
+
+# No .venv is needed: a machine with a GPU may have its own torch, and no network.
+.PHONY: gpu-check
+gpu-check:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tests/gpu $(ARGS)
