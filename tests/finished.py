@@ -33,16 +33,29 @@ def clone(folder: Path) -> Path:
     return made
 
 
-def finished_project(factory: pytest.TempPathFactory, folder: Path) -> Path:
-    """Copy the project after its first ``dvc repro`` to ``folder``; the first worker that asks makes it, others wait."""
+def finished_project(factory: pytest.TempPathFactory) -> Path:
+    """Return the project after its first ``dvc repro``; the worker that asks first makes it, others wait.
+
+    What is published names the folder, so one file of tests has the project itself, and may change it; others have copies.
+    """
+    return _made(factory) / "finished"
+
+
+def copy_of_finished_project(factory: pytest.TempPathFactory, folder: Path) -> Path:
+    """Copy the project as it was after its first ``dvc repro`` to ``folder``; nothing is published there."""
+    return Path(shutil.copytree(_made(factory) / "snapshot", folder, symlinks=True))
+
+
+def _made(factory: pytest.TempPathFactory) -> Path:
     base = factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with (base / "finished.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (base / "finished").exists():
-            shutil.rmtree(base / "unfinished", ignore_errors=True)
+        if not (base / "snapshot").exists():
+            for name in ("forks", "finished", "copying"):
+                shutil.rmtree(base / name, ignore_errors=True)
             with forked_stages(base / "forks") as first:
                 path = os.pathsep.join([str(first), environment()["PATH"]])
-                run("dvc", "repro", cwd=clone(base / "unfinished"), PATH=path)
-            (base / "unfinished").rename(base / "finished")
-    return Path(shutil.copytree(base / "finished", folder, symlinks=True))
+                run("dvc", "repro", cwd=clone(base / "finished"), PATH=path)
+            shutil.copytree(base / "finished", base / "copying", symlinks=True).rename(base / "snapshot")
+    return base

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PACKAGES = ("torch._dynamo", "torch.onnx", "onnxscript", "onnxruntime", "albumentations", "scipy.stats", "sklearn.metrics")
-PACKAGES += ("matplotlib.pyplot", "pandas", "sqlalchemy.orm", "pydantic", "ruamel.yaml")
+PACKAGES = ("torch._dynamo", "torch.onnx", "onnxscript", "onnxruntime", "albumentations", "scipy.stats", "matplotlib.pyplot")
+PACKAGES += ("sqlalchemy.orm", "pydantic", "ruamel.yaml")  # not pandas, whose pyarrow starts a thread
 
 # Anything but `-m components` is left to the real interpreter.
 SHIM = """#!{python} -IS
@@ -42,8 +42,7 @@ def forked_stages(folder: Path) -> Iterator[Path]:
     shim.parent.mkdir()
     shim.write_text(SHIM.format(python=sys.executable, address=address))
     shim.chmod(0o700)
-    told = {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "MPLBACKEND": "agg"}
-    server = subprocess.Popen([sys.executable, __file__, str(address)], env=os.environ | told, stdout=subprocess.PIPE)
+    server = subprocess.Popen([sys.executable, __file__, str(address)], stdout=subprocess.PIPE)
     try:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
@@ -53,11 +52,18 @@ def forked_stages(folder: Path) -> Iterator[Path]:
         server.wait()
 
 
-def serve(address: str) -> None:
-    """Answer every request with a fork that runs it, and its exit code."""
+def import_packages() -> None:
+    """Import the packages in a process that will fork: one thread, since a fork may wait for ever for a lock of another."""
+    os.environ |= {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "MPLBACKEND": "agg"}
     for name in PACKAGES:
         __import__(name)
+    assert len(os.listdir("/proc/self/task")) == 1
     assert not [name for name in sys.modules if name.partition(".")[0] in ("components", "flows")]
+
+
+def serve(address: str) -> None:
+    """Answer every request with a fork that runs it, and its exit code."""
+    import_packages()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen()

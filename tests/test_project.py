@@ -18,7 +18,7 @@ OWN = ("fetch@mine", "augment@mine", "train@own", "export@own", "evaluate@own")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The project after its first ``dvc repro``."""
-    return finished_project(tmp_path_factory, tmp_path_factory.mktemp("clones") / "first")
+    return finished_project(tmp_path_factory)
 
 
 def test_all_five_stages_leave_their_outs(project):

@@ -50,10 +50,19 @@ def train(view, precision="fp32", **changes):
     return recipe, loop.train(recipe, {"main": view}, settings_of(**changes), **options)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
-def test_every_update_is_made_at_the_schedule_s_rate(view, schedule):
-    recipe, curves = train(view, schedule=schedule)
-    rates = [0.5 * learning_rate_scale(step, steps=12, warmup=3, schedule=schedule) for step in range(12)]
+@pytest.mark.parametrize(
+    ("schedule", "options"),
+    [
+        ("cosine", {}),
+        ("linear", {}),
+        ("constant", {}),
+        ("constant_linear", {"constant_fraction": 0.25}),
+        ("step", {"schedule_steps": 4}),
+    ],
+)
+def test_every_update_is_made_at_the_schedule_s_rate(view, schedule, options):
+    recipe, curves = train(view, schedule=schedule, **options)
+    rates = [0.5 * learning_rate_scale(step, steps=12, warmup=3, schedule=schedule, **options) for step in range(12)]
     assert recipe.weight.item() == pytest.approx(-sum(rates), rel=1e-6)
     assert curves.points[-1]["learning_rate"] == pytest.approx(rates[-1])
 

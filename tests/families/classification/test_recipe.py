@@ -213,6 +213,9 @@ def test_a_rectangular_view_is_learnt_exported_served_and_evaluated(tmp_path):
         recipe.training_step({"train": {"image": to_unit_range(pixels), "label": labels}}, step)
     exportable = recipe.eval().exportable()
     assert exportable.signature["inputs"][0]["shape"] == [-1, 8, 16, 1]
+    assert {(output["name"], *output["shape"]) for output in exportable.signature["outputs"]} == {
+        *(("label", -1), ("probability", -1), ("class_name", -1))
+    }
     write_graph(exportable.graphs["model"], {"image": to_unit_range(pixels)}, tmp_path / "model.onnx")
     (tmp_path / "facts.json").write_text(json.dumps(exportable.facts))
     served = Served(tmp_path)

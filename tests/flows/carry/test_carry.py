@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from finished import finished_project, params_of_both
+from finished import copy_of_finished_project, params_of_both
 from workbench import run, write_params
 
 RECIPE = "components/families/toy/recipe.py"
@@ -13,7 +13,7 @@ STATE = ("dvc.lock", "carried.json")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """The toy, trained and committed."""
-    folder = finished_project(tmp_path_factory, tmp_path_factory.mktemp("carry") / "project")
+    folder = copy_of_finished_project(tmp_path_factory, tmp_path_factory.mktemp("carry") / "project")
     run("git", "add", "--all", cwd=folder)
     run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "toy", cwd=folder)
     return folder
