@@ -22,7 +22,7 @@ def test_the_blocks_of_the_page_are_valid_and_name_every_source_of_own_files():
     for name, block in blocks:
         parse(catalogue.load("source", block["source"], name).Settings, block, f"datasets.{name}")
     sources = [name for name in catalogue.names("source") if issubclass(catalogue.load("source", name, ""), Own)]
-    assert [block["source"] for _, block in blocks] == sources
+    assert [block["source"] for _, block in blocks if block["source"] in sources] == sources
     for word in (*IMAGES, *SPLIT_NAMES):
         assert word in text, word
 
