@@ -31,6 +31,7 @@ def ratio(
 
 def main() -> None:
     from augmentation import bench_augmentation
+    from clip import bench_clip
     from detection import bench_detection
     from munit import bench_munit
     from noop import bench_noop
@@ -51,6 +52,7 @@ def main() -> None:
         "rejecting": bench_rejecting,
         "pixelcnn": bench_pixelcnn,
         "munit": bench_munit,
+        "clip": bench_clip,
         "stargan": bench_stargan,
         "stargan_v2": bench_stargan_v2,
         "stylegan2": bench_stylegan2,
