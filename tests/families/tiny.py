@@ -82,6 +82,7 @@ class Tiny:
         run = params["runs"].pop("toy")
         blocks = {"recipe": self.family, "view": VIEWS["main"], "model": self.entry["model"]}
         blocks |= {"train": SHARED | self.entry["train"] | train, "evaluate": self.entry.get("evaluate", {})}
+        blocks |= {"export": self.entry.get("export", {})}
         second = {"run": "tiny", "stage": "train", "role": "second", "from": f"outputs/views/{VIEWS['second']}"}
         links = {"second": second} if "second" in self.entry else {}
         return params | {"pipeline": {"runs": ["tiny"]}, "runs": {"tiny": run | blocks}, "links": links}

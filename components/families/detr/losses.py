@@ -75,7 +75,7 @@ def box_losses(boxes: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 def cross_entropy_sums(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax cross-entropy: logits [B, Q, K + 1], the last "no object", classes [B, Q], -1 for it -> sums, weights [B]."""
     nothing = classes < 0
-    weight = torch.where(nothing, NO_OBJECT, 1.0)
+    weight = torch.where(nothing, logits.new_full((), NO_OBJECT), logits.new_ones(()))
     target = classes.masked_fill(nothing, logits.shape[-1] - 1)
     surprise = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
     return (weight * surprise).sum(1), weight.sum(1)
