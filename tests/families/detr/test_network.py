@@ -111,7 +111,7 @@ def test_other_classes_start_fresh_and_the_first_of_more_queries_are_taken():
 
 
 def test_a_file_of_the_other_decoder_is_refused():
-    with pytest.raises(ValueError, match="the file has DETR's conditional decoder; model.decoder: conditional reads it"):
+    with pytest.raises(ValueError, match=r"the file has DETR's conditional decoder; model\.decoder: conditional reads it"):
         small().load_published(published(small("conditional")))
 
 
@@ -132,7 +132,7 @@ def test_the_backbone_reads_torchvision_s_resnet():
     ("options", "message"),
     [
         ({"num_queries": 0}, "num_queries: 0 is not allowed: at least 1"),
-        ({"hidden_dim": 18}, "hidden_dim: 18 is not allowed: a multiple of 4 and of num_heads, 2"),
+        ({"hidden_dim": 18}, r"hidden_dim: 18 is not allowed: a multiple of 4 and of num_heads, 2"),
         ({"levels": 3}, "levels: 3 is not allowed: 1 to stages, 2"),
         ({"width": 12}, "width: 12 is not allowed: a multiple of 8"),
     ],
