@@ -17,4 +17,5 @@ RECIPES: dict[str, str] = {
     "stargan_v2": "components.families.stargan_v2.recipe:StarGANv2Recipe",
     "simmim": "components.families.simmim.recipe:SimMIMRecipe",
     "stylegan2": "components.families.stylegan2.recipe:StyleGAN2Recipe",
+    "detr": "components.families.detr.recipe:DETRRecipe",
 }

@@ -20,4 +20,5 @@ MODELS: dict[str, str] = {
     "stargan": "components.families.stargan.networks:StarGAN",
     "stargan_v2": "components.families.stargan_v2.networks:StarGANv2",
     "stylegan2": "components.families.stylegan2.networks:StyleGAN2",
+    "detr": "components.families.detr.network.detr:DETR",
 }

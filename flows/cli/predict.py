@@ -1,4 +1,4 @@
-"""``predict``: classify or translate pictures with a run's champion, or another version of it."""
+"""``predict``: classify or translate pictures, or detect objects in them, with a run's champion, or another version of it."""
 
 from __future__ import annotations
 
@@ -30,22 +30,31 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jsonl", action="store_true", help="also write JSON lines, beside the CSV file")
     parser.add_argument("--batch", metavar="N", type=int, default=32, help="pictures that pass the network at once (32)")
     parser.add_argument("--domain", metavar="D", help="translate into this domain, and write the pictures")
+    score = "of a detector: objects with a score below it are left out (0.5)"
+    parser.add_argument("--threshold", metavar="S", type=float, default=0.5, help=score)
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the styles of --domain (0)")
     parser.add_argument("--no-sheet", dest="sheet", action="store_false", help="draw no page of the surest and the least sure")
     add_place(parser)
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Classify pictures, of any size and number, or translate them into a domain.
+    """Classify pictures, of any size and number, detect objects in them, or translate them into a domain.
 
     Writes predictions.csv (file, label, probability, top5, ood_score, is_ood) and predictions.png, the 25 surest and the 25
-    least sure. Broken pictures are named and passed over. Exit code 1: all pictures are broken.
+    least sure; of a detector a row per object: file, label, score and corners in pixels. Broken pictures are
+    named and passed over. Exit code 1: all pictures are broken.
     """
     if not 1 <= args.batch <= MAX_BATCH:
         raise SettingsError(f"--batch: {args.batch} is not allowed: 1 to {MAX_BATCH}")
     if args.seed < 0:
         raise SettingsError(f"--seed: {args.seed} is not allowed: at least 0")
+    if not 0 < args.threshold < 1:
+        raise SettingsError(f"--threshold: {args.threshold} is not allowed: between 0 and 1")
     with loaded_model(project_of(args), args.run, args.version, local=args.local) as model:
+        if args.domain is None and model.kind == "detector":
+            from flows.predict.detecting import detect_objects
+
+            return detect_objects(args, model)
         if args.domain is None:
             model.must_be("classifier", "predict")
             from flows.predict.classifying import classify_pictures

@@ -3,6 +3,7 @@
 from components.core.recipe import Detecting, Recipe
 from components.families.classification.recipe import Classification
 from components.families.clip.recipe import CLIPRecipe
+from components.families.detr.recipe import DETRRecipe
 from components.families.diffusion.recipe import Diffusion
 from components.families.munit.recipe import MUNITRecipe
 from components.families.noisy_classifier.recipe import NoisyClassifier
@@ -23,5 +24,6 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {
     "stargan": StarGANRecipe,
     "stargan_v2": StarGANv2Recipe,
     "simmim": SimMIMRecipe,
+    "detr": DETRRecipe,
 }
 DETECTING: tuple[type[Detecting], ...] = (Classification,)

@@ -120,7 +120,7 @@ def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_tr
     assert digest(flat.state_dict()) != trained(tiny.family)[0]
 
 
-CURVES = {"classification", "clip", "pixelcnn", "diffusion", "noisy_classifier", "simmim"}
+CURVES = {"classification", "clip", "pixelcnn", "diffusion", "noisy_classifier", "simmim", "detr"}
 
 
 def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_alone(tiny):
@@ -183,7 +183,7 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
 
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
     first, second = scattered(tiny.build()), tiny.build(seed=1)
-    settings = {"view": {"classes": tiny.entry["view"]["columns"]}}
+    settings = {"view": {"classes": {key: list(names) for key, names in tiny.views["main"].facts.classes.items()}}}
     (tmp_path / "weights.pt").write_bytes(serialise({"settings": settings, "state": first.state_dict()}))
     links = dict.fromkeys(first.published, Artifact(tmp_path / "weights.pt", ""))
     assert set(links) == {role for role in first.Roles["train"] if role.startswith("init")}

@@ -64,7 +64,13 @@ class Tiny:
         if length := self.entry["view"].get("context_length"):
             facts["context_length"] = length
             write_captions(folder, facts["counts"], length)
+        boxed = self.entry["view"].get("boxes", {})
+        if boxed:
+            facts |= {"classes": columns | {"box_label": boxed["classes"]}, "max_boxes": boxed["most"]}
         (folder / "view.json").write_text(json.dumps(facts))
+        for split in facts["counts"] if boxed else ():
+            for key, array in random_boxes(**boxed).items():
+                np.save(folder / f"{split}.{key}.npy", array)
         for split in facts["counts"]:
             for column in columns:
                 np.save(folder / f"{split}.{column}.npy", index[column])
@@ -76,6 +82,7 @@ class Tiny:
         run = params["runs"].pop("toy")
         blocks = {"recipe": self.family, "view": VIEWS["main"], "model": self.entry["model"]}
         blocks |= {"train": SHARED | self.entry["train"] | train, "evaluate": self.entry.get("evaluate", {})}
+        blocks |= {"export": self.entry.get("export", {})}
         second = {"run": "tiny", "stage": "train", "role": "second", "from": f"outputs/views/{VIEWS['second']}"}
         links = {"second": second} if "second" in self.entry else {}
         return params | {"pipeline": {"runs": ["tiny"]}, "runs": {"tiny": run | blocks}, "links": links}
@@ -139,6 +146,16 @@ def write_captions(folder: Path, counts: dict[str, int], length: int) -> None:
         np.save(folder / f"{split}.tokens.npy", np.array(rows[: 2 * count], dtype=np.uint8))
         np.save(folder / f"{split}.token_start.npy", np.arange(0, 2 * count + 1, 2))
         (folder / f"{split}.text.json").write_text(json.dumps(texts[:count]))
+
+
+def random_boxes(classes: list[str], most: int) -> dict[str, np.ndarray]:
+    """Boxes of ``IMAGES`` images, 0 to ``most`` each, inside the image."""
+    source = np.random.default_rng(most)
+    real = np.arange(most) < (np.arange(IMAGES) % (most + 1))[:, None]
+    sides = source.uniform(0.2, 0.5, (IMAGES, most, 2))
+    boxes = np.concatenate([source.uniform(0.3, 0.7, (IMAGES, most, 2)), sides], -1) * real[..., None]
+    label = source.integers(0, len(classes), (IMAGES, most)) * real
+    return {"boxes": boxes.astype(np.float32), "box_label": label, "box_mask": real}
 
 
 def scattered(recipe: Recipe, spread: float = 0.1) -> Recipe:

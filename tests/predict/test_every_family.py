@@ -20,7 +20,7 @@ from flows.__main__ import main
 
 pytestmark = pytest.mark.slow
 KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "clip": "classifier", "simmim": "encoder"}
-KINDS |= {"diffusion": "generator", "pixelcnn": "generator", "stylegan2": "generator"}
+KINDS |= {"diffusion": "generator", "pixelcnn": "generator", "stylegan2": "generator", "detr": "detector"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
 PARAMS |= {"stylegan2": ["--param", "truncation=0.7"]}
 
@@ -62,6 +62,15 @@ def test_every_family_predicts_or_draws(family: str, tmp_path: Path, capsys: pyt
         assert model.decode is not None
         answer = model.served.predict({"image": model.decode(Path("new/0.jpg").read_bytes())[None]})
         assert {name: len(array) for name, array in answer.items()} == {"features": 1, "reconstruction": 1}
+        return
+    if model.kind == "detector":
+        assert flows("predict", "tiny", "new", "--threshold", "0.001", "--jsonl") == 0
+        with Path("predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert {row["file"] for row in rows} == {"new/0.jpg", "new/1.jpg", "new/2.jpg"}
+        assert all(0 <= float(row["x_min"]) <= float(row["x_max"]) <= 52 for row in rows if row["label"])
+        assert Path("predictions.png").is_file()
+        assert flows("predict", "tiny", "new", "--threshold", "1.5") == 2
         return
     shape = next(entry["shape"] for entry in model.signature["outputs"] if entry["name"] == "image")
     if model.kind == "translator":

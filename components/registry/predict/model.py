@@ -18,7 +18,7 @@ from components.registry.tracking import connect, reachable
 from components.serving.loading import load_served
 
 Decode = Callable[[bytes], np.ndarray]  # bytes of a file -> uint8 [H, W, C]; ValueError for a broken one
-Kind = Literal["classifier", "translator", "generator", "encoder"]
+Kind = Literal["classifier", "detector", "translator", "generator", "encoder"]
 ALIASES = ("champion", "candidate")  # in the order of preference
 
 
@@ -51,6 +51,7 @@ class Model:
             article = "an" if self.kind == "encoder" else "a"
             fit = {
                 "classifier": "`python -m flows predict RUN WHAT`",
+                "detector": "`python -m flows predict RUN WHAT`",
                 "translator": "`python -m flows predict RUN WHAT --domain D`",
                 "generator": "`python -m flows sample RUN`",
                 "encoder": "no command: a classification run starts from it by a link init; its server gives features",
@@ -70,6 +71,8 @@ def kind_of(signature: dict[str, Any]) -> Kind:
         return "translator"
     if "features" in names(signature["outputs"]):
         return "encoder"
+    if "boxes" in names(signature["outputs"]):
+        return "detector"
     return "classifier" if "class_name" in names(signature["outputs"]) else "generator"
 
 

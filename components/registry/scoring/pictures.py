@@ -64,6 +64,8 @@ class Predict:
                 broken.append(f"{name}: {error}")
         if broken:
             raise Refused(400, "; ".join(broken))
+        if hasattr(self.served, "size_of"):  # a detector, whose boxes are in pixels of the picture as it was sent
+            inputs["size"] = np.array([self.served.size_of(data) for _, data in pictures])
         try:
             rows = answers(self.served, np.stack(pixels), inputs, params)
         except ValueError as error:
