@@ -19,6 +19,6 @@ MODELS: dict[str, str] = {
     "unit": "components.families.unit.networks:UNIT",
     "stargan": "components.families.stargan.networks:StarGAN",
     "stargan_v2": "components.families.stargan_v2.networks:StarGANv2",
-    "stylegan2": "components.families.stylegan2.networks:StyleGAN2",
+    "stylegan2": "components.families.stylegan2.networks.stylegan2:StyleGAN2",
     "detr": "components.families.detr.network.detr:DETR",
 }

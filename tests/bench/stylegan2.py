@@ -33,7 +33,7 @@ def recipe_of(**train):
     from types import SimpleNamespace
 
     from components.core.batch import ViewFacts
-    from components.families.stylegan2.networks import StyleGAN2
+    from components.families.stylegan2.networks.stylegan2 import StyleGAN2
     from components.families.stylegan2.recipe import StyleGAN2Recipe
     from components.families.stylegan2.settings import TrainSettings
 
@@ -48,7 +48,7 @@ def recipe_of(**train):
 
 def modulations():
     """Forward and backward of one layer: in groups, and ours."""
-    from components.families.stylegan2.blocks import ModulatedConv2d
+    from components.families.stylegan2.networks.blocks import ModulatedConv2d
 
     layer = ModulatedConv2d(64, 64, 3, 64, demodulate=True, upsample=False)
     x, style = torch.randn(BATCH, 64, SIZE, SIZE, requires_grad=True), torch.randn(BATCH, 64)

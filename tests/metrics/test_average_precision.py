@@ -6,9 +6,9 @@ import io
 import numpy as np
 import pytest
 
-from components.metrics.average_precision import average_precision
-from components.metrics.box_errors import KINDS, confusion, judge
-from components.metrics.boxes import Detections, Truth, overlap
+from components.metrics.detections.average_precision import average_precision
+from components.metrics.detections.box_errors import KINDS, confusion, judge
+from components.metrics.detections.boxes import Detections, Truth, overlap
 
 NAMES = (
     "ap",

@@ -13,9 +13,9 @@ from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.families.detr import pictures
-from components.metrics.average_precision import Figures, average_precision
-from components.metrics.box_errors import KINDS, Verdicts, confusion, judge
-from components.metrics.boxes import Detections, Truth
+from components.metrics.detections.average_precision import Figures, average_precision
+from components.metrics.detections.box_errors import KINDS, Verdicts, confusion, judge
+from components.metrics.detections.boxes import Detections, Truth
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from components.metrics.boxes import Detections, Truth
+from components.metrics.detections.boxes import Detections, Truth
 
 TILE, GAP, LINE = 240, 8, 15  # pixels of a tile's longer side, between tiles, of a line of text
 COLOURS = ((220, 50, 47), (38, 139, 210), (133, 153, 0), (211, 54, 130), (203, 75, 22), (42, 161, 152))

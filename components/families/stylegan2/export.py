@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from components.core.batch import Batch, ViewFacts, pixels_of
 from components.core.recipe import Exportable, Graph
-from components.families.stylegan2.generator import Generator
-from components.families.stylegan2.networks import mean_style
+from components.families.stylegan2.networks.generator import Generator
+from components.families.stylegan2.networks.stylegan2 import mean_style
 
 
 class Synthesis(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .generator import Generator
+from .networks.generator import Generator
 
 RATE, RAMP_UP, RAMP_DOWN, NOISE = 0.1, 0.05, 0.25, 0.05  # appendix D: learning rate, its ramps, noise on w as a share of sigma
 STARTS = 256  # latent codes, the best of which an image starts from

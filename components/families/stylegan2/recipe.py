@@ -24,7 +24,7 @@ from components.families.stylegan2.adaptive import NORMAL, UNIFORM, adaptive_aug
 from components.families.stylegan2.augment import NUMBERS, diff_augment
 from components.families.stylegan2.export import exportable
 from components.families.stylegan2.losses import lazy, path_length_penalty, path_lengths
-from components.families.stylegan2.networks import StyleGAN2
+from components.families.stylegan2.networks.stylegan2 import StyleGAN2
 from components.families.stylegan2.settings import TrainSettings, check_run
 from components.families.stylegan2.vision import ROLES, VisionAid, accuracy
 

@@ -147,7 +147,7 @@ class Served:
         """The generator in torch."""
         from safetensors.torch import load_file
 
-        from .generator import Generator
+        from .networks.generator import Generator
 
         network = Generator(**self.facts["network"])
         network.load_state_dict(load_file(self.folder / "weights.safetensors"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from components.families.stylegan2.blocks import FILTER, ModulatedConv2d, blur, enlarge, minibatch_deviation
-from components.families.stylegan2.networks import StyleGAN2, mean_style
+from components.families.stylegan2.networks.blocks import FILTER, ModulatedConv2d, blur, enlarge, minibatch_deviation
+from components.families.stylegan2.networks.stylegan2 import StyleGAN2, mean_style
 
 SMALL = {"image_size": 16, "channels": 3, "latent_dim": 5, "style_dim": 6, "mapping_layers": 2, "base": 64, "max_width": 8}
 PUBLISHED = [  # settings, generator, discriminator: NVIDIA's and rosinality's networks

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.metrics.boxes import Detections, Truth, overlap
+from components.metrics.detections.boxes import Detections, Truth, overlap
 
 FOREGROUND, BACKGROUND = 0.5, 0.1  # overlaps: TIDE's t_f and t_b
 KINDS = ("right", "localisation", "class", "class_and_localisation", "duplicate", "background")

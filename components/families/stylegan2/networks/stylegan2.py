@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ...networks.published import ClassNames, Fit, Fitted, below
+from ....networks.published import ClassNames, Fit, Fitted, below
 from .discriminator import Discriminator
 from .generator import Generator
 from .published import from_file

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from components.metrics.boxes import MOST, THRESHOLDS, Detections, Matched, Truth, match_picture, of_class, true_of_class
+from components.metrics.detections.boxes import (
+    MOST,
+    THRESHOLDS,
+    Detections,
+    Matched,
+    Truth,
+    match_picture,
+    of_class,
+    true_of_class,
+)
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 SIDES = (32.0, 96.0)  # pixels: small below the first squared, large above the second

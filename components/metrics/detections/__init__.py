@@ -1,0 +1,1 @@
+"""Boxes found in pictures beside the true ones: ``boxes`` matches them, ``average_precision`` is COCO's, ``box_errors`` tells kinds."""
