@@ -68,7 +68,7 @@ class CLIP(nn.Module):
 
     ``variant``: the published model whose sizes it has; without it the sizes are free. ``tower``: "vit" or "modified_resnet".
     ``embed_dim``: of the common space. ``patch``, ``width``, ``depth``, ``heads``: of the image transformer, ``width`` of the
-    ResNet too. ``blocks``: numbers of the ResNet's four stages. ``text_width``, ``text_depth``, ``text_heads``: of the text transformer.
+    ResNet too. ``blocks``: of the ResNet's four stages. ``text_width``, ``text_depth``, ``text_heads``: of the text one.
     ``activation``: "quick_gelu" in OpenAI's weights, "gelu" (exact) in open_clip's own. ``dropout`` (0 <= p < 1): on the
     residual branches of the transformers, none in the paper. ``sigmoid``: start from SigLIP's temperature, with its bias.
     """
