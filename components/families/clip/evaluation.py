@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.core.batch import pixels_of
 from components.core.config.strict import Strict
@@ -47,6 +47,16 @@ class Settings(Strict):
     mcm_temperature: float = Field(default=1.0, gt=0, description="of maximum concept matching (Ming et al. 2022: 1)")
     captions: int = Field(default=8, ge=1, le=64, description="on the sheet of captions and their best pictures")
 
+    @field_validator("zero_shot")
+    @classmethod
+    def _differ(cls, entries: tuple[ZeroShot, ...]) -> tuple[ZeroShot, ...]:
+        seen: set[tuple[str, str]] = set()
+        for entry in entries:
+            if (entry.view, entry.column) in seen:
+                raise ValueError(f"the column {entry.column!r} of view {entry.view} stands twice; give one entry all templates")
+            seen.add((entry.view, entry.column))
+        return entries
+
 
 def evaluate(served: Any, splits: dict[str, ViewSplit], settings: RunSettings, links: dict[str, Artifact]) -> Report:
     """Retrieval on the main view, zero-shot figures and probes as set, concept matching for linked views ``ood_...``."""
@@ -79,9 +89,8 @@ def add_zero_shot(report: Report, served: Any, embedded: dict[str, Embedded], se
                 report = replace(report, groups=found.labels, group_names=found.classes, probabilities=found.probabilities)
     if len(right) > 1:
         every = np.stack(right)
-        scored = ~np.isnan(every).any(0)
-        value = float(every[:, scored].all(0).mean()) if scored.any() else 0.0
-        report.metrics["zero_shot.all_columns.accuracy"] = Metric(value, "max")
+        if (scored := ~np.isnan(every).any(0)).any():
+            report.metrics["zero_shot.all_columns.accuracy"] = Metric(float(every[:, scored].all(0).mean()), "max")
     return report
 
 
@@ -91,8 +100,8 @@ def add_probe(report: Report, served: Any, split: ViewSplit, column: str, name: 
         known = ", ".join(split.columns) or "none"
         raise ValueError(f"evaluate.linear_probe: view {split.facts.name!r} has no column {column!r}; it has {known}")
     assert split.other is not None
-    parts = [_features(served, split.other(part), column) for part in ("train", "validation", name)]
     try:
+        parts = [_features(served, split.other(part), column) for part in ("train", "validation", name)]
         probe = linear_probe(*parts)
     except ValueError as error:
         raise ValueError(f"evaluate.linear_probe: column {column!r}: {error}") from None

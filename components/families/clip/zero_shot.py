@@ -33,11 +33,11 @@ class Choice:
     def of(cls, view: ViewFacts, columns: dict[str, np.ndarray], entry: Any, key: str) -> Choice:
         """Select by a block of ``zero_shot``. ValueError names the key for a column or classes that the view does not have."""
         if entry.column not in columns:
-            known = ", ".join(columns) or "none"
-            raise ValueError(f"{key}.column: view {view.name!r} has no column {entry.column!r}; it has {known}")
+            listed = ", ".join(columns) or "none"
+            raise ValueError(f"{key}.column: view {view.name!r} has no column {entry.column!r}; it has {listed}")
         known = view.classes[entry.column]
-        for name, listed in {"names": entry.names, "exclude": entry.exclude}.items():
-            if unknown := sorted(set(listed) - set(known)):
+        for name, given in {"names": entry.names, "exclude": entry.exclude}.items():
+            if unknown := sorted(set(given) - set(known)):
                 raise ValueError(f"{key}.{name}: {unknown[0]!r} is no class of the column {entry.column!r}: {', '.join(known)}")
         kept = [name for name in known if name not in entry.exclude]
         if len(kept) < 2:
@@ -67,8 +67,7 @@ class Classified:
         """Add metrics, the table per class and the confusion, by names that begin with ``prefix``."""
         for name, value in self.figures.items():
             report.metrics[f"{prefix}.{name}"] = Metric(value, "min" if name in LOWER_IS_BETTER else "max")
-        if len(self.rows) == len(self.right):
-            report.items[f"{prefix}.accuracy"] = self.right
+        report.items[f"{prefix}.accuracy"] = self.right[self.rows]
         report.tables[f"{prefix}.per_class"] = self.table
         report.pictures[f"{prefix}.confusion"] = Heatmap(
             self.confusion, self.classes, rows="true class", columns="predicted class"

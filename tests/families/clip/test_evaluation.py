@@ -115,7 +115,8 @@ def test_excluded_classes_are_no_choice_and_their_images_are_not_scored():
     entry = {"column": "colour", "names": NAMES, "exclude": ["g"]}
     report = report_of({"main": split([0, 1, 0, 0, 0], TEXTS)}, zero_shot=[entry])
     assert report.metrics["zero_shot.colour.accuracy"].value == 3 / 4
-    assert (report.groups, "zero_shot.colour.accuracy" in report.items) == (None, False)
+    assert report.items["zero_shot.colour.accuracy"].tolist() == [1, 0, 1, 1]
+    assert report.groups is None
 
 
 def test_a_linked_view_is_classified_under_its_role():
@@ -136,6 +137,11 @@ def test_a_linked_view_is_classified_under_its_role():
 def test_columns_and_classes_that_are_not_there_are_refused_by_key(entry, words):
     with pytest.raises(ValueError, match=words):
         report_of({"main": split(LEVELS, TEXTS)}, zero_shot=[entry])
+
+
+def test_a_column_that_stands_twice_is_refused():
+    with pytest.raises(SettingsError, match=r"zero_shot: .*the column 'size' of view main stands twice"):
+        report_of({}, zero_shot=[{"column": "size"}, {"column": "size", "templates": ["a {}"]}])
 
 
 def test_a_class_without_words_is_refused():
