@@ -45,7 +45,7 @@ class DETRRecipe(nn.Module):
     detects: ClassVar[bool] = False
     class_column: ClassVar[str] = "box_label"
     takes_rectangles: ClassVar[bool] = True
-    prefers_fp32: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = True  # reference points and sine positions need more than bf16's 8 bits
     validation: ClassVar[Mapping[str, Direction]] = {"loss": "min", "found": "max"}
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]

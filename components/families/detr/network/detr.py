@@ -58,13 +58,13 @@ class DETR(nn.Module):
     objects of a picture; ``denoising``: embeddings for noisy true boxes as further queries in training; ``backbone``: layers of
     the ResNet; ``norm``: frozen batch norm, for published weights, or group norm, to train from scratch; ``width``: channels of
     the backbone's first stage; ``stages``: of the backbone, which ends at a stride of 2^(stages + 1) pixels; ``levels``: how
-    many of its maps are encoded, the coarsest and finer ones; ``hidden_dim``: of the transformer, a multiple of 4 and of the
-    heads; ``num_heads``: of each attention; ``encoder_layers``: number of them; ``decoder_layers``: the same, each with a loss;
+    many of its maps are encoded, the coarsest and finer ones; ``hidden_dim``: a multiple of 4 and of the heads;
+    ``num_heads``: of each attention; ``encoder_layers``: number of them; ``decoder_layers``: the same, each with a loss;
     ``ffn_dim``: of the feed-forward networks; ``dropout``: of attention and of each sub-layer's result.
     """
 
     takes_rectangles: ClassVar[bool] = True
-    prefers_fp32: ClassVar[bool] = False
+    prefers_fp32: ClassVar[bool] = True
 
     def __init__(
         self,
