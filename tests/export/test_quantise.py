@@ -30,7 +30,7 @@ CLASSES, SIZE, IMAGES = ("a", "b", "c"), 8, 40
 def float_graph(path, scale=1.0):
     """Image [N, 1, 8, 8] -> (logits [N, 3], features [N, 64]): convolution, HardSwish, two linear layers."""
     random = np.random.default_rng(0)
-    shapes = {"kernel": (4, 1, 3, 3), "bias": (4,), "matrix": (256, 64), "head": (64, 3), "offset": (3,)}
+    shapes = {"kernel": (4, 1, 3, 3), "bias": (4,), "matrix": (256, 64), "head": (3, 64), "offset": (3,)}
     tensors = [
         numpy_helper.from_array((scale * random.normal(size=shape) / 4).astype(np.float32), name)
         for name, shape in shapes.items()
@@ -41,13 +41,13 @@ def float_graph(path, scale=1.0):
         helper.make_node("HardSwish", ["wave"], ["bent"]),
         helper.make_node("Reshape", ["bent", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "matrix"], ["features"], name="body"),
-        helper.make_node("Gemm", ["features", "head", "offset"], ["logits"]),
+        helper.make_node("Gemm", ["features", "head", "offset"], ["logits"], transB=1),
     ]
     value = {"image": ["N", 1, SIZE, SIZE], "logits": ["N", 3], "features": ["N", 64]}
     infos = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in value.items()}
     graph = helper.make_graph(nodes, "g", [infos["image"]], [infos["logits"], infos["features"]], tensors)
     # A note of a weight's shape, as torch's exporter writes it.
-    graph.value_info.append(helper.make_tensor_value_info("head", TensorProto.FLOAT, [64, 3]))
+    graph.value_info.append(helper.make_tensor_value_info("head", TensorProto.FLOAT, [3, 64]))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     onnx.save(model, str(path))
 

@@ -20,6 +20,7 @@ from components.registry.container.pins import locked_versions, needed, pins
 from components.registry.container.server import MAX_BODY, application, limited_body
 from components.registry.predict.model import Model
 from components.serving.decoding import Preparation, decode_picture
+from components.serving.float_graph import FLOAT
 from components.serving.loading import load_served
 
 SIGNATURE = {"inputs": [{"name": "image", "shape": [-1, SIZE, SIZE, 3]}], "outputs": [], "params": []}
@@ -108,7 +109,9 @@ def test_the_context_is_complete(model: Model, tmp_path: Path) -> None:
     """Its server starts with nothing of the repository in reach, and imports no file that is not in the context."""
     folder = tmp_path / "context"
     folder.mkdir()
+    (model.folder / FLOAT).touch()
     write_context(model, folder)
+    assert not (folder / "model" / FLOAT).exists()
     dockerfile = (folder / "Dockerfile").read_text()
     assert f"FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim" in dockerfile
     assert "--tag study.small ." in dockerfile

@@ -51,7 +51,8 @@ def counts_of(graph: Path) -> tuple[int, int | None]:
     floating = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
     weights = sum(math.prod(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in floating)
     for value in model.graph.input:
-        value.type.tensor_type.shape.dim[0].dim_value = 1
+        if value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
     del model.graph.value_info[:]  # they name the batch
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
