@@ -139,7 +139,7 @@ def write_outs(
     out.mkdir(parents=True, exist_ok=True)
     metadata: dict[str, Any] = {
         "recipe": settings.recipe,
-        "view": asdict(view),
+        "view": recorded(view),
         "model": {"name": settings.model.name, **settings.model.options},
         "train": settings.train.model_dump(exclude=unset(settings.train)) | resolved,
     }
@@ -149,6 +149,13 @@ def write_outs(
     write_atomically(out / "weights.pt", serialise({"settings": metadata | {"train": deciding}, "state": state}))
     write_json(out / "settings.json", metadata)
     write_atomically(out / "curves.csv", curves.to_csv())
+
+
+def recorded(view: ViewFacts) -> dict[str, Any]:
+    """Return the facts of a view for the record; those of a tokeniser only if it is not that of bytes, as for ``unset``."""
+    tokens = ("vocabulary_size", "start_id", "end_id", "pad_id")
+    defaults = {name: ViewFacts.__dataclass_fields__[name].default for name in tokens}
+    return {name: value for name, value in asdict(view).items() if name not in defaults or value != defaults[name]}
 
 
 def unset(train: Any) -> set[str]:
