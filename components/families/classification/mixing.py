@@ -36,7 +36,16 @@ class Mixture:
 
     def image(self, image: Tensor) -> Tensor:
         """Mix float32 [n, C, H, W] with its partners: lambda x + (1 - lambda) x', or the partner's pixels inside the box."""
-        return image if self.idle else torch.lerp(opposite(image), image, self._weight(image))
+        if self.idle:
+            return image
+        if len(self.share) > 1:
+            return torch.lerp(opposite(image), image, self._weight(image))
+        top, bottom, left, right = self.boxes[0].tolist()
+        if bottom == top:
+            return opposite(image).lerp_(image, float(self.share[0]))
+        mixed = image.clone()
+        mixed[:, :, top:bottom, left:right] = opposite(image[:, :, top:bottom, left:right])
+        return mixed
 
     def target(self, target: Tensor) -> Tensor:
         """Mix float32 [n, K] as the images: lambda y + (1 - lambda) y'."""
