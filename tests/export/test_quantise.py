@@ -155,7 +155,8 @@ def test_the_report_has_both_graphs_on_the_same_images(view, tmp_path):
     def splits():
         from components.core.batch import Split
 
-        return {role: Split(view.facts, view.batches("test", 16, pixels=True)) for role in ("main", "again")}
+        orders = {"main": np.arange(IMAGES), "again": np.arange(IMAGES)[::-1].copy()}
+        return {role: Split(view.facts, view.batches("test", 16, pixels=True, rows=rows)) for role, rows in orders.items()}
 
     report = evaluate(served, splits(), settings, {})
     with float_export(folder) as other:
