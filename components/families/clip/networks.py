@@ -101,13 +101,13 @@ class CLIP(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        given = {"tower": tower, "embed_dim": embed_dim, "patch": patch, "width": width, "depth": depth, "heads": heads}
+        given: dict[str, Any] = {"tower": tower, "embed_dim": embed_dim, "patch": patch, "width": width, "depth": depth, "heads": heads}
         given |= {"blocks": blocks, "text_width": text_width, "text_depth": text_depth, "text_heads": text_heads}
         sizes = sizes_of(variant, {key: value for key, value in given.items() if value is not None})
         text = {key.removeprefix("text_"): sizes.pop(key) for key in _TEXT}
         self.embed_dim: int = sizes["embed_dim"]
-        options = {"activation": activation, "dropout": dropout}
-        shape = {"image_size": image_size, "channels": channels}
+        options: dict[str, Any] = {"activation": activation, "dropout": dropout}
+        shape: dict[str, Any] = {"image_size": image_size, "channels": channels}
         is_vit = sizes.pop("tower") == "vit"
         self.visual = ImageTransformer(**shape, **sizes, **options) if is_vit else ImageResNet(**shape, **sizes)
         facts = {"num_tokens": num_tokens, "context": context, "end_token": end_token, "padding": padding}

@@ -81,7 +81,8 @@ def sheet_of_captions(served: Any, images: Embedded, split: ViewSplit, name: str
 
 def _pictures(split: ViewSplit, rows: np.ndarray) -> np.ndarray:
     """Return the images of ``rows``, uint8 [len(rows), H, W, C], from one pass over the split."""
-    wanted, start, found = set(rows.tolist()), 0, {}
+    wanted, start = set(rows.tolist()), 0
+    found: dict[int, np.ndarray] = {}
     for batch in split:
         pixels = pixels_of(batch)
         found |= {row: pixels[row - start] for row in wanted if start <= row < start + len(pixels)}
