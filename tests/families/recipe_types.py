@@ -11,6 +11,7 @@ from components.families.pixelcnn.recipe import PixelCNNRecipe
 from components.families.simmim.recipe import SimMIMRecipe
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan_v2.recipe import StarGANv2Recipe
+from components.families.stylegan2.recipe import StyleGAN2Recipe
 from components.families.unit.recipe import UNITRecipe
 
 RECIPE_TYPES: dict[str, type[Recipe]] = {
@@ -25,5 +26,6 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {
     "stargan_v2": StarGANv2Recipe,
     "simmim": SimMIMRecipe,
     "detr": DETRRecipe,
+    "stylegan2": StyleGAN2Recipe,
 }
 DETECTING: tuple[type[Detecting], ...] = (Classification,)

@@ -101,7 +101,14 @@ class CLIP(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        given: dict[str, Any] = {"tower": tower, "embed_dim": embed_dim, "patch": patch, "width": width, "depth": depth, "heads": heads}
+        given: dict[str, Any] = {
+            "tower": tower,
+            "embed_dim": embed_dim,
+            "patch": patch,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+        }
         given |= {"blocks": blocks, "text_width": text_width, "text_depth": text_depth, "text_heads": text_heads}
         sizes = sizes_of(variant, {key: value for key, value in given.items() if value is not None})
         text = {key.removeprefix("text_"): sizes.pop(key) for key in _TEXT}

@@ -45,7 +45,7 @@ class DETRRecipe(nn.Module):
     detects: ClassVar[bool] = False
     class_column: ClassVar[str] = "box_label"
     takes_rectangles: ClassVar[bool] = True
-    prefers_fp32: ClassVar[bool] = True  # reference points and sine positions need more than bf16's 8 bits
+    prefers_fp32 = True  # reference points and sine positions need more than bf16's 8 bits
     validation: ClassVar[Mapping[str, Direction]] = {"loss": "min", "found": "max"}
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
@@ -176,7 +176,7 @@ def make_optimizer(network: DETR, settings: TrainSettings) -> Optimizer:
     backbone = [p for p in network.backbone.parameters() if p.requires_grad]
     mine = {id(p) for p in network.backbone.parameters()}
     rest = [p for p in network.parameters() if id(p) not in mine]
-    groups = [{"params": rest}, {"params": backbone, "lr": settings.backbone_learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": rest}, {"params": backbone, "lr": settings.backbone_learning_rate}]
     return AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 

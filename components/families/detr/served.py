@@ -37,8 +37,8 @@ class Served:
         if params:
             raise ValueError(f"params: this model takes none, found {', '.join(sorted(params))}")
         if not isinstance(inputs, Mapping) or "image" not in inputs or set(inputs) - {"image", "size"}:
-            found = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
-            raise ValueError(f"the input must be a mapping with image, and perhaps size, found {found or 'nothing'}")
+            given = ", ".join(map(str, inputs)) if isinstance(inputs, Mapping) else type(inputs).__name__
+            raise ValueError(f"the input must be a mapping with image, and perhaps size, found {given or 'nothing'}")
         image = as_pixels(inputs["image"], self.facts["image_size"], self.facts["channels"])
         found = self.detect(image, *self.placed(inputs.get("size"), len(image)))
         names = self.classes[found["label"]].reshape(found["label"].shape)

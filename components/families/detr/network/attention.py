@@ -52,9 +52,9 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """query [N, Q, d], key and value [N, S, d] -> ([N, Q, d], attention [N, Q, S] or None); see ``attend``."""
         parts = zip((query, key, value), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
-        projected = [F.linear(tensor, weight, bias) for tensor, weight, bias in parts]
+        q, k, v = (F.linear(tensor, weight, bias) for tensor, weight, bias in parts)
         dropout = self.dropout if self.training else 0.0
-        result, attention = attend(*projected, self.num_heads, mask=mask, dropout=dropout, weights=weights)
+        result, attention = attend(q, k, v, self.num_heads, mask=mask, dropout=dropout, weights=weights)
         return self.out_proj(result), attention
 
 

@@ -7,7 +7,7 @@ arXiv 2203.01305) for queries that begin at noisy true boxes, in training alone.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -114,8 +114,9 @@ class DETR(nn.Module):
             self.anchor_embed = MLP(2 * hidden_dim, hidden_dim, hidden_dim)
         if conditional:
             nn.init.constant_(self.class_embed.bias, -math.log((1 - PRIOR) / PRIOR))
-            nn.init.zeros_(self.bbox_embed.layers[-1].weight)
-            nn.init.zeros_(self.bbox_embed.layers[-1].bias)
+            last = cast(nn.Linear, self.bbox_embed.layers[-1])
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     @property
     def denoises(self) -> bool:
