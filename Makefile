@@ -9,7 +9,7 @@ FLOWS := $(BIN)/python -m flows
 help:
 	@echo "make run        the pipeline over the default runs; finds nothing to do when all is done"
 	@echo "make run-all    the pipeline over every run of params.yaml"
-	@echo "make demos      the offline studies: ResNet, PixelCNN, diffusion, MUNIT, StarGAN and StarGAN v2 (half an hour on two cores)"
+	@echo "make demos      the offline studies: ResNet, PixelCNN, diffusion, MUNIT, StarGAN and StarGAN v2, StyleGAN2 (half an hour on two cores)"
 	@echo "make plan       what make run would do, and why"
 	@echo "make up         servers, schedules and scoring servers, in the background; make down ends them"
 	@echo "make doctor     what killed processes left behind; FIX=1 repairs it"
@@ -39,7 +39,7 @@ run: $(INSTALLED)
 run-all: $(INSTALLED)
 	@$(FLOWS) run --all
 
-DEMOS := resnet-glyphs pixelcnn-digits diffusion-letters translate-letters
+DEMOS := resnet-glyphs pixelcnn-digits diffusion-letters translate-letters stylegan2-glyphs
 demos: $(INSTALLED)
 	@for study in $(DEMOS); do $(FLOWS) run --study $$study || exit $$?; done
 
