@@ -27,7 +27,7 @@ def choose(pictures: Pictures, threads: int | None = None) -> Choice:
     number = training_pictures(pictures)
     if pictures.boxes is not None and pictures.classes is None:
         view, reasons = choose_boxes_view(pictures)
-        none = "no run: these pictures have boxes and no class each, for a classifier, and there is no detection run yet"
+        none = "no run: these pictures have boxes and no class each, for a classifier; docs/detr.md has a run that finds boxes"
         return Choice(view, None, None, (*reasons, none))
     row = next(row for row in TABLE if number <= row.pictures)
     size = image_size(row, pictures.short_side)
