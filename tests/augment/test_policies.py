@@ -41,6 +41,17 @@ def test_a_faulty_entry_is_an_error_that_names_its_key(entry, message):
         check(entry)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_border_of_copies_is_refused_for_pictures_with_boxes(nested):
+    """Albumentations copies the boxes into it: more of them than a view has room for."""
+    turn = {"Affine": {"rotate": [-20, 20], "border_mode": 4, "p": 1.0}}
+    augment = [{"OneOf": {"transforms": [turn], "p": 1.0}}] if nested else [turn]
+    view = {"dataset": "d", "image_size": 8, "channels": 1, "augment": augment}
+    assert validate_policy("v", parse(ViewSettings, view, "views.v"))
+    with pytest.raises(SettingsError, match=r"views\.v\.augment: Affine\.border_mode: 4 copies boxes into the border"):
+        validate_policy("v", parse(ViewSettings, view | {"boxes": {}}, "views.v"))
+
+
 def test_a_size_that_depends_on_chance_is_found():
     pad, crop = {"PadIfNeeded": {"min_height": 20, "min_width": 20}}, {"RandomCrop": {"height": 16, "width": 16}}
     assert check(pad, crop)["transform"]["__class_fullname__"] == "Compose"

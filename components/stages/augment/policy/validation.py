@@ -12,6 +12,8 @@ from components.stages.augment.policy.policies import BoxSettings, Transforms, V
 from components.stages.augment.policy.transforms import build_transforms, one_line
 from components.stages.views.draws import Augmenter, Draws, albumentations, load_augmenter
 
+COPYING_BORDERS = (2, 3, 4)  # OpenCV's BORDER_REFLECT, WRAP, REFLECT_101
+
 
 def validate_policy(view: str, settings: ViewSettings, boxes: bool | None = None) -> dict[str, Any] | None:
     """Return the policy of ``views.<view>.augment`` as albumentations' dict (for policy.json), or None if there is none.
@@ -51,6 +53,8 @@ class _Check:
         if not items:
             return None
         transforms, library = build_transforms(items, self.key, self.size), albumentations()
+        if self.limits:
+            self._refuse_mirrored_boxes(transforms)
         limits = library.BboxParams(format="albumentations", **self.limits.model_dump()) if self.limits else None
         try:
             form: dict[str, Any] = json.loads(json.dumps(library.Compose(transforms, bbox_params=limits).to_dict()))
@@ -59,6 +63,14 @@ class _Check:
         self._check_shapes(transforms, [next(iter(item)) for item in items])
         self._check_repeatable(transforms, form)
         return form
+
+    def _refuse_mirrored_boxes(self, transforms: list[Any]) -> None:
+        """Refuse borders that albumentations fills with copies of the picture: it copies the boxes into them as well."""
+        for transform in transforms:
+            self._refuse_mirrored_boxes(getattr(transform, "transforms", []))
+            if getattr(transform, "border_mode", None) in COPYING_BORDERS:
+                name, mode = type(transform).__name__, transform.border_mode
+                raise SettingsError(f"{self.key}: {name}.border_mode: {mode} copies boxes into the border; 0 or 1 does not")
 
     def _example(self) -> dict[str, np.ndarray]:
         """Return one image of noise in stored size, with a mask and two boxes if the view has them; no batch axis."""
