@@ -313,7 +313,7 @@ def test_a_fault_names_path_value_and_choices(workspace, path, value, message):
         ),
         ("views.plain.augment", {}, "views.plain.augment: {} is not allowed: a list is expected, [a, b]"),
         ("runs.net.train.warmup", 7, "runs.net.train.warmup: 7 is not allowed: at most steps, 5"),
-        ("runs.net.model", {"width": 3}, "runs.net.model.name: missing; the network is one of gated_pixelcnn, "),
+        ("runs.net.model", {"width": 3}, "runs.net.model.name: missing; the network is one of clip, clip_resnet, "),
         ("detect.strange.tpr", None, "detect.strange.tpr: null is not allowed: a number is expected"),
         ("servers", {"mlflow_port": 0}, "servers.mlflow_port: 0 is not allowed: it must be at least 1"),
         ("datasets", None, "datasets: null is not allowed: a block of keys is expected; {} for none"),
@@ -475,7 +475,10 @@ def test_the_shipped_params_and_every_study_are_valid():
             {"stage": "train", "role": "main", "from": "outputs/views/plain"},
             r"links\.a\.role: 'main' is not allowed: the pipeline uses",
         ),
-        ({"stage": "train", "role": "inti", "from": "w.pt"}, r"links\.a\.role: 'inti' .*takes init and views at stage train"),
+        (
+            {"stage": "train", "role": "inti", "from": "w.pt"},
+            r"links\.a\.role: 'inti' .*takes init, teacher and views at stage train",
+        ),
         (
             {"stage": "evaluate", "role": "init", "from": "w.pt"},
             r"links\.a\.role: 'init' .*takes views alone at stage evaluate",

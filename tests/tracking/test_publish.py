@@ -84,6 +84,7 @@ def test_everything_is_recorded(home):
     }
     (child,) = children
     evaluation = {"evaluate.split": "test", "evaluate.calibration_bins": "15"}
+    evaluation |= {"evaluate.threshold": "0.5", "evaluate.tpr_at_fpr": "null"}
     assert (child.data.metrics, child.info.status) == ({"accuracy": 0.875, "calibration_error": 0.01}, "FINISHED")
     assert (child.data.tags["better.calibration_error"], child.data.params) == ("min", evaluation)
     assert {file.path for file in client.list_artifacts(child.info.run_id, "report")} == {
