@@ -82,7 +82,7 @@ def test_penalties_are_lazy_and_as_many_times_as_large(tmp_path, monkeypatch):
 
     def watched(losses, *optimizers, **options):
         if isinstance(losses, dict) and not {"path_length", "r1"}.isdisjoint(losses):
-            seen.append({name: float(loss) for name, loss in losses.items()})
+            seen.append({name: float(loss.detach()) for name, loss in losses.items()})
         return optimize(losses, *optimizers, **options)
 
     monkeypatch.setattr(module, "optimize", watched)
