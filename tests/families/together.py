@@ -33,6 +33,8 @@ def trained(folder):
         for module in recipe.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0  # each process draws its own
+            elif isinstance(getattr(module, "dropout", None), float):  # attention gives it to a function
+                module.dropout = 0.0
         for name in ("training_step", "validate"):
             if hasattr(recipe, name):
                 setattr(recipe, name, in_float64(getattr(recipe, name)))
