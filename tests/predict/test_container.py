@@ -17,8 +17,9 @@ from workbench import ROOT, environment
 from components.registry.container.check import ContextFault, running
 from components.registry.container.context import MODULE, write_context
 from components.registry.container.pins import locked_versions, needed, pins
-from components.registry.container.server import MAX_BODY, application, limited_body
+from components.registry.container.server import MAX_BODY, application
 from components.registry.predict.model import Model
+from components.registry.scoring.requests import limited_body
 from components.serving.decoding import Preparation, decode_picture
 from components.serving.float_graph import FLOAT
 from components.serving.loading import load_served
@@ -87,7 +88,7 @@ def test_a_body_without_end_is_refused() -> None:
     import asyncio
 
     with pytest.raises(ValueError, match="the body has more than"):
-        asyncio.run(limited_body(Endless()))
+        asyncio.run(limited_body(Endless(), MAX_BODY))
 
 
 def test_requirements_are_what_the_server_imports_by_the_lock(model: Model, tmp_path: Path) -> None:

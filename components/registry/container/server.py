@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from components.registry.scoring.pictures import Predict
+from components.registry.scoring.requests import limited_body
 from components.registry.scoring.texts import Embed
 from components.serving.golden import play
 from components.serving.loading import load_served
@@ -62,7 +63,7 @@ def application(served: Any, signature: dict[str, Any], about: dict[str, Any]) -
 
     async def invoke(request: Request) -> JSONResponse:
         try:
-            inputs, params = invocation(await limited_body(request))
+            inputs, params = invocation(await limited_body(request, MAX_BODY))
             outputs = await asyncio.to_thread(served.predict, inputs, params)
         except ValueError as error:
             return JSONResponse({"error": str(error)}, 400)
@@ -94,17 +95,6 @@ def _array(name: str, value: Any) -> np.ndarray:
         return np.asarray(value)
     except ValueError:
         raise ValueError(f"input {name!r}: the rows differ in length") from None
-
-
-async def limited_body(request: Request) -> bytes:
-    """Read the body; ValueError beyond ``MAX_BODY`` bytes, whatever its header says."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY:
-            raise ValueError(f"the body has more than {MAX_BODY:,} bytes")
-        parts.append(part)
-    return b"".join(parts)
 
 
 if __name__ == "__main__":

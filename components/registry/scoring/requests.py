@@ -11,6 +11,8 @@ import os
 import re
 from typing import Any
 
+from starlette.requests import Request
+
 from components.registry.scoring.draining import App, Message, Receive, Send
 from components.registry.scoring.pictures import MEGABYTES
 
@@ -128,3 +130,14 @@ def shortened(body: bytes) -> bytes:
     content.pop("stack_trace", None)
     cut = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     return json.dumps(content | {"message": cut}).encode()
+
+
+async def limited_body(request: Request, most: int) -> bytes:
+    """Read the body; ValueError beyond ``most`` bytes, whatever its header says."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise ValueError(f"the body has more than {most:,} bytes")
+        parts.append(part)
+    return b"".join(parts)

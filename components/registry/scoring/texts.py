@@ -12,6 +12,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from components.registry.scoring.requests import limited_body
+
 MAX_TEXTS = 1024  # per request
 MAX_BYTES = 10_000_000  # of a request
 
@@ -25,7 +27,7 @@ class Embed:
     async def answer(self, request: Request) -> JSONResponse:
         """Answer with the vectors, or {"error"} with status 400."""
         try:
-            texts = parse(await _body(request))
+            texts = parse(await limited_body(request, MAX_BYTES))
             if not hasattr(self.served, "embed_text"):
                 raise ValueError("this model reads no texts")
             vectors, cut = await asyncio.to_thread(lambda: (self.served.embed_text(texts), self.served.cut(texts)))
@@ -44,13 +46,3 @@ def parse(body: bytes) -> list[str]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts) or not 1 <= len(texts) <= MAX_TEXTS:
         raise ValueError(f'{{"texts": [...]}} with 1 to {MAX_TEXTS:,} texts is expected')
     return texts
-
-
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BYTES:
-            raise ValueError(f"a request may have at most {MAX_BYTES:,} bytes")
-        parts.append(part)
-    return b"".join(parts)
