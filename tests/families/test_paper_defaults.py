@@ -11,12 +11,12 @@ import torch
 from families.tiny import TINY, Tiny
 from torch import nn
 
+from components.core import standardise
 from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.diffusion import schedules
 from components.diffusion.schedules import linear_betas
 from components.families.classification import distillation
-from components.families.classification import recipe as classification
 from components.families.classification.evaluation import Settings as EvaluateClassification
 from components.families.classification.operating_point import TprAtFprSettings
 from components.families.classification.settings import TrainSettings as Classification
@@ -190,8 +190,8 @@ def test_detectors_have_the_settings_of_their_papers(name):
 
 def test_classification_is_measured_and_standardised_with_published_figures():
     assert EvaluateClassification().calibration_bins == 15  # Guo et al. 2017, arXiv 1706.04599, table 1
-    assert classification.IMAGENET_MEAN == (0.485, 0.456, 0.406)  # torchvision, "mean and std of ImageNet"
-    assert classification.IMAGENET_STD == (0.229, 0.224, 0.225)
+    assert standardise.IMAGENET_MEAN == (0.485, 0.456, 0.406)  # torchvision, "mean and std of ImageNet"
+    assert standardise.IMAGENET_STD == (0.229, 0.224, 0.225)
 
 
 def test_distillation_has_the_constants_of_paddleclas():

@@ -15,6 +15,7 @@ from components.core.config.strict import Strict
 from components.core.recipe import Detection, Direction, Exportable, Graph, Published
 from components.core.runtime import mix
 from components.core.settings import RunSettings
+from components.core.standardise import standardisation
 from components.core.step import optimize
 from components.families.classification.distillation import Distillation
 from components.families.classification.mixing import draw_mixture, erase
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from components.core.artifact import Artifact
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 
 
 class Classifier(nn.Module):
@@ -162,14 +161,3 @@ class Classification(nn.Module):
 
         layer: Any = self.classifier.network.head
         return Detection(self.classifier, Head(layer.weight, layer.bias))
-
-
-def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) a channel in the units of [-1, 1]."""
-    if which == "half":
-        return (0.0,) * view.channels, (1.0,) * view.channels
-    if which == "imagenet":
-        if view.channels != 3:
-            raise ValueError(f"train.standardise: imagenet is of RGB images, view {view.name!r} has {view.channels} channel(s)")
-        return tuple(2 * m - 1 for m in IMAGENET_MEAN), tuple(2 * s for s in IMAGENET_STD)
-    return view.mean, view.std

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from components.core import catalogue
 from components.core.artifact import Artifact
 from components.core.batch import ViewFacts
-from components.core.settings import ModelSettings
-from components.core.weights.reading import load_file
+from components.core.weights.trained import TrainedClassifier
 
 KEY = "train.distill"
 
@@ -38,21 +36,11 @@ class Teacher:
 
         ValueError if it has other classes than the view, or cannot take its pictures.
         """
-        loaded = load_file(link.weights_file)
-        try:
-            settings, state = loaded["settings"], loaded["state"]
-            facts, model = settings["view"], dict(settings["model"])
-            names, mean, std = facts["classes"][column], state["classifier.mean"], state["classifier.std"]
-        except (KeyError, TypeError):
-            raise ValueError(f"{KEY}: {link.path} is not the weights.pt of a classification run") from None
-        order = class_order(names, view.classes[column])
-        check_channels(facts["channels"], view)
-        sizes = {"image_size": as_size(facts["image_size"]), "channels": facts["channels"], "num_classes": len(names)}
-        network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), sizes)
-        prefix = "classifier.network."
-        network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        teacher = cls(network.eval().requires_grad_(False), mean, std, torch.tensor(order), precision)
-        check_size(teacher, sizes["image_size"], view)
+        trained = TrainedClassifier.read(link, KEY, column)
+        order = class_order(trained.classes, view.classes[column])
+        check_channels(trained.channels, view)
+        teacher = cls(trained.network(), trained.mean, trained.std, torch.tensor(order), precision)
+        check_size(teacher, trained.image_size, view)
         return teacher
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -106,8 +94,3 @@ def check_size(teacher: Teacher, own: Any, view: ViewFacts) -> None:
     except (ValueError, RuntimeError, AssertionError):
         fault = f"the teacher takes pictures of {own} pixels alone, view {view.name!r} has {view.image_size}"
         raise ValueError(f"{KEY}: {fault}") from None
-
-
-def as_size(size: Any) -> Any:
-    """Return a side, or (height, width) as a tuple."""
-    return size if isinstance(size, int) else tuple(size)

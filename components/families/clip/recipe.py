@@ -17,6 +17,7 @@ from components.core.catalogue import build_network
 from components.core.config.strict import Strict
 from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
+from components.core.standardise import standardisation
 from components.core.step import draw, gather, optimize, processes
 from components.families.clip.export import exportable_of
 from components.families.clip.networks import CLIP, ImageTransformer
@@ -34,7 +35,6 @@ from components.families.clip.settings import ExportSettings, TrainSettings
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
 
-OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # of RGB in [0, 1]
 NO_TEXT = "has no captions; a view with `text: {context_length: ...}` has, of a dataset with texts"
 
 
@@ -181,17 +181,6 @@ def check_tower(train: TrainSettings, clip: CLIP) -> None:
     if train.chunk is not None:
         fault = "the batch norms of a modified ResNet would see chunks in place of the batch"
         raise ValueError(f"train.chunk: {train.chunk} is not allowed: {fault}")
-
-
-def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std) a channel in the units of [-1, 1]."""
-    if which == "half":
-        return (0.0,) * view.channels, (1.0,) * view.channels
-    if which == "openai":
-        if view.channels != 3:
-            raise ValueError(f"train.standardise: openai is of RGB images, view {view.name!r} has {view.channels} channel(s)")
-        return tuple(2 * m - 1 for m in OPENAI_MEAN), tuple(2 * s for s in OPENAI_STD)
-    return view.mean, view.std
 
 
 def make_optimizer(clip: CLIP, settings: TrainSettings) -> Optimizer:

@@ -14,6 +14,7 @@ from components.core.batch import Batch, Stream, ViewFacts
 from components.core.config.strict import Strict
 from components.core.recipe import Direction, Exportable, Published
 from components.core.settings import RunSettings
+from components.core.standardise import standardisation
 from components.core.step import draw, gather, optimize
 from components.families.detr.boxes import Targets, corners, overlaps
 from components.families.detr.denoising import DRAWS, add_noise, denoising_loss
@@ -23,8 +24,6 @@ from components.families.detr.matching import match
 from components.families.detr.network.detr import DETR, Noised, Predictions
 from components.families.detr.settings import (
     CONDITIONAL,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     PLAIN,
     ExportSettings,
     TrainSettings,
@@ -178,15 +177,3 @@ def make_optimizer(network: DETR, settings: TrainSettings) -> Optimizer:
     rest = [p for p in network.parameters() if id(p) not in mine]
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": backbone, "lr": settings.backbone_learning_rate}]
     return AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-
-
-def standardisation(which: str, view: ViewFacts) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) a channel in the units of [-1, 1]."""
-    if which == "half":
-        return (0.0,) * view.channels, (1.0,) * view.channels
-    if which == "imagenet":
-        if view.channels != 3:
-            fault = f"imagenet is of RGB images, view {view.name!r} has {view.channels} channel(s)"
-            raise ValueError(f"train.standardise: {fault}; view or half are of any")
-        return tuple(2 * m - 1 for m in IMAGENET_MEAN), tuple(2 * s for s in IMAGENET_STD)
-    return view.mean, view.std

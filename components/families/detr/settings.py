@@ -33,8 +33,6 @@ DENOISING = Weights(focal=True, cost_class=0, cost_l1=0, cost_giou=0, loss_class
 NO_OBJECT = 0.1  # Carion et al. 2020, section 3.1: the weight of "no object" is divided by 10
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0  # Lin et al. 2017, arXiv 1708.02002, section 5.1
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
-
 
 class TrainSettings(Strict):
     """The recipe's part of the ``train`` block. Defaults: Carion et al. 2020, section 4 and A.4, and Li et al. 2022."""

@@ -10,15 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from components.core import catalogue
 from components.core.artifact import Artifact
-from components.core.settings import ModelSettings
-from components.core.weights.reading import load_file
+from components.core.weights.trained import TrainedClassifier
 from components.families.stylegan2.settings import VisionSettings
 
 ROLES = ("backbone", "backbone_2", "backbone_3")
 HEAD_WIDTH, SLOPE = 256, 0.2
-PREFIX = "classifier.network."  # of the network in a classification run's weights
 
 
 class Backbone:
@@ -28,25 +25,17 @@ class Backbone:
     """
 
     def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, size: int, width: int):
-        self.network = network.eval().requires_grad_(False)
+        self.network = network
         self.mean, self.std, self.size, self.width = mean, std, size, width
 
     @classmethod
     def read(cls, role: str, link: Artifact, channels: int) -> Backbone:
         """Build the network of a linked run's weights.pt. ValueError if it is no classification run, or of other channels."""
-        loaded = load_file(link.weights_file)
-        try:
-            settings, state = loaded["settings"], loaded["state"]
-            view, model = settings["view"], dict(settings["model"])
-            names, mean, std = view["classes"]["label"], state["classifier.mean"], state["classifier.std"]
-        except (KeyError, TypeError):
-            raise ValueError(f"link {role}: {link.path} is not the weights.pt of a classification run") from None
-        if view["channels"] != channels or not isinstance(view["image_size"], int):
-            raise ValueError(f"link {role}: it takes {view['channels']} channel(s), these images have {channels}")
-        facts = {"image_size": view["image_size"], "channels": channels, "num_classes": len(names)}
-        network = catalogue.build_network(ModelSettings(str(model.pop("name")), model), facts)
-        network.load_state_dict({key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)})
-        return cls(network, mean, std, view["image_size"], network.head.in_features)
+        trained = TrainedClassifier.read(link, f"link {role}")
+        if trained.channels != channels or not isinstance(trained.image_size, int):
+            raise ValueError(f"link {role}: it takes {trained.channels} channel(s), these images have {channels}")
+        network = trained.network()
+        return cls(network, trained.mean, trained.std, trained.image_size, network.head.in_features)
 
     def __call__(self, image: Tensor) -> Tensor:
         if (self.mean.device, self.mean.dtype) != (image.device, image.dtype):

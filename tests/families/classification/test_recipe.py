@@ -10,9 +10,10 @@ from workbench import run_settings
 
 from components.core.artifact import Artifact
 from components.core.batch import Split, ViewFacts, to_unit_range
+from components.core.standardise import standardisation
 from components.families.classification import evaluation
 from components.families.classification.optimizer import make_optimizer
-from components.families.classification.recipe import Classification, TrainSettings, standardisation
+from components.families.classification.recipe import Classification, TrainSettings
 from components.families.classification.served import Served
 from components.networks.swin.swin import Swin, SwinV2
 from components.networks.vit import ViT
