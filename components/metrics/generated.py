@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -52,6 +53,20 @@ def conditional(logits: np.ndarray, features: np.ndarray, label: np.ndarray, ext
         f"conditional_accuracy_{name}": float(in_top_k(logits, label, 1).mean()),
         f"diversity_{name}": mean_distance_within(features, label),
     }
+
+
+def check_judge(made: Mapping[str, Any], judge: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a classifier sees images as a generator makes them; the facts of both exports."""
+    own, theirs = ((facts["image_size"], facts["channels"]) for facts in (made, judge))
+    if own != theirs:
+        raise ValueError(f"link classifier: it sees images of (side, channels) {theirs}, this model makes {own}")
+
+
+def classes_of_judge(names: Sequence[str], known: Sequence[str], judge: str) -> np.ndarray:
+    """Return the index in ``known`` of each of ``names``, int64 [len(names)]; ValueError if the classifier lacks one."""
+    if missing := [name for name in names if name not in known]:
+        raise ValueError(f"link classifier: {judge} does not know the classes {', '.join(missing[:8])}")
+    return np.array([known.index(name) for name in names], dtype=np.int64)
 
 
 def better(figure: str) -> Literal["max", "min"]:

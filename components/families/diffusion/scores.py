@@ -10,7 +10,7 @@ import numpy as np
 
 from components.core.recipe import Metric, Report
 from components.families.diffusion.samples import RealImages, sample_arguments, scale_name
-from components.metrics.generated import better, compare, conditional
+from components.metrics.generated import better, check_judge, classes_of_judge, compare, conditional
 from components.metrics.sheets import sheet
 from components.serving.loading import load_served
 
@@ -36,9 +36,7 @@ class Scorer:
     def of(cls, link: Artifact, real: RealImages, settings: Settings) -> Scorer:
         """Load the classifier and score the real images, once for all rows."""
         classifier = load_served(link.path)
-        own, theirs = ((facts["image_size"], facts["channels"]) for facts in (real.facts, classifier.facts))
-        if own != theirs:
-            raise ValueError(f"link classifier: it sees images of (side, channels) {theirs}, this model makes {own}")
+        check_judge(real.facts, classifier.facts)
         index = sampled_index(real, settings)
         return cls(classifier, link.path.name, classifier.scores(real.images)["features"], real, index, settings)
 
@@ -68,11 +66,9 @@ class Scorer:
 
     def labels(self) -> np.ndarray:
         """The classifier's index of the class of each sample; ValueError if it does not know a class."""
-        theirs = list(self.classifier.facts["classes"])
-        if missing := [name for name in self.real.classes if name not in theirs]:
-            raise ValueError(f"link classifier: {self.name} does not know the classes {', '.join(missing[:8])}")
+        theirs = classes_of_judge(self.real.classes, list(self.classifier.facts["classes"]), self.name)
         assert self.real.label is not None
-        return np.array([theirs.index(self.real.classes[k]) for k in self.real.label[self.index]])
+        return theirs[self.real.label[self.index]]
 
 
 def sampled_index(real: RealImages, settings: Settings) -> np.ndarray:

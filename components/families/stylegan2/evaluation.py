@@ -23,7 +23,7 @@ from components.families.stylegan2.sheets import (
     truncation_sheet,
 )
 from components.metrics.features import squared_distances
-from components.metrics.generated import better, compare, conditional
+from components.metrics.generated import better, check_judge, classes_of_judge, compare, conditional
 from components.metrics.sheets import sheet
 from components.serving.loading import load_served
 
@@ -74,13 +74,13 @@ def add_sheets(report: Report, served: Any, real: np.ndarray, settings: Settings
 def add_figures(report: Report, served: Any, real: np.ndarray, settings: Settings, link: Artifact) -> None:
     """Distances of samples and real images, class balance, nearest neighbours, and figures of the latent space."""
     classifier, name = load_served(link.path), link.path.name
-    _check(served, classifier)
+    check_judge(served.facts, classifier.facts)
     images = draw(served, settings.samples, seed=settings.seed)
     theirs, ours = classifier.scores(real), classifier.scores(images)
     figures = compare(theirs["features"], ours["features"], name, settings.dimensions)
     label = labels_in_turn(served, len(images))
     if label is not None:
-        known = _known(served, classifier)[label]
+        known = classes_of_judge(served.facts["classes"], list(classifier.facts["classes"]), name)[label]
         figures |= conditional(ours["logits"], ours["features"], known, name)
     found = {key: Metric(value, better(key)) for key, value in figures.items()}
     judged = [scores["logits"].argmax(1) for scores in (theirs, ours)]
@@ -94,20 +94,6 @@ def add_figures(report: Report, served: Any, real: np.ndarray, settings: Setting
     report.tables["classes"] = balance_table(judged[0], judged[1], classifier.facts["classes"])
     pairs = np.stack([images[:NEIGHBOURS], real[nearest[:NEIGHBOURS]]], axis=1)
     report.pictures["nearest"] = sheet(pairs.reshape(-1, *images.shape[1:]), 2)
-
-
-def _check(served: Any, classifier: Any) -> None:
-    own, theirs = ((facts["image_size"], facts["channels"]) for facts in (served.facts, classifier.facts))
-    if own != theirs:
-        raise ValueError(f"link classifier: it sees images of (side, channels) {theirs}, this model makes {own}")
-
-
-def _known(served: Any, classifier: Any) -> np.ndarray:
-    """The classifier's index of each class of the model."""
-    names = list(classifier.facts["classes"])
-    if missing := [name for name in served.facts["classes"] if name not in names]:
-        raise ValueError(f"link classifier: it does not know the classes {', '.join(missing[:8])}")
-    return np.array([names.index(name) for name in served.facts["classes"]])
 
 
 def imbalance(real: np.ndarray, made: np.ndarray, classes: int) -> float:
