@@ -8,13 +8,13 @@ import pytest
 from workbench import make_project, run, toy_params, write_params
 
 HOSTILE = [
-    "a; touch ran",
-    "a$(touch ran)",
-    "a'; touch ran; '",
-    'a"; touch ran; "',
-    "a`touch ran`",
-    "a\ntouch ran",
-    "a|touch ran",
+    "a; touch hijacked",
+    "a$(touch hijacked)",
+    "a'; touch hijacked; '",
+    'a"; touch hijacked; "',
+    "a`touch hijacked`",
+    "a\ntouch hijacked",
+    "a|touch hijacked",
 ]
 
 
@@ -32,4 +32,4 @@ def test_of_a_bare_dvc(tmp_path: Path) -> None:
         write_params(project, toy_params() | {"root": words})
         done = run("dvc", "repro", "fetch@digits", cwd=project, check=False)
         assert "No such file" in done.stderr, done.stderr
-        assert not list(project.rglob("ran*"))
+        assert not list(project.rglob("hijacked*"))
