@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
-from workbench import ROOT, environment
+from workbench import ROOT, environment, run_settings
 
 from components.core.runtime import exclusive_device, pick_device
+from components.stages.train import stage
 from components.stages.train.launch import launch
+from components.stages.train.loop import Stopped
 
 CHILD = """
 import os, pathlib, signal, sys, time
@@ -122,3 +125,15 @@ def test_two_gpus_share_an_update():
     command = [sys.executable, "-c", start]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(("inputs", "says"), [("", "at step 7; no checkpoint was asked for"), ("key", "checkpoint at step 7")])
+def test_a_stopped_training_says_whether_a_checkpoint_is_there(monkeypatch, capsys, inputs, says):
+    def stopped(*_, **__):
+        raise Stopped(7)
+
+    monkeypatch.setattr(stage, "train_process", stopped)
+    settings = run_settings("vit", {"patch": 4, "width": 16, "depth": 1, "heads": 2})
+    with pytest.raises(SystemExit, match="143"):
+        stage.run(SimpleNamespace(run=lambda name: settings), "test", inputs=inputs)
+    assert capsys.readouterr().err.strip().endswith(says)

@@ -35,6 +35,7 @@ class Stopped(Exception):
 
     def __init__(self, step: int):
         super().__init__(f"stopped by SIGTERM, checkpoint at step {step}")
+        self.step = step
 
 
 def train(

@@ -58,7 +58,9 @@ def run(workspace: Workspace, name: str, observe: Observer | None = None, inputs
             try:
                 train_process(workspace, settings, place, device, observe=observe or unobserved, inputs=inputs)
             except Stopped as stop:
-                print(stop, file=sys.stderr)
+                print(
+                    stop if inputs else f"stopped by SIGTERM at step {stop.step}; no checkpoint was asked for", file=sys.stderr
+                )
                 sys.exit(143)
 
 
