@@ -15,6 +15,10 @@ for library in ("OMP", "MKL", "OPENBLAS"):
 # A worker takes a whole file: what takes minutes begins first, so that no other worker waits for it at the end.
 LONGEST = (
     "test_project",
+    "test_promises",
+    "test_flow",
+    "test_stages",
+    "test_carry",
     "test_chaos",
     "test_schedules",
     "test_training_with_processes",

@@ -52,13 +52,14 @@ def _difference(name: str, old: Any, new: Any) -> str | None:
 
 
 def digest(state: dict[str, Any]) -> str:
-    """Return SHA-256 of all leaves."""
+    """Return SHA-256 of all leaves: names, kinds, shapes and bytes."""
     import torch
 
     total = hashlib.sha256()
     for name in sorted(state):
         leaf = state[name]
-        total.update(f"{name}\x1f{type(leaf).__name__}\x1f".encode())
+        kind = f"{leaf.dtype}{tuple(leaf.shape)}" if isinstance(leaf, torch.Tensor) else type(leaf).__name__
+        total.update(f"{name}\x1f{kind}\x1f".encode())
         total.update(_bytes(leaf) if isinstance(leaf, torch.Tensor) else repr(leaf).encode())
     return total.hexdigest()
 

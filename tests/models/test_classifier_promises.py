@@ -27,6 +27,12 @@ FEATURES = {"vit": 24, "swin": 32, "swin_v2": 32, "pp_lcnet": 40, "resnet18": 64
 REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 
+# Exporting takes seconds: of networks that share their layers with another one here it is slow.
+EXPORTED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("swin", "resnet", "clip_vit", "timm") else name for name in SMALL
+]
+
+
 @pytest.fixture(params=SMALL)
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     fake_timm.install(monkeypatch)
@@ -169,6 +175,7 @@ def test_a_file_that_does_not_fit_is_refused_before_a_weight_changes(name: str) 
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("name", EXPORTED, indirect=True)
 def test_onnx_graph_gives_the_same_answers_at_other_batch_sizes(name: str, tmp_path) -> None:
     network = build(name).eval()
     batch = torch.export.Dim("batch")

@@ -59,16 +59,15 @@ def test_a_refactoring_that_changes_no_bit_is_carried_with_its_proof(project):
     assert len(run("git", "worktree", "list", cwd=project).stdout.splitlines()) == 1
 
 
+@pytest.mark.slow  # test_states.py: one bit is a difference
 @pytest.mark.parametrize(
     ("old", "new", "first"),
     [
         ("lr=self.settings.learning_rate, betas=(0.0", "lr=self.settings.learning_rate * 1.01, betas=(0.0", "recipe.coder"),
-        pytest.param('use="noise"', 'use="another"', "recipe.coder", marks=pytest.mark.slow),
-        pytest.param("clip_norm=1.0", "clip_norm=1e-3", "recipe.coder", marks=pytest.mark.slow),
-        pytest.param("betas=(0.5, 0.99))", "betas=(0.5, 0.99), eps=1e-7)", "recipe.coder", marks=pytest.mark.slow),
-        pytest.param(
-            "self.coder = make(", "self.drawn = torch.rand(3)\n        self.coder = make(", "recipe.", marks=pytest.mark.slow
-        ),
+        ('use="noise"', 'use="another"', "recipe.coder"),
+        ("clip_norm=1.0", "clip_norm=1e-3", "recipe.coder"),
+        ("betas=(0.5, 0.99))", "betas=(0.5, 0.99), eps=1e-7)", "recipe.coder"),
+        ("self.coder = make(", "self.drawn = torch.rand(3)\n        self.coder = make(", "recipe."),
     ],
 )
 def test_a_change_of_arithmetic_is_refused_with_the_first_tensor_that_differs(project, old, new, first):
