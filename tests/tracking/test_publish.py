@@ -151,6 +151,7 @@ def test_again_changes_nothing(home):
     assert len(server(home).client.get_metric_history(first.run_id, "train.loss")) == 2
 
 
+@pytest.mark.slow
 def test_processes_at_once_on_a_fresh_home_make_every_run_once(bare_home, environment):
     params, lock = ((bare_home.folder / name).read_text() for name in ("params.yaml", "dvc.lock"))
     block = params[params.index("  small:\n") :]

@@ -66,7 +66,7 @@ def test_what_one_clone_pushes_another_restores(done: Any, tmp_path: Path, monke
     assert lines == ["shared with 'storage'"]
 
 
-@pytest.mark.parametrize("fault", ["cut", "lost"])
+@pytest.mark.parametrize("fault", ["cut", pytest.param("lost", marks=pytest.mark.slow)])
 def test_an_object_that_is_wrong_or_lost_on_the_remote_is_named_made_again_and_repaired(
     done: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:

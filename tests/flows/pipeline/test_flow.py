@@ -68,6 +68,7 @@ def test_killed_flow_leaves_nothing_and_the_next_one_finishes(new: Any) -> None:
     wait_for(lambda: alive(new) == [], 10)
 
 
+@pytest.mark.slow  # test_retries.py and test_stages.py: what is tried again, and what a stage did, without a whole flow
 @pytest.mark.usefixtures("_quiet")
 def test_what_fails_is_named_and_what_may_pass_is_tried_again(new: Any, receiver: Any) -> None:
     def break_b(content: dict[str, Any]) -> None:
