@@ -123,7 +123,7 @@ def errors(verdicts: list[Verdicts]) -> list[dict[str, Any]]:
 
 
 def score(served: Served, split: Split, settings: Settings) -> Scored:
-    """Detect on all pictures of a split by the served code. ValueError for a view without boxes, or with other classes."""
+    """Detect on all pictures of a split by the served code. ValueError without boxes, for other classes, for scores of NaN."""
     classes = class_index(split.facts.name, split.facts.classes.get("box_label", ()), tuple(served.facts["classes"]))
     found: list[Detections] = []
     truth: list[Truth] = []
@@ -131,6 +131,8 @@ def score(served: Served, split: Split, settings: Settings) -> Scored:
     for batch in split:
         pixels, mask = pixels_of(batch), masks_of(batch)
         answer = served.detect(pixels, mask)
+        if not np.isfinite(answer["score"]).all():
+            raise ValueError(f"view {split.facts.name!r}: the detector's scores are not finite; train it again")
         found += [Detections(*row) for row in zip(answer["box"], answer["score"], answer["label"], strict=True)]
         truth += true_boxes(batch, classes)
         rest["centres"].append(answer["boxes"])

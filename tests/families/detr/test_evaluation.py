@@ -98,6 +98,18 @@ def test_a_linked_view_has_its_own_figures_and_unknown_classes_are_refused(tiny)
         evaluate(served, {"main": split(tiny, classes={})}, tiny.settings(), {})
 
 
+def test_pictures_without_any_object_have_no_average_precision_and_scores_of_nan_are_refused(tiny):
+    served = InTorch(scattered(tiny.build()).eval(), tiny.views["main"])
+    whole = split(tiny)
+    empty = Split(whole.facts, [batch | {"box_mask": torch.zeros_like(batch["box_mask"])} for batch in whole])
+    report = evaluate(served, {"main": empty}, tiny.settings(), {})
+    assert list(report.metrics) == ["f1"]
+    assert [(row["boxes"], row["ap"]) for row in report.tables["per_class"]] == [(0, None)] * 2
+    served.truth = lambda found: {"score": np.full_like(found["score"], np.nan)}
+    with pytest.raises(ValueError, match="view 'plain': the detector's scores are not finite"):
+        evaluate(served, {"main": whole}, tiny.settings(), {})
+
+
 def test_the_best_score_of_each_picture_is_written_and_tells_strange_views_without_boxes(tiny):
     def with_scores(level):
         """The best score of picture n of a batch is level + n / 100, its other detections are worse."""

@@ -9,30 +9,13 @@ from families.tiny import Tiny
 from components.core.config.strict import SettingsError
 from components.core.step import NonFiniteLoss
 from components.families.detr.recipe import DETRRecipe
-from components.families.detr.settings import TrainSettings
 from components.stages.assemble import build_recipe
-
-PAPER = {  # Carion et al. 2020, arXiv 2005.12872
-    "batch_size": 64,  # section A.4: 16 GPUs with 4 images each
-    "learning_rate": 1e-4,  # section 4, "Technical details"
-    "backbone_learning_rate": 1e-5,
-    "weight_decay": 1e-4,
-    "clip_norm": 0.1,  # section A.4
-    "denoising_groups": 5,  # DN-DETR's code: scalar
-    "label_noise": 0.2,  # Li et al. 2022, section 5.1
-    "box_noise": 0.4,
-    "standardise": "imagenet",  # section A.4, weights of torchvision
-}
 
 
 @pytest.fixture
 def tiny(tmp_path):
     torch.set_num_threads(1)
     return Tiny("detr", tmp_path)
-
-
-def test_the_defaults_are_those_of_the_papers():
-    assert {name: getattr(TrainSettings(), name) for name in PAPER} == PAPER
 
 
 def test_pictures_with_more_objects_than_queries_are_refused_before_training(tiny):
