@@ -161,13 +161,16 @@ class StyleGAN2Recipe(nn.Module):
 
     def update_vision(self, image: Tensor, fake: Tensor, label: Tensor | None, step: int) -> dict[str, Tensor]:
         """Update the heads; their accuracies are logged, since a head that is always right teaches nothing."""
-        if self.vision is None or not self.vision.members(step):
+        if self.vision is None:
             return {}
+        probes = self.vision.search(image, fake, step)
+        if not self.vision.members(step):
+            return probes
         real = self.vision.logits(self.shown_to_backbones(image, step, "real"), label, step)
         made = self.vision.logits(self.shown_to_backbones(fake, step, "fake"), label, step)
         terms = {f"discriminator_{role}": term for role, term in self.vision.discriminator_terms(real, made).items()}
         optimize(terms, self.optimizers["vision"])
-        return terms | accuracy(real, made)
+        return terms | accuracy(real, made) | probes
 
     def shown_to_backbones(self, image: Tensor, step: int, use: str) -> Tensor:
         """The images as the frozen networks see them: by DiffAugment."""

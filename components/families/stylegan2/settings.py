@@ -33,6 +33,10 @@ class VisionSettings(Strict):
     )
     warmup_images: int = Field(default=500_000, ge=0, description="real images before the first backbone joins (code)")
     images_per_backbone: int = Field(default=1_000_000, ge=1, description="real images from one backbone to the next (code)")
+    order: Literal["probe", "links"] = Field(
+        default="probe", description="which joins next: the best linear probe of real and generated (section 3.3); as linked"
+    )
+    probe_updates: int = Field(default=32, ge=1, description="updates before a join whose images the linear probe is of")
     policy: tuple[Policy, ...] = Field(
         default=("color", "translation", "cutout"), description="DiffAugment of what the backbones see (section 4.2)"
     )

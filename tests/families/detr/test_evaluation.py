@@ -107,7 +107,7 @@ def test_pictures_without_any_object_have_no_average_precision_and_scores_of_nan
     assert [(row["boxes"], row["ap"]) for row in report.tables["per_class"]] == [(0, None)] * 2
     served.truth = lambda found: {"score": np.full_like(found["score"], np.nan)}
     with pytest.raises(ValueError, match="view 'plain': the detector's scores are not finite"):
-        evaluate(served, {"main": whole}, tiny.settings(), {})
+        evaluate(served, {"main": split(tiny)}, tiny.settings(), {})
 
 
 def test_the_best_score_of_each_picture_is_written_and_tells_strange_views_without_boxes(tiny):
