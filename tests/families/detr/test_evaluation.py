@@ -8,7 +8,7 @@ import torch
 from families.tiny import Tiny, scattered
 
 from components.core.batch import Split
-from components.families.detr.evaluation import Settings, evaluate, nearest
+from components.families.detr.evaluation import Settings, confidence, evaluate, nearest
 from components.families.detr.exported import AttentionGraph, DetectionGraph, graph_inputs
 from components.families.detr.pictures import map_shapes
 from components.families.detr.windows import window_of
@@ -137,6 +137,13 @@ def test_the_best_score_of_each_picture_is_written_and_tells_strange_views_witho
     assert 0 < report.metrics["ood_noise.fpr95"].value < 1
     assert [(row["view"], row["pictures"]) for row in report.tables["strange"]] == [("noise", 24)]
     assert not [name for name in report.metrics if name.startswith("ood_noise.ap")]
+
+
+def test_no_object_is_no_class_that_a_query_may_be_sure_of():
+    logits = np.array([[[0.0, 1.0, 5.0], [2.0, 0.0, 0.0]]])
+    softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert confidence(logits, 2) == pytest.approx(softmax[..., :2].max(-1))
+    assert confidence(logits, 3) == pytest.approx(1 / (1 + np.exp(-np.array([[5.0, 2.0]]))))
 
 
 def test_sizes_that_do_not_ascend_are_refused():
