@@ -35,8 +35,8 @@ def new_arguments(parser: argparse.ArgumentParser) -> None:
 def new(args: argparse.Namespace) -> int:
     """Look at pictures and write a dataset, a view and a run for them into params.yaml.
 
-    PATH is a folder with a folder per class, with or without splits, or a table, COCO, VOC or YOLO data. Every fault is named
-    before anything is written. docs/new.md has the rules.
+    PATH is a folder with a folder per class, with or without splits, or a table, COCO, VOC or YOLO data, whose boxes a detector
+    learns to find. Every fault is named before anything is written. docs/new.md has the rules.
     """
     from dataclasses import replace
 
@@ -84,12 +84,21 @@ def describe(path: Path, pictures: Pictures, choice: Choice) -> str:
     """Format what was found and what was chosen, a line each."""
     lines = [f"{path}: {pictures.number:,} pictures, source {pictures.source}" + _splits(pictures)]
     if pictures.classes is not None:
-        named = [f"{name} {count:,}" for name, count in list(pictures.classes.items())[:CLASSES]]
-        more = [f"{len(pictures.classes) - CLASSES} more"] if len(pictures.classes) > CLASSES else []
-        lines.append(f"  {len(pictures.classes)} classes: {', '.join([*named, *more])}")
+        lines.append(f"  {counted(pictures.classes)}")
+    if pictures.boxes is not None:
+        lines.append(
+            f"  {sum(pictures.boxes.values()):,} boxes, at most {pictures.most_boxes} a picture; {counted(pictures.boxes)}"
+        )
     partly = f"; {pictures.decoded:,} of them were decoded" if pictures.decoded < pictures.number else ""
     lines.append(f"  median short side {pictures.short_side} pixels, {'grey' if pictures.grey else 'colour'}{partly}")
     return "\n".join([*lines, *(f"- {reason}" for reason in choice.reasons)])
+
+
+def counted(classes: dict[str, int]) -> str:
+    """Format the number of classes, and how many pictures or boxes the first have."""
+    named = [f"{name} {count:,}" for name, count in list(classes.items())[:CLASSES]]
+    more = [f"{len(classes) - CLASSES} more"] if len(classes) > CLASSES else []
+    return f"{len(classes)} class{'es' if len(classes) != 1 else ''}: {', '.join([*named, *more])}"
 
 
 def _splits(pictures: Pictures) -> str:

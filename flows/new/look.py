@@ -29,7 +29,9 @@ class Pictures:
     """What the rules read. ``source``, ``path``, ``settings``: the dataset's block; ``classes``: name -> pictures, or None.
 
     ``splits``: published ones, beside "all"; ``short_side``, ``aspect`` (long / short): medians in pixels; ``grey``: every
-    decoded picture is; ``faults``: lines, one a fault; ``boxes``: class -> boxes, or None.
+    decoded picture is; ``faults``: lines, one a fault; ``boxes``: class -> boxes, or None; ``most_boxes``: of one picture;
+    ``box_sides``: quantiles 0.1, 0.25, 0.5, 0.75 of the square root of a box's share of its picture; ``wide``: width / height;
+    ``notes``: what the source changed.
     """
 
     source: str
@@ -44,6 +46,10 @@ class Pictures:
     decoded: int
     faults: tuple[str, ...]
     boxes: dict[str, int] | None = None
+    most_boxes: int = 0
+    box_sides: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    wide: float = 1.0
+    notes: tuple[str, ...] = ()
 
 
 def look(path: Path) -> Pictures:
@@ -69,6 +75,10 @@ def look(path: Path) -> Pictures:
         grey=grey,
         decoded=min(len(files), MAX_DECODED),
         boxes=recognised.boxes,
+        most_boxes=recognised.most_boxes,
+        notes=tuple(recognised.notes),
+        box_sides=quantiles(recognised.box_sides),
+        wide=median(width / height for width, height in recognised.sizes or [(1, 1)]),
         faults=tuple(known + [line for line in broken if not any(line.partition(": ")[0] in other for other in known)]),
     )
 
@@ -118,7 +128,7 @@ def faults_of(recognised: Recognised) -> list[str]:
     if recognised.files < MIN_PICTURES:
         faults.append(f"{recognised.files} pictures: at least {MIN_PICTURES} are needed, to train, to validate and to test")
     if recognised.classes is None:
-        return faults
+        return faults + faults_of_boxes(recognised)
     if len(recognised.classes) < 2:
         names = ", ".join(recognised.classes) or "none"
         faults.append(f"{len(recognised.classes)} class ({names}): a classifier needs at least 2, each in a folder of its own")
@@ -127,6 +137,19 @@ def faults_of(recognised: Recognised) -> list[str]:
         f"class {name!r} has {count} of the {MIN_A_CLASS} pictures it needs" for name, count in counts if count < MIN_A_CLASS
     ]
     return faults + shortened(few, "classes with too few pictures")
+
+
+def faults_of_boxes(recognised: Recognised) -> list[str]:
+    """Return the fault of a folder whose annotations are boxes, if there are none; a rare class is none: COCO has many."""
+    if recognised.boxes is None or recognised.faults or sum(recognised.boxes.values()):
+        return []
+    return ["no boxes in any picture: there is nothing to learn to find"]
+
+
+def quantiles(sides: list[float]) -> tuple[float, float, float, float]:
+    """Return the quantiles 0.1, 0.25, 0.5, 0.75; 1 of nothing."""
+    tenth, quarter, middle, upper = np.quantile(sides or [1.0], (0.1, 0.25, 0.5, 0.75)).tolist()
+    return tenth, quarter, middle, upper
 
 
 def shortened(lines: list[str], what: str) -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from flows.new.box_rules import choose_boxes
 from flows.new.look import Pictures
 from flows.new.table import TABLE, Choice, Row
-from flows.new.view_rules import VALIDATION, choose_boxes_view, choose_view, image_size, split_shares
+from flows.new.view_rules import VALIDATION, choose_view, image_size, split_shares
 
 UNBALANCED = 5  # largest class / smallest, from which batches are balanced
 MIN_VALIDATION = 50  # pictures that a detector's threshold needs
@@ -26,9 +27,7 @@ def choose(pictures: Pictures, threads: int | None = None) -> Choice:
     """Apply the table. ``threads``: CPU threads of a training; default: by the size of the pictures."""
     number = training_pictures(pictures)
     if pictures.boxes is not None and pictures.classes is None:
-        view, reasons = choose_boxes_view(pictures)
-        none = "no run: these pictures have boxes and no class each, for a classifier; docs/detr.md has a run that finds boxes"
-        return Choice(view, None, None, (*reasons, none))
+        return choose_boxes(pictures, number, threads)
     row = next(row for row in TABLE if number <= row.pictures)
     size = image_size(row, pictures.short_side)
     view, reasons = choose_view(pictures, row, size, number)

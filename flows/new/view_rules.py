@@ -10,7 +10,6 @@ from flows.new.table import Row
 VALIDATION, TEST = 0.1, 0.2  # shares that are divided off
 LONG = 2.0  # long / short side from which the picture is padded instead of cropped
 CROPPED_SIDE = 64  # pixels from which larger pictures are stored, of which the training draws crops
-BOXES_SIDE = 320  # pixels of pictures with boxes
 
 
 def split_shares(pictures: Pictures) -> dict[str, float]:
@@ -61,14 +60,3 @@ def policy(row: Row, channels: int, padded: bool) -> list[dict[str, Any]]:
     colour = {"brightness": [0.7, 1.3], "contrast": [0.7, 1.3], "saturation": [0.7, 1.3], "hue": [-0.03, 0.03], "p": 0.8}
     turn = [{"Affine": {"rotate": [-15, 15], "border_mode": 4, "p": 0.5}}] if strong else []
     return [*crop, {"HorizontalFlip": {"p": 0.5}}, *turn, {"ColorJitter": colour}]
-
-
-def choose_boxes_view(pictures: Pictures) -> tuple[dict[str, Any], list[str]]:
-    """Return the block of a view of pictures with boxes, whole and large enough for small objects, and the reasons."""
-    size = min(BOXES_SIDE, max(16, pictures.short_side // 16 * 16))
-    view: dict[str, Any] = {"image_size": size, "channels": 1 if pictures.grey else 3, "fit": "pad"}
-    reasons = [f"image_size {size}, fit pad: boxes of small objects stay, and none is cut off"]
-    if shares := split_shares(pictures):
-        view["split"] = {"by": "image", **shares}
-    view["augment"] = [{"HorizontalFlip": {"p": 0.5}}, {"RandomBrightnessContrast": {"p": 0.5}}]
-    return view, reasons

@@ -33,6 +33,7 @@ def main() -> None:
     from augmentation import bench_augmentation
     from clip import bench_clip
     from detection import bench_detection
+    from detr import bench_detr
     from munit import bench_munit
     from noop import bench_noop
     from pixelcnn import bench_pixelcnn
@@ -48,6 +49,7 @@ def main() -> None:
         "augmentation": bench_augmentation,
         "training": bench_training,
         "detection": bench_detection,
+        "detr": bench_detr,
         "recipes": bench_recipes,
         "rejecting": bench_rejecting,
         "pixelcnn": bench_pixelcnn,

@@ -193,3 +193,9 @@ def test_the_confusion_has_what_was_missed_and_what_was_not_there():
     truth = [true((0, 0, 0, 40, 40), (1, 100, 0, 140, 40), (1, 200, 0, 240, 40))]
     detections = [found((0, 0.9, 0, 0, 40, 40), (0, 0.8, 100, 0, 140, 40), (1, 0.7, 300, 0, 340, 40))]
     assert confusion(detections, truth, 2, 0.5).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
+
+
+def test_the_confusion_leaves_out_what_lies_on_a_crowd():
+    truth = [true((0, 0, 0, 200, 200), (1, 300, 0, 340, 40), crowd=[0])]
+    detections = [found((0, 0.9, 10, 10, 60, 60), (1, 0.8, 20, 20, 70, 70), (1, 0.7, 500, 0, 540, 40))]
+    assert confusion(detections, truth, 2, 0.5).tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]

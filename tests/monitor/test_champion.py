@@ -152,6 +152,81 @@ def test_a_champion_without_detector_says_how_to_get_one(home):
         find_champion(home.workspace, "small")
 
 
+FINDS = """
+import json
+from pathlib import Path
+import numpy as np
+
+class Served:
+    def __init__(self, folder):
+        self.facts = json.loads((Path(folder) / "facts.json").read_text())
+    def decode(self, data):
+        from PIL import Image
+        import io
+        return np.asarray(Image.open(io.BytesIO(data)))[:, :, None]
+    def size_of(self, data):
+        return (3, 4)
+    def predict(self, inputs, params=None):
+        assert inputs["size"].tolist() == [[3, 4]] * len(inputs["image"])
+        best = (inputs["image"].mean((1, 2, 3)) / 255).astype(np.float32)
+        scores = np.stack([best, best / 2], 1)
+        names = np.array([["car", "ship"]] * len(best))
+        return {"boxes": np.zeros((len(best), 2, 4)), "scores": scores, "class_names": names, "confidence": best}
+"""
+
+
+@pytest.fixture
+def finder(home):
+    """An export that finds objects, and its evaluation: the best score of a picture is its mean grey value."""
+    export = home.folder / "outputs" / "export" / "small"
+    (export / "served.py").write_text(FINDS)
+    prepared = Preparation((SIZE, SIZE), (SIZE, SIZE), 1).to_json()
+    (export / "facts.json").write_text(json.dumps({"image_size": SIZE, "channels": 1, "preparation": prepared}))
+    names = ("boxes", "scores", "class_names", "confidence")
+    signature = json.loads((export / "signature.json").read_text())
+    signature["outputs"] = [{"name": name, "dtype": "float32", "shape": [-1]} for name in names]
+    (export / "signature.json").write_text(json.dumps(signature))
+    scores = np.random.default_rng(3).normal(MIDDLE, 16, 300) / 255
+    rows = "".join(f"{row},{score:.6f}\n" for row, score in enumerate(np.sort(scores)))
+    home.write("outputs/evaluate/small/report/confidence.csv", f"picture,confidence\n{rows}")
+    home.write("dvc.lock", LOCK)
+    return home
+
+
+def test_a_detector_of_objects_is_watched_by_the_best_score_of_a_picture(finder, tmp_path):
+    promote(finder)
+    (finder.folder / "outputs/evaluate/small/report/confidence.csv").unlink()  # the registry has it
+    champion = find_champion(finder.workspace, "small")
+    assert (champion.detector, len(champion.reference)) == ("confidence", 300)
+    assert (champion.reference < champion.threshold).mean() == pytest.approx(0.05, abs=0.005)
+    put(tmp_path / "same", 80)
+    assert monitor(champion, tmp_path / "same", RULE)["report"] == 1
+    report = json.loads((monitor_home(NAME) / "reports" / "1" / "report.json").read_text())
+    assert (report["drift"], report["images"]) == (False, 80)
+    assert ",car,0." in (monitor_home(NAME) / "reports" / "1" / "table.csv").read_text()
+    put(tmp_path / "darker", 60, middle=MIDDLE - 20, seed=1)
+    monitor(champion, tmp_path / "darker", RULE)
+    report = json.loads((monitor_home(NAME) / "reports" / "2" / "report.json").read_text())
+    assert report["drift"]
+    assert report["rejected"] > 0.2 > 3 * report["rejected_expected"]
+
+
+def test_a_detector_whose_evaluation_was_recorded_without_scores_says_how_to_get_them(finder):
+    table = finder.folder / "outputs/evaluate/small/report/confidence.csv"
+    text = table.read_text()
+    table.unlink()
+    promote(finder)
+    with pytest.raises(
+        ValueError, match=r"study.small: there are no scores .* version 1 .*; `python -m flows run --runs"
+    ):
+        find_champion(finder.workspace, "small")
+    table.write_text(text)  # evaluated again: the same export, so these are its scores
+    assert len(find_champion(finder.workspace, "small").reference) == 300
+    finder.write("dvc.lock", LOCK.replace("0c.dir", "0d.dir"))  # of another export
+    with pytest.raises(ValueError, match="there are no scores"):
+        find_champion(finder.workspace, "small")
+
+
 @pytest.mark.slow
 def test_the_command(office, environment, tmp_path):
     promote(office)

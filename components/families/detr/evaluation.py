@@ -13,6 +13,7 @@ from components.core.config.strict import Strict
 from components.core.recipe import Heatmap, Metric, Report
 from components.core.settings import RunSettings
 from components.families.detr import pictures
+from components.families.detr.strange import STRANGE, add_strange, confidences, masks_of
 from components.metrics.detections.average_precision import Figures, average_precision
 from components.metrics.detections.box_errors import KINDS, Verdicts, confusion, judge
 from components.metrics.detections.boxes import Detections, Truth
@@ -54,11 +55,18 @@ class Scored:
     images: np.ndarray
     masks: np.ndarray | None
 
+    @property
+    def best(self) -> np.ndarray:
+        """The best score of each picture, float64 [N]; 1 - best is how strange the picture is."""
+        return np.array([one.scores.max() for one in self.found], dtype=np.float64)
+
 
 def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
     """Metrics of the main view by their names, of a linked view as ``<role>.<name>``; F1 of each picture for comparisons."""
     report, classes = Report({}), tuple(served.facts["classes"])
     for role, split in splits.items():
+        if role.startswith(STRANGE):
+            continue
         scored = score(served, split, settings.evaluate)
         prefix = "" if role == "main" else f"{role}."
         options = settings.evaluate
@@ -74,6 +82,8 @@ def evaluate(served: Served, splits: dict[str, Split], settings: RunSettings, li
         if role == "main":
             report.items["f1"] = f1
             report.pictures.update(drawn(served, scored, options))
+            report.tables["confidence"] = confidences(scored.best)
+            add_strange(report, served, scored.best, {name: one for name, one in splits.items() if name.startswith(STRANGE)})
     return report
 
 
@@ -113,14 +123,16 @@ def errors(verdicts: list[Verdicts]) -> list[dict[str, Any]]:
 
 
 def score(served: Served, split: Split, settings: Settings) -> Scored:
-    """Detect on all pictures of a split by the served code. ValueError for a view without boxes, or with other classes."""
+    """Detect on all pictures of a split by the served code. ValueError without boxes, for other classes, for scores of NaN."""
     classes = class_index(split.facts.name, split.facts.classes.get("box_label", ()), tuple(served.facts["classes"]))
     found: list[Detections] = []
     truth: list[Truth] = []
     rest: dict[str, list[np.ndarray]] = {"centres": [], "sure": [], "images": [], "masks": []}
     for batch in split:
-        pixels, mask = pixels_of(batch), batch["image_mask"].numpy() if "image_mask" in batch else None
+        pixels, mask = pixels_of(batch), masks_of(batch)
         answer = served.detect(pixels, mask)
+        if not np.isfinite(answer["score"]).all():
+            raise ValueError(f"view {split.facts.name!r}: the detector's scores are not finite; train it again")
         found += [Detections(*row) for row in zip(answer["box"], answer["score"], answer["label"], strict=True)]
         truth += true_boxes(batch, classes)
         rest["centres"].append(answer["boxes"])

@@ -20,7 +20,8 @@ from components.core.recipe import Exportable, Published
 from components.core.runtime import mix
 from components.core.settings import RunSettings
 from components.core.step import draw, gather, optimize
-from components.families.stylegan2.adaptive import NORMAL, UNIFORM, adaptive_augment, adjusted
+from components.families.stylegan2.ada import corruption
+from components.families.stylegan2.ada.pipeline import NORMAL, UNIFORM, adaptive_augment, adjusted
 from components.families.stylegan2.augment import NUMBERS, diff_augment
 from components.families.stylegan2.export import exportable
 from components.families.stylegan2.losses import lazy, path_length_penalty, path_lengths
@@ -30,6 +31,8 @@ from components.families.stylegan2.vision import ROLES, VisionAid, accuracy
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
+
+CORRUPTING = {"filter", "noise", "cutout"}  # ADA's kinds that change no place and no colour
 
 
 class StyleGAN2Recipe(nn.Module):
@@ -161,13 +164,16 @@ class StyleGAN2Recipe(nn.Module):
 
     def update_vision(self, image: Tensor, fake: Tensor, label: Tensor | None, step: int) -> dict[str, Tensor]:
         """Update the heads; their accuracies are logged, since a head that is always right teaches nothing."""
-        if self.vision is None or not self.vision.members(step):
+        if self.vision is None:
             return {}
+        probes = self.vision.search(image, fake, step)
+        if not self.vision.members(step):
+            return probes
         real = self.vision.logits(self.shown_to_backbones(image, step, "real"), label, step)
         made = self.vision.logits(self.shown_to_backbones(fake, step, "fake"), label, step)
         terms = {f"discriminator_{role}": term for role, term in self.vision.discriminator_terms(real, made).items()}
         optimize(terms, self.optimizers["vision"])
-        return terms | accuracy(real, made)
+        return terms | accuracy(real, made) | probes
 
     def shown_to_backbones(self, image: Tensor, step: int, use: str) -> Tensor:
         """The images as the frozen networks see them: by DiffAugment."""
@@ -202,8 +208,19 @@ class StyleGAN2Recipe(nn.Module):
         if self.settings.augment == "ada":
             uniform = draw((len(image), UNIFORM), use=f"{use}_augment", kind="uniform", **where)
             normal = draw((len(image), NORMAL), use=f"{use}_augment_sizes", **where)
-            return adaptive_augment(image, self.probability, uniform, normal)
+            ada = self.settings.ada
+            image = adaptive_augment(image, self.probability, uniform, normal, kinds=ada.kinds, resampling=ada.resampling)
+            return self.corrupted(image, step, use) if CORRUPTING & set(ada.kinds) else image
         return image
+
+    def corrupted(self, image: Tensor, step: int, use: str) -> Tensor:
+        """ADA's filtering, noise and cutout of augmented images."""
+        where = {"seed": self.seed, "step": step, "device": image.device}
+        uniform = draw((len(image), corruption.UNIFORM), use=f"{use}_corrupt", kind="uniform", **where)
+        normal = draw((len(image), corruption.NORMAL), use=f"{use}_corrupt_sizes", **where)
+        kinds = self.settings.ada.kinds
+        noise = draw(tuple(image.shape), use=f"{use}_corrupt_noise", **where) if "noise" in kinds else None
+        return corruption.corrupt(image, self.probability, kinds, uniform=uniform, normal=normal, noise=noise)
 
     def adapt(self, real: Tensor, step: int) -> dict[str, Tensor]:
         """Count the signs of the scores of real images; every few updates adjust the probability."""

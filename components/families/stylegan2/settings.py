@@ -13,6 +13,9 @@ from components.core.settings import RunSettings
 Policy = Literal["color", "translation", "cutout"]
 
 
+AdaptiveKind = Literal["blit", "geometry", "color", "filter", "noise", "cutout"]
+
+
 class AdaptiveSettings(Strict):
     """Adaptive discriminator augmentation (ADA, arXiv 2006.06676)."""
 
@@ -22,6 +25,14 @@ class AdaptiveSettings(Strict):
         default=500_000, ge=1, description="real images until the probability can rise from 0 to 1 (section 3.2)"
     )
     most: float = Field(default=1.0, gt=0, le=1, description="the highest probability")
+    kinds: tuple[AdaptiveKind, ...] = Field(
+        default=("blit", "geometry", "color"),
+        min_length=1,
+        description="of transformations (section 2.3: these are best)",
+    )
+    resampling: Literal["wavelet", "bilinear"] = Field(
+        default="wavelet", description="through a wavelet's low-pass at twice the size (appendix B); one interpolation, cheaper"
+    )
 
 
 class VisionSettings(Strict):
@@ -33,6 +44,10 @@ class VisionSettings(Strict):
     )
     warmup_images: int = Field(default=500_000, ge=0, description="real images before the first backbone joins (code)")
     images_per_backbone: int = Field(default=1_000_000, ge=1, description="real images from one backbone to the next (code)")
+    order: Literal["probe", "links"] = Field(
+        default="probe", description="which joins next: the best linear probe of real and generated (section 3.3); as linked"
+    )
+    probe_updates: int = Field(default=32, ge=1, description="updates before a join whose images the linear probe is of")
     policy: tuple[Policy, ...] = Field(
         default=("color", "translation", "cutout"), description="DiffAugment of what the backbones see (section 4.2)"
     )

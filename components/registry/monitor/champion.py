@@ -12,6 +12,7 @@ import numpy as np
 from components.core.config.strict import parse
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
+from components.registry.monitor.confidence import NAME, finds_objects, reference_scores, threshold_of
 from components.registry.record.lineage import lineage
 from components.registry.tracking import connect, reachable
 from components.serving.decoding import decode_picture
@@ -28,6 +29,8 @@ PREPARES = tuple(field.name for field in fields(Preparation))  # settings of a v
 @dataclass(frozen=True)
 class Champion:
     """A champion. ``reference``: float32 [m], scores of the validation images; images below ``threshold`` are rejected.
+
+    A detector of objects has no threshold of its own: see ``confidence``, its reference are the pictures of the evaluation.
 
     ``preparation``: how images are prepared, ``prepared_by``: its source. ``served``: the version's own code.
     """
@@ -57,6 +60,11 @@ class Champion:
             return pixels
         return decode_picture(data, self.preparation)
 
+    def inputs(self, data: bytes) -> dict[str, np.ndarray]:
+        """Return the model's inputs for a picture, without the axis N: its image, and its size if the boxes need it."""
+        image = {"image": self.decode(data)}
+        return image | {"size": np.array(self.served.size_of(data))} if hasattr(self.served, "size_of") else image
+
 
 def find_champion(workspace: Workspace, run: str) -> Champion:
     """Return the champion of the run; ValueError, with the remedy, if there is none or it has no detector."""
@@ -68,20 +76,26 @@ def find_champion(workspace: Workspace, run: str) -> Champion:
             raise ValueError(f"{name} has no champion yet: `python -m flows promote {run}` makes its candidate one")
         folder, entries = registry.export_folder(client, name, int(version.version)), lineage(client, version)
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    detector = facts.get("detector")
-    if not detector:
+    detector, finds = facts.get("detector"), finds_objects(folder)
+    if not detector and not finds:
         steps = f"`python -m flows run --runs {run}`, `python -m flows promote {run}`"
         how = f"give the run a block of `detect` with `serve: vim` and link what it serves to the export, then {steps}"
         raise ValueError(f"{name}: its champion, version {version.version}, ships no detector of strange images; {how}")
     prepared, prepared_by = preparation(workspace, run, entries, facts)
     _check_pixels(name, version, facts, prepared, prepared_by)
+    if detector:
+        reference = _reference(folder / "reference.npz")
+    else:
+        with reachable():
+            reference = reference_scores(client, version, workspace, run)
     return Champion(
         name=name,
         version=int(version.version),
         key=str(version.tags.get(registry.KEY, "")),
-        detector=detector["name"],
-        threshold=float(np.float32(detector["threshold"])),  # the graph compares in float32
-        reference=_reference(folder / "reference.npz"),
+        detector=detector["name"] if detector else NAME,
+        # The graph compares in float32.
+        threshold=float(np.float32(detector["threshold"])) if detector else threshold_of(reference),
+        reference=reference,
         preparation=prepared,
         prepared_by=prepared_by,
         served=load_served(folder),

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from components.registry.monitor.champion import Champion
+from components.registry.monitor.confidence import answers
 from components.registry.monitor.incoming import Unreadable, read, shown, stamp_of
 from components.registry.monitor.score_database import Image, ScoreDatabase
 
 BATCH, BUDGET = 256, 2**24  # maximum images and pixel values per batch: memory does not grow with the folder
 NAMED = 20  # broken images that are named
 
-Batch = dict[bytes, tuple[Image, np.ndarray]]  # digest -> image, uint8 [H, W, C]
+Batch = dict[bytes, tuple[Image, dict[str, np.ndarray]]]  # digest -> image, the model's inputs
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Scan:
             return None
         image = Image(digest, path, stamp, self.champion.model)
         try:
-            batch[digest] = image, self.champion.decode(data)
+            batch[digest] = image, self.champion.inputs(data)
         except ValueError as error:
             self._break(image, str(error))
         return None
@@ -107,8 +108,9 @@ class Scan:
     def _score(self, batch: Batch) -> None:
         """Score the batch, commit it to the database and empty it."""
         if batch:
-            images, pixels = zip(*batch.values(), strict=True)
-            outputs = self.champion.served.predict({"image": np.stack(pixels)})
+            images, inputs = zip(*batch.values(), strict=True)
+            stacked = {name: np.stack([one[name] for one in inputs]) for name in inputs[0]}
+            outputs = answers(self.champion.served, stacked, self.champion.threshold)
             columns = [outputs[name].tolist() for name in ("ood_score", "is_ood", "class_name", "probability")]
             for image, score, *rest in zip(images, *columns, strict=True):
                 if not np.isfinite(score):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from components.stages.fetch.formats.boxes import SIDEWAYS, read_header
 # In the order in which they are tried: a folder of COCO, VOC or YOLO files may also look like folders of classes.
 TRIED = ("huggingface", "webdataset", "yolo", "voc", "coco", "table", "folder")
 SAMPLED = 200  # pictures whose sizes are read
+FEW = 0.05  # of the boxes: as many invalid ones are mistakes, which `invalid_boxes: clip` mends; more have another format
+CLIP = "; invalid_boxes: clip "  # in the fault of such a box
 LAYOUTS = "folders of classes, a table (CSV, TSV, Parquet), COCO, VOC, YOLO, WebDataset, a Hugging Face data set"
 
 
@@ -26,9 +29,10 @@ class Recognised:
     """A layout. ``settings``: keys of the dataset's block, besides ``source``; with ``path`` only if it is another than asked.
 
     ``classes``: class -> number of pictures, None without a column label; ``boxes``: class -> number of boxes, None without
-    boxes; ``captions``: whether pictures have captions; ``splits``: as published, ("all",) for none; ``files``: the number of
+    boxes; ``most_boxes``: of one picture; ``box_sides``: the square root of each box's share of its picture;
+    ``captions``: whether pictures have captions; ``splits``: as published, ("all",) for none; ``files``: the number of
     pictures; ``sizes``: (width, height) as displayed of a sample; ``sample``: those pictures' names and contents;
-    ``faults``: all reasons why the source cannot read it.
+    ``faults``: all reasons why the source cannot read it; ``notes``: what the source changed, such as boxes that it clipped.
     """
 
     source: str
@@ -39,8 +43,11 @@ class Recognised:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     boxes: dict[str, int] | None = None
+    most_boxes: int = 0
+    box_sides: list[float] = field(default_factory=list)
     captions: bool = False
     sample: list[tuple[str, Content]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def recognise(path: Path | str) -> Recognised:
@@ -55,7 +62,12 @@ def recognise(path: Path | str) -> Recognised:
         return Recognised("folder", {}, faults=[str(error)])
     if source is None:
         return Recognised("folder", {}, faults=[f"{place}: not recognised; known are {LAYOUTS}"])
-    return _survey(source, folder, settings | ({"path": str(folder)} if file else {}))
+    settings |= {"path": str(folder)} if file else {}
+    found = _survey(source, folder, settings)
+    few = len(found.faults) <= FEW * sum((found.boxes or {}).values())
+    if found.faults and few and all(CLIP in fault for fault in found.faults):
+        return _survey(source, folder, settings | {"invalid_boxes": "clip"})
+    return found
 
 
 def _guess(folder: Path, file: str | None) -> tuple[str | None, dict[str, Any]]:
@@ -91,8 +103,11 @@ def _survey(name: str, folder: Path, settings: dict[str, Any]) -> Recognised:
         sizes=_sizes(sample, walk.faults),
         faults=walk.faults.lines,
         boxes=_box_counts(listing, pictures),
+        most_boxes=max((len(picture.boxes) for picture in pictures), default=0),
+        box_sides=[math.sqrt(width * height) for picture in pictures for _, (_, _, width, height) in picture.boxes],
         captions=listing.captions,
         sample=[(picture.name, picture.content) for picture in sample],
+        notes=listing.notes,
     )
 
 

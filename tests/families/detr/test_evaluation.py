@@ -8,7 +8,7 @@ import torch
 from families.tiny import Tiny, scattered
 
 from components.core.batch import Split
-from components.families.detr.evaluation import Settings, evaluate, nearest
+from components.families.detr.evaluation import Settings, confidence, evaluate, nearest
 from components.families.detr.exported import AttentionGraph, DetectionGraph, graph_inputs
 from components.families.detr.pictures import map_shapes
 from components.families.detr.windows import window_of
@@ -96,6 +96,54 @@ def test_a_linked_view_has_its_own_figures_and_unknown_classes_are_refused(tiny)
         evaluate(served, {"main": split(tiny, classes={"box_label": ("disc", "star")})}, tiny.settings(), {})
     with pytest.raises(ValueError, match="view 'plain' has no boxes"):
         evaluate(served, {"main": split(tiny, classes={})}, tiny.settings(), {})
+
+
+def test_pictures_without_any_object_have_no_average_precision_and_scores_of_nan_are_refused(tiny):
+    served = InTorch(scattered(tiny.build()).eval(), tiny.views["main"])
+    whole = split(tiny)
+    empty = Split(whole.facts, [batch | {"box_mask": torch.zeros_like(batch["box_mask"])} for batch in whole])
+    report = evaluate(served, {"main": empty}, tiny.settings(), {})
+    assert list(report.metrics) == ["f1"]
+    assert [(row["boxes"], row["ap"]) for row in report.tables["per_class"]] == [(0, None)] * 2
+    served.truth = lambda found: {"score": np.full_like(found["score"], np.nan)}
+    with pytest.raises(ValueError, match="view 'plain': the detector's scores are not finite"):
+        evaluate(served, {"main": split(tiny)}, tiny.settings(), {})
+
+
+def test_the_best_score_of_each_picture_is_written_and_tells_strange_views_without_boxes(tiny):
+    def with_scores(level):
+        """The best score of picture n of a batch is level + n / 100, its other detections are worse."""
+
+        def answer(found):
+            best = level() + np.arange(len(found["score"])) / 100
+            return {"score": np.concatenate([best[:, None], np.full((len(best), 3), 0.01)], 1).repeat(1, 0)} | {
+                name: found[name][:, :4] for name in ("box", "label")
+            }
+
+        return answer
+
+    levels = iter((0.5, 0.3, 0.4, 0.1))  # two batches of 16 and 8 pictures a view
+    served = InTorch(scattered(tiny.build()).eval(), tiny.views["main"], with_scores(lambda: next(levels)))
+    strange = split(tiny, classes={}, name="noise")
+    report = evaluate(served, {"main": split(tiny), "ood_noise": strange}, tiny.settings(), {})
+    rows = report.tables["confidence"]
+    assert [row["picture"] for row in rows[:2]] == [16, 17], "the least sure come first"
+    assert [row["confidence"] for row in rows] == sorted(row["confidence"] for row in rows)
+    assert (rows[0]["confidence"], rows[-1]["confidence"], len(rows)) == (0.3, 0.65, 24)
+    main = np.concatenate([0.5 + np.arange(16) / 100, 0.3 + np.arange(8) / 100])
+    other = np.concatenate([0.4 + np.arange(16) / 100, 0.1 + np.arange(8) / 100])
+    pairs = (main[:, None] > other).mean() + (np.abs(main[:, None] - other) < 1e-9).mean() / 2
+    assert report.metrics["ood_noise.auroc"].value == pytest.approx(pairs, abs=2e-3)
+    assert 0 < report.metrics["ood_noise.fpr95"].value < 1
+    assert [(row["view"], row["pictures"]) for row in report.tables["strange"]] == [("noise", 24)]
+    assert not [name for name in report.metrics if name.startswith("ood_noise.ap")]
+
+
+def test_no_object_is_no_class_that_a_query_may_be_sure_of():
+    logits = np.array([[[0.0, 1.0, 5.0], [2.0, 0.0, 0.0]]])
+    softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    assert confidence(logits, 2) == pytest.approx(softmax[..., :2].max(-1))
+    assert confidence(logits, 3) == pytest.approx(1 / (1 + np.exp(-np.array([[5.0, 2.0]]))))
 
 
 def test_sizes_that_do_not_ascend_are_refused():

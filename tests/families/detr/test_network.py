@@ -1,11 +1,14 @@
 """Parameter counts, padding, the published layouts and the attention that the report draws."""
 
+import math
+
 import pytest
 import torch
 
-from components.families.detr.network.attention import attend, sine_positions
+from components.families.detr.network.attention import attend, point_embedding, sine_positions
 from components.families.detr.network.detr import DETR
 from components.families.detr.network.published import BODY, OURS
+from components.families.detr.network.transformer import Memory
 from components.networks.published import ClassNames
 from components.networks.resnet import ResNet
 
@@ -78,6 +81,55 @@ def test_the_drawn_attention_is_that_of_the_network(decoder):
     mask |= torch.eye(7, dtype=torch.bool)
     fast, explicit = (attend(q, k, v, 2, mask=mask, weights=weights)[0] for weights in (False, True))
     torch.testing.assert_close(fast, explicit)
+
+
+@pytest.mark.parametrize("decoder", ["plain", "conditional"])
+def test_positions_decide_where_to_look_and_are_no_part_of_what_is_seen(decoder):
+    """One token is all that there is to look at, so its position changes nothing; of two tokens it does."""
+    network = small(decoder)
+    for tokens in (1, 2):
+        content, positions = torch.randn(2, 1, tokens, 16)
+        memories = [Memory(content, factor * positions, None) for factor in (1.0, -5.0)]
+        with torch.no_grad():
+            encoded = [network.transformer.encoder(memory)[0].tokens for memory in memories]
+            decoded = [network.transformer.decoder(network.queries(1), memory)[0] for memory in memories]
+        for one, other in (encoded, decoded):
+            assert torch.allclose(one, other, atol=1e-5) == (tokens == 1)
+
+
+def test_a_point_has_the_position_of_the_pixel_that_it_is_in():
+    """(1, 1) is the last pixel, 2 pi; the sines of y come before those of x, of frequencies 10,000^(-2 i / 8)."""
+    whole = sine_positions(torch.ones(1, 4, 5, dtype=torch.bool), 16).view(4, 5, 16)
+    torch.testing.assert_close(point_embedding(torch.tensor([1.0, 1.0]), 8), whole[3, 4], rtol=0, atol=1e-4)
+    torch.testing.assert_close(point_embedding(torch.tensor([0.4, 0.75]), 8), whole[2, 1], rtol=0, atol=1e-4)
+    phases = [2 * math.pi * 0.75 / 10_000 ** (2 * index / 8) for index in range(4)]
+    expected = [value for phase in phases for value in (math.sin(phase), math.cos(phase))]
+    torch.testing.assert_close(point_embedding(torch.tensor([0.4, 0.75]), 8)[:8], torch.tensor(expected))
+    sides = point_embedding(torch.tensor([0.4, 0.75, 0.2, 0.3]), 8)
+    torch.testing.assert_close(sides[16:24], point_embedding(torch.tensor([0.0, 0.2]), 8)[:8])
+
+
+def test_a_conditional_box_begins_at_its_reference_point():
+    """Meng et al. 2021, eq. 2: sigmoid(offset + the point before its sigmoid); sides have no such point."""
+    torch.manual_seed(0)
+    network = DETR(image_size=32, channels=3, num_classes=3, **SMALL | {"decoder": "conditional"}).eval()
+    with torch.no_grad():
+        boxes = network(torch.randn(2, 3, 32, 32)).boxes
+        points = network.transformer.decoder.ref_point_head(network.query_embed.weight).sigmoid()
+    torch.testing.assert_close(boxes[..., :2], points.expand(2, 2, -1, -1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(boxes[..., 2:], torch.full_like(boxes[..., 2:], 0.5))
+
+
+def test_the_content_scales_the_spatial_query_from_the_second_layer_on():
+    """Meng et al. 2021, eq. 6, and the authors' code: lambda is 1 in the first layer."""
+    network, image = small("conditional"), torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        before = network(image).logits
+        for parameter in network.transformer.decoder.query_scale.parameters():
+            parameter.mul_(3.0)
+        after = network(image).logits
+    assert torch.equal(before[0], after[0])
+    assert (before[1] - after[1]).abs().max() > 1e-4
 
 
 def published(network):

@@ -8,31 +8,16 @@ from families.tiny import Tiny
 
 from components.core.config.strict import SettingsError
 from components.core.step import NonFiniteLoss
-from components.families.detr.recipe import DETRRecipe
-from components.families.detr.settings import TrainSettings
+from components.families.detr.boxes import Targets
+from components.families.detr.network.detr import Predictions
+from components.families.detr.recipe import DETRRecipe, divided
 from components.stages.assemble import build_recipe
-
-PAPER = {  # Carion et al. 2020, arXiv 2005.12872
-    "batch_size": 64,  # section A.4: 16 GPUs with 4 images each
-    "learning_rate": 1e-4,  # section 4, "Technical details"
-    "backbone_learning_rate": 1e-5,
-    "weight_decay": 1e-4,
-    "clip_norm": 0.1,  # section A.4
-    "denoising_groups": 5,  # DN-DETR's code: scalar
-    "label_noise": 0.2,  # Li et al. 2022, section 5.1
-    "box_noise": 0.4,
-    "standardise": "imagenet",  # section A.4, weights of torchvision
-}
 
 
 @pytest.fixture
 def tiny(tmp_path):
     torch.set_num_threads(1)
     return Tiny("detr", tmp_path)
-
-
-def test_the_defaults_are_those_of_the_papers():
-    assert {name: getattr(TrainSettings(), name) for name in PAPER} == PAPER
 
 
 def test_pictures_with_more_objects_than_queries_are_refused_before_training(tiny):
@@ -95,6 +80,34 @@ def test_classes_that_the_training_never_showed_are_named_in_the_export(tiny):
     recipe.training_step({"train": batch}, 0)
     assert recipe.shown.tolist() == [int(batch["box_mask"].sum()), 0]
     assert recipe.eval().exportable().facts["unseen"] == ["square"]
+
+
+def test_every_group_has_noise_of_its_own_and_the_same_at_every_call(tiny):
+    recipe, batch = tiny.build(), tiny.batch(8)
+    targets = Targets.of(batch)
+    first, again, later = (recipe.noised(targets, step) for step in (0, 0, 1))
+    most = targets.real.shape[1]
+    assert torch.equal(first.boxes, again.boxes)
+    assert not torch.equal(first.boxes, later.boxes)
+    one, other = first.boxes[:, :most], first.boxes[:, most:]
+    assert ((one - other).abs().amax(-1) > 0)[targets.real].all()
+
+
+def test_denoising_queries_come_first():
+    logits, boxes = torch.arange(5.0).view(1, 1, 5, 1), torch.arange(5.0).view(1, 1, 5, 1).repeat(1, 1, 1, 4)
+    own, noised = divided(Predictions(logits, boxes), 3)
+    assert (own.logits.flatten().tolist(), noised.logits.flatten().tolist()) == ([3, 4], [0, 1, 2])
+    assert (own.boxes[0, 0, :, 0].tolist(), noised.boxes[0, 0, :, 0].tolist()) == ([3, 4], [0, 1, 2])
+    whole, nothing = divided(Predictions(logits, boxes), 0)
+    assert (whole.logits.shape[2], nothing.logits.shape[2]) == (5, 0)
+
+
+def test_padding_is_the_mean_whatever_its_pixels_are(tiny):
+    detector, image = tiny.build().detector, torch.rand(1, 3, 4, 4)
+    mask = torch.arange(4).repeat(1, 4, 1) < 2
+    found = detector.standardised(image, mask)
+    assert not found[..., 2:].any()
+    torch.testing.assert_close(found[..., :2], ((image - detector.mean) / detector.std)[..., :2])
 
 
 def test_a_known_object_counts_as_found(tiny):

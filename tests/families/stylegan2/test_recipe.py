@@ -8,7 +8,7 @@ import torch
 from families.tiny import Tiny
 
 from components.core.config.strict import SettingsError
-from components.families.stylegan2.adaptive import NORMAL, UNIFORM, adaptive_augment, adjusted, apply_colours, colours
+from components.families.stylegan2.ada.pipeline import NORMAL, UNIFORM, adaptive_augment, adjusted, apply_colours, colours
 from components.families.stylegan2.augment import colour, cut, diff_augment, translate
 from components.families.stylegan2.losses import lazy, path_length_penalty, path_lengths
 from components.families.stylegan2.settings import AdaptiveSettings, TrainSettings
@@ -143,7 +143,7 @@ def test_ada_moves_whole_pixels_exactly(settings, expected):
     uniform, normal = numbers(1, 0.9)
     for column, value in settings.items():
         uniform[0, column] = value
-    found = adaptive_augment(image, torch.tensor(0.5), uniform, normal)
+    found = adaptive_augment(image, torch.tensor(0.5), uniform, normal, resampling="bilinear")
     candidates = [expected(image), image.rot90(-1, (-2, -1)) if 3 in settings else expected(image)]
     assert min(float((found - candidate).abs().max()) for candidate in candidates) < 1e-4
 

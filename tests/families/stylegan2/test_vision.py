@@ -13,6 +13,7 @@ from components.core.artifact import Artifact
 from components.core.settings import Workspace
 from components.families.classification.recipe import Classification
 from components.families.stylegan2 import evaluation
+from components.families.stylegan2.probe import probe_accuracy
 from components.families.stylegan2.recipe import StyleGAN2Recipe
 from components.families.stylegan2.settings import VisionSettings
 from components.families.stylegan2.vision import Backbone, Head, VisionAid, cross_entropy
@@ -27,6 +28,7 @@ PAPER = {  # Kumari et al. 2022, arXiv 2112.09130, and its code
     "target": 0.8,  # vision_aided_loss: smoothed labels, in the generator's update too
     "warmup_images": 500_000,  # --warmup 5e5
     "images_per_backbone": 1_000_000,  # kimgs 4000,1000,1000
+    "order": "probe",  # section 3.3
     "policy": ("color", "translation", "cutout"),
 }
 
@@ -52,6 +54,83 @@ def test_backbones_join_after_the_warm_up_one_after_the_other():
     }
     aid = VisionAid(VisionSettings(warmup_images=40, images_per_backbone=20), backbones, 0, 10)
     assert [len(aid.members(step)) for step in range(8)] == [0, 0, 0, 0, 1, 1, 2, 2]
+
+
+def test_a_linear_probe_is_measured_on_what_it_was_not_fitted_to():
+    """Apart by 2 deviations along one direction: Phi(1) = 0.841 is the best that any classifier can do."""
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(2, 2000, 5, generator=generator)
+    real[:, 3] += 2.0
+    assert probe_accuracy(real, fake) == pytest.approx(0.841, abs=0.02)
+    noise = torch.randn(2, 40, 60, generator=generator)
+    assert probe_accuracy(*noise) < 0.75, "fitted to 40 rows of 60 features it would know each of them"
+    scaled = [100 * kind + 7 for kind in (real, fake)]
+    assert probe_accuracy(*scaled) == pytest.approx(probe_accuracy(real, fake), abs=2e-3)
+
+
+class Seeing(torch.nn.Module):
+    """A network whose features are noise, and the mean of the image times ``eye``."""
+
+    def __init__(self, eye):
+        super().__init__()
+        self.eye = eye
+
+    def features(self, image):
+        generator = torch.Generator().manual_seed(int(1000 * image.abs().sum()))
+        noise = torch.randn(len(image), 3, generator=generator)
+        return torch.cat([noise, self.eye * image.mean((1, 2, 3))[:, None] + 0.1 * noise[:, :1]], 1)
+
+
+def bank(order, warmup_images, updates=6):
+    eyes = {"backbone": 0.0, "backbone_2": 0.1, "backbone_3": 5.0}
+    networks = {role: Backbone(Seeing(eye), torch.zeros(1), torch.ones(1), 8, 4) for role, eye in eyes.items()}
+    settings = VisionSettings(warmup_images=warmup_images, images_per_backbone=60, probe_updates=updates, order=order)
+    return VisionAid(settings, networks, 0, 10)
+
+
+def train_bank(aid, steps, start=0):
+    probes = {}
+    for step in range(start, steps):
+        generator = torch.Generator().manual_seed(step)
+        real, fake = torch.randn(2, 10, 1, 8, 8, generator=generator) * 0.3
+        if found := aid.search(real + 0.5, fake, step):
+            probes[step] = {role: round(float(value), 2) for role, value in found.items()}
+    return probes
+
+
+def test_the_backbone_that_best_tells_real_from_generated_joins_next():
+    aid = bank("probe", 80)
+    probes = train_bank(aid, 30)
+    assert [len(aid.members(step)) for step in (7, 8, 13, 14, 19, 20)] == [0, 1, 1, 2, 2, 3]
+    assert aid.members(20) == ["backbone_3", "backbone_2", "backbone"]
+    assert list(probes) == [7, 13], "of the last there is no choice"
+    assert max(probes[7], key=probes[7].get) == "backbone_3_probe"
+    assert set(probes[13]) == {"backbone_probe", "backbone_2_probe"}
+    assert probes[7]["backbone_3_probe"] == 1
+    links = bank("links", 80)
+    assert train_bank(links, 30) == {}
+    assert links.members(20) == ["backbone", "backbone_2", "backbone_3"]
+    assert "joined" not in links.state_dict()
+
+
+def test_a_warm_up_shorter_than_the_probe_s_window_is_searched_by_what_was_seen():
+    assert train_bank(short := bank("probe", 20), 3)[1]["backbone_3_probe"] == 1
+    assert short.members(2) == ["backbone_3"]
+    at_once = bank("probe", 0)
+    assert at_once.members(0) == ["backbone"], "nothing was seen: the first link"
+    train_bank(at_once, 6)
+    assert at_once.members(6) == ["backbone", "backbone_3"]
+
+
+def test_the_search_goes_on_after_a_resume():
+    whole, part = bank("probe", 80), bank("probe", 80)
+    expected = train_bank(whole, 15)
+    train_bank(part, 5)
+    resumed = bank("probe", 80)
+    resumed.load_state_dict(part.state_dict())
+    assert train_bank(resumed, 15, start=5) == expected
+    assert digest(resumed.state_dict()) != digest(part.state_dict())
+    assert torch.equal(resumed.joined, whole.joined)
 
 
 def test_a_head_does_not_depend_on_the_scale_of_its_features_and_sees_the_class():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -142,3 +143,67 @@ def test_paths_are_relative_near_the_workspace(place: Path, tmp_path: Path) -> N
     shutil.copytree(place / "photos", far)
     assert new("far", str(far)) == 0
     assert Workspace(place).params.datasets["far"]["path"] == str(far)
+
+
+def boxed(folder: Path, change: dict[str, object] | None = None) -> None:
+    """Write 24 pictures of 90 x 70 pixels in COCO's form, with 1 to 3 boxes each; ``change``: of the last box."""
+    annotations: list[dict[str, object]] = []
+    for index in range(24):
+        photograph(folder / "images" / f"{index}.jpg", index)
+        for place in range(1 + index % 3):
+            box = {"image_id": index, "category_id": 1 + place % 2, "bbox": [5 + 20 * place, 10, 18, 18], "iscrowd": 0}
+            annotations.append({"id": len(annotations), **box})
+    annotations[-1] |= change or {}
+    images = [{"id": index, "file_name": f"{index}.jpg", "width": 90, "height": 70} for index in range(24)]
+    categories = [{"id": 1, "name": "disc"}, {"id": 2, "name": "square"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(content))
+
+
+def test_pictures_with_boxes_have_a_detector(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxed(place / "boxes")
+    assert new("objects", "boxes") == 0
+    out = capsys.readouterr().out
+    assert "24 pictures, source coco\n  48 boxes, at most 3 a picture; 2 classes: disc 32, square 16\n" in out
+    assert out.endswith("next:  python -m flows run --runs objects\n")
+    run = Workspace(place).run("objects").parsed()
+    assert (run.recipe, run.model.options["num_queries"], run.train.batch_size) == ("detr", 10, 8)
+    assert Workspace(place).view("objects").image_size == (64, 80)
+
+
+def test_a_few_invalid_boxes_are_clipped_and_many_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, box, told in (("beyond", [80, 10, 30, 30], "1 boxes clipped, 0"), ("flat", [5, 10, 0, 18], "0 boxes clipped, 1")):
+        boxed(place / "boxes", {"bbox": box})
+        assert new(name, "boxes") == 0
+        assert f"- invalid_boxes clip: {told} left out\n" in capsys.readouterr().out
+        assert Workspace(place).params.datasets[name]["invalid_boxes"] == "clip"
+    content = json.loads((place / "boxes" / "annotations.json").read_text())
+    for annotation in content["annotations"][:3]:
+        annotation["bbox"] = [80, 10, 30, 30]
+    (place / "boxes" / "annotations.json").write_text(json.dumps(content))
+    assert new("many", "boxes") == 2
+    assert "is not inside the picture, 90 x 70 pixels; invalid_boxes: clip cuts it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"category_id": 9}, "9"),
+        ({"bbox": [5, 10, float("nan"), 18]}, "nan"),
+        ({"image_id": 77}, "77"),
+    ],
+)
+def test_wrong_boxes_are_named(place: Path, change: dict[str, object], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    boxed(place / "boxes", change)
+    status = new("boxes")
+    err = capsys.readouterr().err
+    assert (status, words in err) == (2, True), err
+    assert (place / "params.yaml").read_text() == PARAMS
+
+
+def test_annotations_without_any_box_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxed(place / "boxes")
+    content = json.loads((place / "boxes" / "annotations.json").read_text())
+    (place / "boxes" / "annotations.json").write_text(json.dumps(content | {"annotations": []}))
+    assert new("boxes") == 2
+    assert "no boxes in any picture: there is nothing to learn to find" in capsys.readouterr().err

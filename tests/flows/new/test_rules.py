@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from workbench import ROOT
 
+from flows.new.box_rules import BOX_TABLE
 from flows.new.look import Pictures
 from flows.new.rules import choose
 from flows.new.table import TABLE
@@ -94,11 +95,51 @@ def test_small_pictures_have_one_thread() -> None:
     assert [choose(pictures(number)).run["train"]["threads"] == 1 for number in (60, 900)] == [True, True]  # type: ignore[index]
 
 
-def test_boxes_have_a_view_alone() -> None:
-    for boxes, size in (({"cell": 9}, 320), (None, 64)):
-        choice = choose(pictures(source="coco", classes=None, boxes=boxes))
-        assert (choice.run, choice.detect, choice.view["image_size"]) == (None, None, size)
-        assert choice.reasons[-1].startswith("no run: ")
+BOXES = {"source": "coco", "classes": None, "boxes": {"cell": 900, "dust": 2}, "most_boxes": 30, "wide": 4 / 3}
+BOXES |= {"short_side": 480, "box_sides": (0.1, 0.15, 0.18, 0.2)}
+
+
+def boxes(number: int = 300, **other: Any) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """View, run and reasons of pictures with boxes."""
+    choice = choose(pictures(number, **BOXES | other), threads=2)
+    assert choice.run
+    assert choice.detect is None
+    return choice.view, choice.run, "\n".join(choice.reasons)
+
+
+def test_boxes_have_a_detector_with_queries_for_the_fullest_picture() -> None:
+    view, run, reasons = boxes()
+    assert (run["recipe"], run["model"]["num_queries"], run["export"]) == ("detr", 40, {"detections": 100})
+    assert [boxes(most_boxes=most)[1]["model"]["num_queries"] for most in (1, 8, 9, 100)] == [10, 10, 20, 130]
+    assert boxes(most_boxes=2000)[1]["export"] == {"detections": 1000}
+    assert (view["image_size"], view["fit"]) == ([128, 176], "pad")
+    assert (run["evaluate"]["small"], run["evaluate"]["large"]) == (23, 30)
+    assert "dust 2" in reasons
+    assert "cell" not in reasons
+
+
+def test_pictures_are_as_large_as_their_objects_need() -> None:
+    def sides(**other: Any) -> Any:
+        return boxes(wide=1.0, **other)[0]["image_size"]
+
+    assert sides(box_sides=(0.5, 0.5, 0.5, 0.5)) == 96
+    assert sides(box_sides=(0.1, 0.2, 0.2, 0.2)) == 144, "28 pixels of the median object"
+    assert sides(box_sides=(0.06, 0.2, 0.2, 0.2)) == 160, "10 pixels of the small ones"
+    assert sides(box_sides=(0.001, 0.01, 0.01, 0.01)) == 320
+    assert sides(box_sides=(0.001, 0.01, 0.01, 0.01), short_side=100) == 96, "no larger than the pictures"
+    assert boxes(wide=0.5)[0]["image_size"] == [224, 112]
+
+
+@pytest.mark.parametrize(("number", "width", "steps"), [(60, 32, 4500), (1000, 32, 8800), (9_000, 64, 39_400)])
+def test_the_size_of_the_detector_follows_the_number_of_pictures(number: int, width: int, steps: int) -> None:
+    run = boxes(number)[1]
+    assert (run["model"]["width"], run["train"]["steps"]) == (width, steps)
+
+
+def test_without_classes_and_boxes_there_is_a_view_alone() -> None:
+    choice = choose(pictures(source="coco", classes=None))
+    assert (choice.run, choice.detect, choice.view["image_size"]) == (None, None, 64)
+    assert choice.reasons[-1].startswith("no run: ")
 
 
 def test_the_documentation_has_this_table() -> None:
@@ -107,3 +148,7 @@ def test_the_documentation_has_this_table() -> None:
         limit = "more" if row.pictures == float("inf") else f"to {row.pictures:,}"
         cells = (limit, row.image_size, f"`pp_lcnet`, scale {row.scale:g}", row.batch_size, row.epochs, row.augment)
         assert f"| {' | '.join(map(str, cells))} |" in text
+    for row in BOX_TABLE:
+        limit = "more" if row.pictures == float("inf") else f"to {row.pictures:,}"
+        layers = f"{row.encoder_layers} + {row.decoder_layers}"
+        assert f"| {limit} | {row.width} | {row.hidden_dim} | {layers} | {row.ffn_dim} | {row.epochs} |" in text

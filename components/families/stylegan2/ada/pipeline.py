@@ -1,27 +1,60 @@
 """Adaptive discriminator augmentation (ADA; Karras et al. 2020, arXiv 2006.06676): its pipeline and its probability.
 
-The pipeline is the paper's "blit + geometry + colour" (appendix B). Geometry is one bilinear resampling with mirrored borders;
-the authors resample at twice the size through a wavelet's low-pass, which blurs less.
+The paper's "blit", "geometry" and "color" (appendix B) are here; its filtering and corruption are in ``corruption``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from components.families.stylegan2.ada.resampling import resample
+
 UNIFORM, NORMAL = 22, 8  # random numbers per image of each kind
+COINS = {"blit": (1, 3, 6), "geometry": (7, 9, 10, 12, 13), "color": (14, 15, 17, 19, 20)}  # columns that choose
 
 
-def adaptive_augment(image: Tensor, probability: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    """Apply each transformation with ``probability`` [] to image [N, C, H, W]; ``uniform`` [N, 22], ``normal`` [N, 8]."""
-    transform = geometry(probability, uniform[:, :14], normal[:, :4], image.shape[2], image.shape[3])
-    grid = F.affine_grid(transform[:, :2].to(image.dtype), list(image.shape), align_corners=False)
-    image = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+def adaptive_augment(
+    image: Tensor,
+    probability: Tensor,
+    uniform: Tensor,
+    normal: Tensor,
+    *,
+    kinds: Sequence[str] = tuple(COINS),
+    resampling: str = "wavelet",
+) -> Tensor:
+    """Apply each transformation of ``kinds`` with ``probability`` [] to image [N, C, H, W].
+
+    ``uniform`` [N, 22], ``normal`` [N, 8]: random numbers. ``resampling``: "wavelet" is the paper's; "bilinear" is one
+    interpolation with mirrored borders, cheaper and softer.
+    """
+    uniform = without(uniform, [column for kind, columns in COINS.items() if kind not in kinds for column in columns])
+    if "blit" in kinds or "geometry" in kinds:
+        transform = geometry(probability, uniform[:, :14], normal[:, :4], image.shape[2], image.shape[3])
+        image = resample(image, transform) if resampling == "wavelet" else bilinear(image, transform)
+    if "color" not in kinds:
+        return image
     matrix = colours(probability, uniform[:, 14:], normal[:, 4:]).to(image.dtype)
     return apply_colours(image, matrix)
+
+
+def without(uniform: Tensor, columns: Sequence[int]) -> Tensor:
+    """The numbers with 1 in ``columns``, so that these coins choose nothing."""
+    if not columns:
+        return uniform
+    uniform = uniform.clone()
+    uniform[:, list(columns)] = 1.0
+    return uniform
+
+
+def bilinear(image: Tensor, transform: Tensor) -> Tensor:
+    """Sample the image where ``transform`` [N, 3, 3] says."""
+    grid = F.affine_grid(transform[:, :2].to(image.dtype), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def geometry(probability: Tensor, uniform: Tensor, normal: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""ADA (Karras et al. 2020): read ``pipeline`` (geometry, colours, probability), ``resampling``, ``corruption``."""
