@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import resource
-import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from workbench import environment, make_project, run, toy_params
+from workbench import make_project, run, toy_params
 
 SIZES = (30, 120, 480, 1000)  # stages
 PER_RUN = 5  # stages of a run with a view of its own: augment, wire, train, export, evaluate
@@ -84,21 +85,44 @@ def finish(folder: Path) -> None:
     run(sys.executable, "-c", FINISH, cwd=folder, **_home(folder))
 
 
+# CPU seconds of the DVC process that runs and records one stage, without those of the stage's own process.
+RECORD = """
+import resource, sys
+from flows.dvc.entries import main
+sys.argv = ["dvc", "repro", "-f", "-s", "wire@run0"]
+code = main()
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime)
+sys.exit(code)
+"""
+
+
 def cpu_seconds(folder: Path, *words: str) -> float:
-    """Return the CPU seconds (user and system) of a command of ``python -m flows``."""
+    """Return the CPU seconds (user and system) of a Python program with these arguments."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        env=environment(**_home(folder)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run(sys.executable, *words, cwd=folder, **_home(folder))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise SystemExit(f"bench planning: {' '.join(words)} failed\n{done.stdout}{done.stderr}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def recording(folder: Path) -> float:
+    """Return the CPU seconds of DVC for the run and the record of one stage."""
+    return float(run(sys.executable, "-c", RECORD, cwd=folder, **_home(folder)).stdout.splitlines()[-1])
+
+
+def bench_planning(ratio: object) -> Iterator[str]:
+    """CPU seconds, each the least of two: other work on the machine makes them larger, never smaller."""
+    for stages in SIZES:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = make_workspace(Path(scratch) / "project", stages)
+            new = min(cpu_seconds(folder, "-m", "flows", "plan") for _ in range(2))
+            finish(folder)
+            first, again = (cpu_seconds(folder, "-m", "flows", "run") for _ in range(2))
+            noop = min(again, cpu_seconds(folder, "-m", "flows", "run"))
+            record = min(recording(folder) for _ in range(2))
+        yield f"{stages} stages: plan, nothing ever run {new:.2f} s ({1000 * new / stages:.1f} ms a stage); " + (
+            f"nothing to do {noop:.2f} s, the first time {first:.2f} s; record of a stage {record:.2f} s"
+        )
 
 
 def _home(folder: Path) -> dict[str, str]:
