@@ -6,11 +6,11 @@ Measured per stage, against bare DVC 3.67.1:
   stages, 0.7 s with 121, 3 s with 501. It also empties the file first, so that a kill leaves it cut off. Here the new entry
   replaces the old one in the text, and the file is replaced atomically.
 - The status of a workspace parses params.yaml for every stage: most of 39 s with 501 stages. Here it is parsed once.
-
 - To run one stage, all of dvc.lock is parsed and validated: over 1 s of CPU with 1,001 stages. Here an entry is parsed when DVC
   asks for it.
 
-Each new entry is DVC's own dump, so the bytes are those that DVC writes; a file in another form (comments, other indents) is written by DVC itself.
+Each new entry is DVC's own dump, so the bytes are those that DVC writes; a file in another form (comments, other indents) is
+written by DVC itself.
 
 A separate program, like ``process_guard.py``. Only this package uses private names of DVC 3.67.1.
 """
