@@ -19,7 +19,7 @@ from flows.dvc.unloaded.status import read_status
 from flows.project import Project
 
 TARGETS = ["evaluate@a", "evaluate@b", "evaluate@c", "ood_table@odd"]
-EDITS = 40
+EDITS, MANY = 15, 200
 
 
 def both(fake: Any) -> tuple[Any, Any]:
@@ -114,8 +114,10 @@ ALL: list[Callable[[Path, random.Random], None]] = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_after_edits_at_random_it_says_what_dvc_says(done: Any, tmp_path: Path, monkeypatch: Any, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "edits"), [(0, EDITS), pytest.param(1, MANY, marks=pytest.mark.slow)])
+def test_after_edits_at_random_it_says_what_dvc_says(
+    done: Any, tmp_path: Path, monkeypatch: Any, seed: int, edits: int
+) -> None:
     """Edits add up to five deep, then the project is as it was; nothing else may hide a difference."""
     monkeypatch.chdir(done.folder)
     shutil.copytree(done.folder, tmp_path / "kept", symlinks=True)
@@ -123,7 +125,7 @@ def test_after_edits_at_random_it_says_what_dvc_says(done: Any, tmp_path: Path, 
     ours, theirs = both(done)
     assert ours == theirs
     assert not any(ours[2].values())
-    for number in range(EDITS // 2):
+    for number in range(edits):
         if number % 5 == 0:
             made = []
             for name in ("outputs", ".dvc/cache"):
