@@ -80,7 +80,7 @@ class Project:
         return ParsedTexts(settings.WORK / "parsed" / f"{self.study or 'root'}.json")
 
     @cached_property
-    def workspace(self) -> Workspace:
+    def workspace(self) -> ParsedWorkspace:
         """The selected workspace; SettingsError if there is no such study."""
         if self.study is None:
             return ParsedWorkspace(self.root, self.texts)

@@ -48,7 +48,7 @@ def lineage(args: argparse.Namespace) -> int:
 def describe(project: Project, run: str, version: str | None) -> dict[str, list[str]]:
     """Return title -> lines of the lineage."""
     from components.registry.promotion.foreign import noted
-    from components.registry.promotion.journal import decisions
+    from components.registry.promotion.journal import RETURNED, decisions
     from components.registry.record.origin import find_origin
     from components.registry.tracking import connect, reachable
 
@@ -59,6 +59,7 @@ def describe(project: Project, run: str, version: str | None) -> dict[str, list[
         DECISION.format(**asdict(at)).replace("None", "none") + (f"; {at.comment}" if at.comment else "")
         for at in decisions(origin.tags)
     ]
+    decisions_made += [f"returned {origin.tags[RETURNED]}"] if RETURNED in origin.tags else []
     decisions_made += [f"{at.time}  found: {at.comment}" for at in noted(name, origin.version)]
     return {
         origin.title: _pairs(origin.facts),

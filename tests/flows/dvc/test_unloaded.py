@@ -145,6 +145,14 @@ def test_a_project_in_which_nothing_ran_is_planned_in_the_same_order(new: Any, m
     assert {why for lines in ours[2].values() for why in lines} == {"never run"}
 
 
+def test_a_study_is_planned_by_its_own_files(done: Any) -> None:
+    done.study("mine")
+    graph, why = read_status(done.project("mine"), TARGETS)
+    theirs, their_why, _ = index._read_graph(done.project("mine"), TARGETS)
+    assert (graph.needs, why) == (theirs.needs, their_why)
+    assert why["train@a"] == ["never run"]
+
+
 def edit_graph(old: str, new: str) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         text = (folder / "dvc.yaml").read_text()
