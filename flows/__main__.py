@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from components.interpreter import use_project_interpreter
 
 use_project_interpreter("flows")
 
+from components.command import READER_GONE, pipe_is_closed, silence_output  # noqa: E402
 from components.core.config.strict import SettingsError  # noqa: E402
 from components.core.errors import redacted  # noqa: E402
 from components.core.settings import ROOT  # noqa: E402
@@ -54,10 +54,10 @@ def main(words: list[str], **answers: Any) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        if not _pipe_is_closed():
+        if not pipe_is_closed():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would raise again at exit
-        return 141
+        silence_output()
+        return READER_GONE
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -74,13 +74,6 @@ def parser() -> argparse.ArgumentParser:
         getattr(module, f"{name}_arguments")(command)
         command.set_defaults(main=main)
     return top
-
-
-def _pipe_is_closed() -> bool:
-    """Whether standard output is a pipe whose reader is gone."""
-    output = select.poll()
-    output.register(sys.stdout.fileno(), select.POLLERR)
-    return bool(output.poll(0))
 
 
 def _handlers() -> dict[signal.Signals, Callable[[int, object], None]]:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from components.core import settings
-from components.core.config.params import Params
-from components.core.config.strict import SettingsError
+from components.core.config.params import Params, read_params
+from components.core.config.strict import SettingsError, collected, read_yaml, refuse
 from components.core.files import locked, this_process
+from components.core.parsed import ParsedTexts
 from components.core.settings import PARAMS, ROOT, Workspace
 
 QUIET = {
@@ -40,6 +42,31 @@ class AnotherRun(Exception):
     """Another pipeline run holds the workspace's lock."""
 
 
+class ParsedWorkspace(Workspace):
+    """A workspace whose params.yaml is parsed once for all commands. It is read by flows, never within a stage."""
+
+    def __init__(self, folder: Path, texts: ParsedTexts) -> None:
+        super().__init__(folder)
+        self._texts = texts
+
+    @cached_property
+    def params(self) -> Params:
+        """Parse params.yaml as ``Workspace.params`` does."""
+        path = self.folder / PARAMS
+        params = read_params(self.raw_params(), str(path))
+        refuse(collected(lambda: self._check_root(params.root), self._check_study))
+        return params
+
+    def raw_params(self) -> Any:
+        """Return the content of params.yaml; SettingsError if it cannot be read."""
+        path = self.folder / PARAMS
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return read_yaml(path)  # which says what is wrong
+        return self._texts.get(text, lambda text: read_yaml(path, text), "own")
+
+
 @dataclass(frozen=True)
 class Project:
     """A workspace. ``root``: root of the DVC repository; ``study``: a folder below ``experiments/``, or None."""
@@ -48,14 +75,19 @@ class Project:
     study: str | None = None
 
     @cached_property
-    def workspace(self) -> Workspace:
+    def texts(self) -> ParsedTexts:
+        """The cache of the workspace's parsed YAML texts."""
+        return ParsedTexts(settings.WORK / "parsed" / f"{self.study or 'root'}.json")
+
+    @cached_property
+    def workspace(self) -> ParsedWorkspace:
         """The selected workspace; SettingsError if there is no such study."""
         if self.study is None:
-            return Workspace(self.root)
+            return ParsedWorkspace(self.root, self.texts)
         studies = sorted(path.parent.name for path in self.root.glob(f"experiments/*/{PARAMS}"))
         if self.study not in studies:
             raise SettingsError(f"--study: no study {self.study!r} in experiments/; there are: {', '.join(studies) or 'none'}")
-        return Workspace(self.root / "experiments" / self.study)
+        return ParsedWorkspace(self.root / "experiments" / self.study, self.texts)
 
     @property
     def params(self) -> Params:

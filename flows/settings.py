@@ -19,7 +19,7 @@ class Schedules(Strict):
 
     time_zone: str = Field(default="UTC", description="of the cron strings, as in Europe/Berlin")
     pipeline: str = Field(default="", description="run pipeline.runs")
-    monitor: str = Field(default="", description="check new images for drift, if there is a block monitor")
+    monitor: str = Field(default="", description="watch new champions (promote.watch), check new images (block monitor)")
 
     @field_validator("time_zone")
     @classmethod
@@ -73,9 +73,15 @@ class Monitor(Strict):
 
 
 def schedules(params: Params) -> Schedules:
-    """Parse the block ``schedules``; without a block ``monitor`` its schedule is dropped."""
+    """Parse the block ``schedules``; without a block ``monitor`` or a run with ``promote.watch`` its schedule is dropped."""
     block = parse(Schedules, params.schedules, "schedules")
-    return block if params.monitor else block.model_copy(update={"monitor": ""})
+    used = params.monitor or any(is_watched(params, run) for run in params.runs)
+    return block if used else block.model_copy(update={"monitor": ""})
+
+
+def is_watched(params: Params, run: str) -> bool:
+    """Return whether new champions of the run are watched."""
+    return isinstance(params.runs[run].promote, dict) and bool(params.runs[run].promote.get("watch"))
 
 
 def servers(params: Params) -> Servers:

@@ -16,7 +16,7 @@ import components.__main__ as stages
 from components import command, environment, full_disks
 from components.core.config.strict import SettingsError
 from components.core.outputs import require_inside
-from components.core.settings import Workspace
+from components.core.settings import ROOT, Workspace
 
 
 def test_a_user_without_a_name_gets_one_and_a_home(monkeypatch):
@@ -110,3 +110,17 @@ def test_a_schedule_that_never_comes_stops_the_check(tmp_path):
         done.stderr
         == "params.yaml: schedules.pipeline: '30 2 31 2 *' is not allowed: it never comes: no month 2 has a day 31\n"
     )
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    """As `python -m components check | head`: the pipe is closed before all is written."""
+    program = """
+from components.command import run_command
+run_command(lambda: [print("x" * 1000) for _ in range(1000)])
+"""
+    command_line = [sys.executable, "-c", program]
+    process = subprocess.Popen(command_line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (141, b"")
+    process.stderr.close()

@@ -6,6 +6,7 @@ another machine, completes one that was interrupted between any two steps.
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -145,6 +146,14 @@ def reachable() -> Iterator[None]:
         raise kind(f"tracking server {shown_uri()} is not available: {reason}") from error
 
 
+def login() -> str:
+    """Return the login name of this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a uid without a name
+        return "unknown"
+
+
 @dataclass(frozen=True)
 class Server:
     """One experiment of the tracking server, with the operations that recording needs."""
@@ -166,8 +175,8 @@ class Server:
         return list(runs)
 
     def create(self, name: str, tags: Mapping[str, str]) -> Run:
-        """Create a run together with its tags."""
-        return self.client.create_run(self.experiment, tags=dict(tags), run_name=name)
+        """Create a run together with its tags, and the login name as MLflow's own API records it."""
+        return self.client.create_run(self.experiment, tags={"mlflow.user": login(), **tags}, run_name=name)
 
     def points(self, run: Run) -> dict[Point, float]:
         """Return all points of all metrics."""

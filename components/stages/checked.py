@@ -29,8 +29,8 @@ def faults(workspace: Workspace, runs: Iterable[str]) -> list[str]:
 
     The settings of runs that were found sound are not checked again, only what their datasets hold now.
     """
-    runs = list(runs)
-    sound = [run for run in runs if _note(workspace, run).is_file()]
+    runs, code = list(runs), _code_state()
+    sound = [run for run in runs if _note(workspace, run, code).is_file()]
     lines = collected(*(partial(check_contents, workspace, run) for run in sound))
     if len(sound) == len(runs):
         return lines
@@ -40,7 +40,7 @@ def faults(workspace: Workspace, runs: Iterable[str]) -> list[str]:
         found = run_faults(workspace, [run]) if run not in sound else []
         lines += [line for line in found if line not in lines]
         if not found and run not in sound:
-            _remember(_note(workspace, run))
+            _remember(_note(workspace, run, code))
     return lines
 
 
@@ -49,7 +49,7 @@ def require_sound(workspace: Workspace, stage: str, name: str) -> None:
     run = run_of(workspace, stage, name)
     if run is not None:
         refuse(workspace.params.unwritten(run))
-    if run is None or _note(workspace, run).is_file():
+    if run is None or _note(workspace, run, _code_state()).is_file():
         return
     command = [sys.executable, "-m", "components", "check", run]
     ended = subprocess.run(command, cwd=workspace.folder, stderr=subprocess.PIPE, text=True, check=False)
@@ -70,12 +70,16 @@ def run_of(workspace: Workspace, stage: str, name: str) -> str | None:
     return name
 
 
-def _note(workspace: Workspace, run: str) -> Path:
-    """Return the file that notes that the run is sound, by the text of params.yaml and the state of the code."""
+def _code_state() -> list[tuple[object, ...]]:
+    """Return the state of every file of code; a check that takes a minute is of the code as it was at its start."""
+    return sorted((str(path), *file_state(path)) for path in COMPONENTS.rglob("*.py"))
+
+
+def _note(workspace: Workspace, run: str, code: list[tuple[object, ...]]) -> Path:
+    """Return the file that notes that the run is sound, by the text of params.yaml and the state of the ``code``."""
     held = held_params(workspace.folder)
     text = (workspace.folder / PARAMS).read_text(encoding="utf-8") if held is None else held
-    states = sorted((str(path), *file_state(path)) for path in COMPONENTS.rglob("*.py"))
-    digest = hashlib.sha256(repr((str(workspace.folder), run, text, states)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((str(workspace.folder), run, text, code)).encode()).hexdigest()
     return settings.WORK / "checked" / digest
 
 

@@ -11,28 +11,33 @@ from flows.cli.arguments import add_place, project_of, ready_flow
 from flows.pipeline.report import table
 from flows.project import Project
 from flows.services.notify import check_addresses
-from flows.services.watch import ALARM, NOTHING, monitored_runs
+from flows.services.watch import ALARM, NOTHING, RETURNED, monitored_runs, watched_runs
 
 DRIFT = 4
 
 
 def monitor_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="*", help="runs of params.yaml (default: all of its block monitor)")
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="*",
+        help="runs of params.yaml (default: all of its block monitor, and all with promote.watch)",
+    )
     images = "folder of images, or text file with one path per line (default: the block's; needs one RUN)"
     parser.add_argument("--folder", metavar="F", help=images)
     add_place(parser)
 
 
 def monitor(args: argparse.Namespace) -> int:
-    """Score new images with the champion's detector and test for drift from its validation images.
+    """Watch over new champions (promote.watch); score new images with the champion's detector and test for drift.
 
-    Exit code 4: there is drift.
+    Exit code 4: there is drift, or a champion was taken back.
     """
     project, runs = project_of(args), tuple(args.runs)
     check_versions(project.root)
     check_addresses(project.params)
     folder = os.path.abspath(args.folder) if args.folder else None
-    if not monitored_runs(project, runs, folder):
+    if not monitored_runs(project, runs, folder) and not (folder is None and watched_runs(project, runs)):
         print(NOTHING)
         return 0
     return _start(project, {"runs": list(runs), "folder": folder})
@@ -47,7 +52,7 @@ def _start(project: Project, parameters: dict[str, object]) -> int:
     print(state.message, file=sys.stdout if state.is_completed() else sys.stderr)
     if not state.is_completed():
         return 1
-    return DRIFT if state.name == ALARM else 0
+    return DRIFT if state.name in (ALARM, RETURNED) else 0
 
 
 def notify_arguments(parser: argparse.ArgumentParser) -> None:

@@ -47,16 +47,20 @@ def lineage(args: argparse.Namespace) -> int:
 
 def describe(project: Project, run: str, version: str | None) -> dict[str, list[str]]:
     """Return title -> lines of the lineage."""
-    from components.registry.promotion.journal import decisions
+    from components.registry.promotion.foreign import noted
+    from components.registry.promotion.journal import RETURNED, decisions
     from components.registry.record.origin import find_origin
     from components.registry.tracking import connect, reachable
 
     with reachable():
-        origin = find_origin(connect(), project.workspace.registered_name(run), version)
+        name = project.workspace.registered_name(run)
+        origin = find_origin(connect(), name, version)
     decisions_made = [
         DECISION.format(**asdict(at)).replace("None", "none") + (f"; {at.comment}" if at.comment else "")
         for at in decisions(origin.tags)
     ]
+    decisions_made += [f"returned {origin.tags[RETURNED]}"] if RETURNED in origin.tags else []
+    decisions_made += [f"{at.time}  found: {at.comment}" for at in noted(name, origin.version)]
     return {
         origin.title: _pairs(origin.facts),
         "parameters": _pairs(origin.params),

@@ -5,7 +5,6 @@ Does not import Prefect, so that a rollback works without a server; ``flows.deci
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +15,17 @@ from typing import TYPE_CHECKING, Literal
 from components.core.config.strict import SettingsError, must_exist
 from components.core.settings import ROOT
 from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
-from components.registry.promotion.approval import answer, check_unchanged, find_request
+from components.registry.promotion.approval import answer, check_unchanged, find_request, require_second_person
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.contest import Contest, decision, find_contest, roll_back, rolled_back_from
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.journal import NotDone, complete, decide, deciding
 from components.registry.promotion.scores import data_key, read_scores
 from components.registry.promotion.verdict import Verdict, judge, unfit
-from components.registry.tracking import connect, reachable
+from components.registry.tracking import connect, login, reachable
 from flows.processes import Ended, Log, Processes
 from flows.project import Project, for_children
-from flows.services.notify import notify_promotion
+from flows.services.notify import notify_promotion, notify_return
 from flows.services.running import restart_scoring
 
 if TYPE_CHECKING:
@@ -109,36 +108,30 @@ def promote(context: DecisionContext, by: str, comment: str, compare: bool) -> D
         context.log(str(line))
     entry = decision(contest, context.gates, verdict, by or login(), comment)
     check_unchanged(context.client, entry, None)  # scoring takes a while
-    return _carry_out(context, entry)
+    return carry_out(context, entry)
 
 
 def approve(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
     """Promote the version that waits for approval, if version, champion and data are unchanged since its scoring."""
     request = find_request(context.client, context.name, version)
+    if context.gates.second_person:
+        require_second_person(context.client, request, by or login())
     check_unchanged(context.client, request, data_key(context.project.workspace, context.run))
-    _must_answer(context, request.version)
-    return _carry_out(context, answer(context.client, request, "approved", by or login(), comment))
+    must_answer(context, request.version)
+    return carry_out(context, answer(context.client, request, "approved", by or login(), comment))
 
 
 def reject(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
     """Reject the request for approval."""
     request = find_request(context.client, context.name, version)
-    return _carry_out(context, answer(context.client, request, "rejected", by or login(), comment))
+    return carry_out(context, answer(context.client, request, "rejected", by or login(), comment))
 
 
 def rollback(context: DecisionContext, version: int | None, by: str, comment: str) -> Decision:
     """Make the previous champion, or ``version``, the champion again, after a check that it still loads and predicts."""
     entry = roll_back(context.client, context.name, version, by or login(), comment)
-    _must_answer(context, entry.version)
-    return _carry_out(context, entry)
-
-
-def login() -> str:
-    """Return the login name of this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a uid without a name
-        return "unknown"
+    must_answer(context, entry.version)
+    return carry_out(context, entry)
 
 
 def _verdict(context: DecisionContext, contest: Contest, key: str, compare: bool) -> Verdict:
@@ -156,7 +149,8 @@ def _verdict(context: DecisionContext, contest: Contest, key: str, compare: bool
     return judge(context.gates, key, candidate, champion)
 
 
-def _must_answer(context: DecisionContext, version: int) -> None:
+def must_answer(context: DecisionContext, version: int) -> None:
+    """Raise NotDone unless the version still loads and answers."""
     ended = _test(context, "check", version)
     if ended.code == UNFIT:
         raise NotDone(f"{context.name}: {_reason(ended)}; nothing was changed")
@@ -180,7 +174,8 @@ def _reason(ended: Ended) -> str:
     return reasons[-1] if reasons else "no reason was given"
 
 
-def _carry_out(context: DecisionContext, entry: Entry) -> Decision:
+def carry_out(context: DecisionContext, entry: Entry) -> Decision:
+    """Carry out the decision by the journal."""
     decide(context.client, entry)
     return Decision(_words(entry), entry)
 
@@ -208,6 +203,7 @@ def announce(project: Project, result: Decision, log: Log) -> None:
             served = f"the scoring server could not be reached ({error}); `python -m flows down` and `up` restart it"
         log(f"served: {served or 'by no server of `python -m flows up`; one of your own must be restarted'}")
     if entry.moves or entry.action in ("refused", "approval requested"):
+        send = notify_return if entry.action == "returned" else notify_promotion
         lines = [f"{'passed' if line['passed'] else 'FAILED'} {line['gate']}: {line['words']}" for line in entry.verdict]
         text = "\n".join([result.words, *lines, *([f"comment: {entry.comment}"] if entry.comment else [])])
-        notify_promotion(project, f"{entry.name}: version {entry.version} {entry.action}", text)
+        send(project, f"{entry.name}: version {entry.version} {entry.action}", text)

@@ -100,7 +100,7 @@ def _decided(run: str, study: str | None, folder: str | None, decide: decisions.
     try:
         project = decisions.project_at(folder, study, run)
         name = project.workspace.registered_name(run)
-        with noted_flow_run(), _alone_on_server(name), decisions.decision_context(project, run, log) as context:
+        with noted_flow_run(), alone_on_server(name), decisions.decision_context(project, run, log) as context:
             result = decide(context)
     except (NotDone, SettingsError, TrackingUnavailable) as error:
         return Failed(message=str(error))
@@ -113,7 +113,7 @@ def _decided(run: str, study: str | None, folder: str | None, decide: decisions.
 
 
 @contextmanager
-def _alone_on_server(name: str) -> Iterator[None]:
+def alone_on_server(name: str) -> Iterator[None]:
     """Allow one decision per model on all machines of a Prefect server; the file lock is local."""
     if IS_TEMPORARY in os.environ:
         yield

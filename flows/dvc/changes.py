@@ -27,8 +27,14 @@ def reasons(workspace: Workspace, stages: Sequence[PipelineStage], wrong: Set[st
 
     ``wrong``: stages that dvc.lock records with inputs that they did not run with (``flows.dvc.inputs``).
     """
+    return reasons_of(workspace, stages, {stage.name: _status(stage) for stage in stages}, wrong)
+
+
+def reasons_of(
+    workspace: Workspace, stages: Sequence[Any], status: dict[str, list[Any]], wrong: Set[str]
+) -> dict[str, list[str]]:
+    """Return stage -> reasons, from DVC's ``status`` of each. ``stages``: DVC's, or those of ``flows.dvc.unloaded``."""
     recorded = {stage.name: any(out.hash_info for out in stage.outs) for stage in stages}
-    status = {stage.name: _status(stage) for stage in stages}
     if status.get(CODE):  # else the digests in outputs/code are up to date
         status = code_changes(workspace, stages, status)
     by_name = {stage.name: stage for stage in stages}

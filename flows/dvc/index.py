@@ -1,4 +1,4 @@
-"""DVC's view of a workspace, in process: the graph, the changes of each stage, the order of dvc.lock.
+"""The graph of a workspace, the changes of each stage, the order of dvc.lock: without DVC (``unloaded``), or by DVC in process.
 
 Only the workspace's own dvc.yaml is read. ``Repo.status()`` and the repository's index collect every dvc.yaml below the root:
 one study with a broken params.yaml would break the root and all other studies.
@@ -7,16 +7,19 @@ one study with a broken params.yaml would break the root and all other studies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.config.needs import BLOCKS
 from components.core.config.strict import SettingsError
+from components.core.inputs.declared import Unusual
 from components.core.inputs.record import contradicts
 from flows.dvc import entries, lock_merge
 from flows.dvc.changes import reasons
+from flows.dvc.graph import Graph
 from flows.dvc.sharing import remote_address
+from flows.dvc.unloaded.status import read_status
 from flows.project import Project
 
 if TYPE_CHECKING:
@@ -26,10 +29,26 @@ if TYPE_CHECKING:
     from networkx import DiGraph  # type: ignore[import-untyped]
 
 
-def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[str, list[str]], str | None]:
-    """Return the graph of the ``targets`` and their dependencies, over stage names (edges point to dependencies); the reasons
-    why DVC would run each stage, empty if it is up to date; the address of the shared remote. SettingsError if DVC fails.
+def read_graph(project: Project, targets: Sequence[str]) -> tuple[Graph, dict[str, list[str]], str | None]:
+    """Return the graph of the ``targets`` and their dependencies; the reasons why DVC would run each stage, empty if it is up
+    to date; the address of the shared remote. SettingsError if DVC fails.
     """
+    try:
+        graph, why = read_status(project, targets)
+    except Unusual:
+        return _read_graph(project, targets)
+    remote = project.params.pipeline.remote
+    return graph, why, None if remote is None else remote_address(_config(project), remote)
+
+
+def _config(project: Project) -> dict[str, Any]:
+    from dvc.config import Config
+
+    return dict(Config(str(project.root / ".dvc")))
+
+
+def _read_graph(project: Project, targets: Sequence[str]) -> tuple[Graph, dict[str, list[str]], str | None]:
+    """Do the work of ``read_graph`` by DVC."""
     logging.getLogger("dvc").setLevel(logging.ERROR)
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo
@@ -39,12 +58,12 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
         with Repo(str(project.root), _wait_for_lock=True) as repo, lock_repo(repo):
             entries.install()
             index = _unrecorded_index(repo, path, project.params.faults)
-            graph = _by_name(index.graph, targets)
+            graph = _by_name(index.graph).of(targets)
             lock = _recorded(repo, path)
-            stages = [stage for stage in index.stages if stage.name in graph]
+            stages = [stage for stage in index.stages if stage.name in graph.needs]
             for stage in stages:
                 _fill(stage, lock.get(stage.name))
-            address = remote_address(repo, project.params.pipeline.remote)
+            address = remote_address(repo.config, project.params.pipeline.remote)
             wrong = {stage.name for stage in stages if contradicts(stage.name, lock.get(stage.name) or {})}
             return graph, reasons(project.workspace, stages, wrong), address
     except (DvcException, OSError) as error:
@@ -56,26 +75,9 @@ def read_graph(project: Project, targets: Iterable[str]) -> tuple[DiGraph, dict[
         raise SettingsError(f"DVC cannot plan {path}: {error}{cause}{hint}") from error
 
 
-def _by_name(graph: DiGraph, targets: Iterable[str]) -> DiGraph:
-    """Return ``graph`` over names, restricted to the targets and their dependencies."""
-    import networkx as nx
-
-    names = nx.DiGraph()
-    for position, stage in enumerate(graph):
-        names.add_node(stage.name, position=position)
-    names.add_edges_from((stage.name, needed.name) for stage, needed in graph.edges)
-    ends = set(targets)
-    missing = ends - set(names)
-    if missing:
-        raise SettingsError(f"dvc.yaml has no stage {', '.join(sorted(missing))}")
-    return names.subgraph(ends.union(*(nx.descendants(names, target) for target in ends)))
-
-
-def order(graph: DiGraph) -> list[str]:
-    """Sort the stages topologically, otherwise as in dvc.yaml."""
-    import networkx as nx
-
-    return list(nx.lexicographical_topological_sort(graph.reverse(), key=lambda name: graph.nodes[name]["position"]))
+def _by_name(graph: DiGraph) -> Graph:
+    """Return DVC's graph over names."""
+    return Graph({stage.name: frozenset(needed.name for needed in graph.successors(stage)) for stage in graph})
 
 
 def _unrecorded_index(repo: Repo, path: str, faults: Container[str]) -> Index:

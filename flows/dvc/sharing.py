@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from components.core import settings
 from components.core.config.strict import SettingsError
@@ -22,10 +22,6 @@ from components.core.files import write_text
 from flows.dvc.remote import INCOMPLETE, TEMPORARY
 from flows.processes import Ended, Log, Processes, StageFailed, TransientFailure
 from flows.project import Project, for_children
-
-if TYPE_CHECKING:
-    from dvc.repo import Repo
-
 
 PROGRAM = Path(__file__).with_name("remote.py")
 
@@ -83,11 +79,11 @@ def _silent(line: str) -> None:
     """Discard DVC's output; the last line of a failure is reported anyway."""
 
 
-def remote_address(repo: Repo, name: str | None) -> str | None:
+def remote_address(config: Mapping[str, Any], name: str | None) -> str | None:
     """Return the address of the remote ``name``, None for no name; SettingsError if DVC's configuration lacks it."""
     if name is None:
         return None
-    known = repo.config["remote"]
+    known = config["remote"]
     if name not in known:
         there = f"there are: {', '.join(known)}" if known else f"`dvc remote add {name} <address>` makes it"
         raise SettingsError(f"pipeline.remote: DVC's configuration has no remote {name!r}; {there}")

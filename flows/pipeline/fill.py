@@ -14,7 +14,7 @@ from typing import Any
 from components.core import catalogue
 from components.core.config.params import WRITTEN
 from components.core.config.seeds import seed_run
-from components.core.config.strict import SettingsError, read_yaml
+from components.core.config.strict import SettingsError
 from components.core.files import write_text
 from components.core.settings import BUILT_IN, PARAMS, ROOT
 from flows.project import Project
@@ -38,8 +38,7 @@ class Added:
 
 def fill_in(project: Project) -> list[str]:
     """Add the missing keys to params.yaml; return one line for each. A file that is no mapping is left to the checks."""
-    path = project.folder / PARAMS
-    raw = read_yaml(path)
+    raw = project.workspace.raw_params()
     if not isinstance(raw, dict):
         return []
     lines = _write(project, [*_outer(project, raw), *_runs(raw), *_paths(project, raw)])

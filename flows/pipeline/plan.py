@@ -1,4 +1,4 @@
-"""Plan: the stale stages of the selected runs, determined in process (0.2 s) before anything starts."""
+"""Plan: the stale stages of the selected runs, determined in process before anything starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from components.core.settings import Workspace
 from flows.dvc import graph_files
 from flows.dvc.changes import CODE
-from flows.dvc.index import order, read_graph
+from flows.dvc.index import read_graph
 from flows.dvc.sharing import unshared
 from flows.pipeline.preflight import check_user_folders, refuse_all
 from flows.project import Project
@@ -73,17 +73,20 @@ def make_plan(project: Project, runs: tuple[str, ...], force: bool, published: I
     own = {run: own_stages(project.workspace, run) for run in runs}
     forced = {stage for names in own.values() for stage in names} if force else set()
     stages: list[Planned] = []
-    names = order(graph)
+    names = graph.order()
+    planned_names: set[str] = set()
+    position = {name: number for number, name in enumerate(names)}
     for name in names:
-        planned = [stage.name for stage in stages if graph.has_edge(name, stage.name)]
+        planned = sorted(planned_names & graph.needs[name], key=position.__getitem__)
         upstream = [stage for stage in planned if stage != CODE]
         why = reasons[name] + ["forced"] * (name in forced)
         if why or upstream:
             why = why or [f"downstream of {', '.join(upstream)}"]
             stages.append(Planned(name, tuple(why), tuple(planned), name in forced))
-    planned_names = {stage.name for stage in stages}
+            planned_names.add(name)
     unpublished = tuple(run for run in runs if planned_names & own[run] or not published(project.workspace, run))
     rest = [name for name in names if name not in planned_names]
+    project.texts.save()
     not_sent = unshared(project, address, rest) if address else ()
     return PipelinePlan(runs, tuple(stages), len(rest), last, unpublished, address, not_sent)
 

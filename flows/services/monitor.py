@@ -1,4 +1,4 @@
-"""Flow ``monitor``: score new images with each run's champion, by schedule or on request; report drift, retrain."""
+"""Flow ``monitor``: by schedule or on request, watch over new champions, and score new images; report drift, retrain."""
 
 from __future__ import annotations
 
@@ -13,13 +13,28 @@ from prefect.events import emit_event
 from prefect.states import Cancelled, Completed, Failed
 
 from components.core.settings import ROOT
+from components.registry.promotion.journal import NotDone
+from components.registry.tracking import TrackingUnavailable
+from flows.decide.decisions import announce, decision_context
+from flows.decide.flows import alone_on_server
+from flows.decide.watching import look
 from flows.pipeline.conclusion import MAX_PICTURE, data_uri
 from flows.pipeline.flow import pipeline
 from flows.processes import Processes
 from flows.project import Project
 from flows.services.flow_runs import noted_flow_run, superseded
 from flows.services.notify import notify_drift, notify_failure
-from flows.services.watch import ALARM, NOTHING, DriftReport, MonitorFailed, monitored_runs, unreported, watch
+from flows.services.watch import (
+    ALARM,
+    NOTHING,
+    RETURNED,
+    DriftReport,
+    MonitorFailed,
+    monitored_runs,
+    unreported,
+    watch,
+    watched_runs,
+)
 from flows.settings import Monitor
 
 EVENT = {True: "darkroom.monitor.drift", False: "darkroom.monitor.no-drift"}
@@ -34,21 +49,24 @@ def monitor(
     study: str | None = None,
     project: str | None = None,
 ) -> State[Any]:
-    """Score new images with the champion's detector, and test for drift from its validation images.
+    """Watch over new champions; score new images with the champion's detector, and test for drift from its validation images.
 
-    runs: runs of params.yaml (default: all of the block monitor). folder: folder of images, or text file with one path per
-    line (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
-    The flow fails if one run's images cannot be scored; the other runs continue. Its state is named Drift if there is any.
+    runs: runs of params.yaml (default: all of the block monitor, and all with promote.watch). folder: folder of images, or text
+    file with one path per line (default: the block's; needs one run). study: a folder of experiments/. project: another clone.
+    The flow fails if one run's images cannot be scored; the other runs continue. Its state is named Returned if a champion was
+    taken back, Drift if there is any.
     """
     if (why := superseded()) is not None:
         return Cancelled(message=why)
     place, processes = Project(Path(project or ROOT), study), Processes()
     chosen = monitored_runs(place, tuple(runs or ()), folder)
-    if not chosen:
+    watched = watched_runs(place, tuple(runs or ())) if folder is None else []
+    if not (chosen or watched):
         return Completed(message=NOTHING)
     try:
         with noted_flow_run():
-            return conclude(place, [monitor_run(place, run, settings, processes) for run, settings in chosen.items()])
+            results = [look_after(place, run) for run in watched]  # first: what follows is about the champion that stays
+            return conclude(place, results + [monitor_run(place, run, settings, processes) for run, settings in chosen.items()])
     except BaseException:  # Ctrl-C, or SIGTERM, which Prefect turns into an exception
         processes.stop()
         raise
@@ -61,11 +79,27 @@ class MonitorResult:
     words: str
     reports: tuple[DriftReport, ...] = ()
     failed: bool = False
+    returned: bool = False
 
     @property
     def drift(self) -> bool:
         """Whether any report is an alarm."""
         return any(report.drift for report in self.reports)
+
+
+def look_after(place: Project, run: str) -> MonitorResult:
+    """Compare the run's new champion with the one before it in service, and return to that one if it does better."""
+    log = get_run_logger()
+    try:
+        with alone_on_server(place.workspace.registered_name(run)), decision_context(place, run, log.info) as context:
+            decision = look(context)
+    except (NotDone, TrackingUnavailable) as error:
+        log.error("%s", error)
+        return MonitorResult(str(error), failed=True)
+    log.info("%s", decision.words)
+    if decision.entry:
+        announce(place, decision, log.info)
+    return MonitorResult(decision.words, returned=decision.entry is not None)
 
 
 def monitor_run(place: Project, run: str, settings: Monitor, processes: Processes) -> MonitorResult:
@@ -112,6 +146,8 @@ def conclude(place: Project, results: list[MonitorResult]) -> State[Any]:
     if any(result.failed for result in results):
         notify_failure(place, "the monitor could not look at all images", words.replace("; ", "\n"))
         return Failed(message=words)
+    if any(result.returned for result in results):
+        return Completed(message=words, name=RETURNED)
     return Completed(message=words, name=ALARM if any(result.drift for result in results) else "Completed")
 
 

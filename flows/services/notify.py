@@ -91,6 +91,15 @@ def notify_promotion(project: Project, title: str, text: str) -> None:
         _warn(error)
 
 
+def notify_return(project: Project, title: str, text: str) -> None:
+    """Notify ``on_promotion`` and ``on_failure``, each address once, of a champion that was taken back. Never raises."""
+    try:
+        receivers = [*promotion_addresses(project.params), *failure_addresses(project.params)]
+        _send_and_warn(list({address.url: address for address in receivers}.values()), title, text)
+    except Exception as error:
+        _warn(error)
+
+
 def notify_drift(project: Project, title: str, text: str) -> None:
     """Notify ``notify.on_drift``. Never raises."""
     try:

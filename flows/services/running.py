@@ -19,12 +19,16 @@ PATIENCE = 180.0  # seconds for loading a new champion
 
 @dataclass(frozen=True)
 class ScoringState:
-    """A scoring server: the ``version`` served at ``url``, its last ``error`` and last completed ``reload_request``."""
+    """A scoring server: the ``version`` served at ``url``, its last ``error`` and last completed ``reload_request``.
+
+    ``gave_up``: the champion did not load, and is not tried again before the next reload request.
+    """
 
     url: str
     version: str | None = None
     error: str = ""
     reload_request: str = ""
+    gave_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,13 @@ def describe_scoring(scored: ScoringState) -> str:
     """Describe what is served at the address."""
     now = f"answers with version {scored.version}" if scored.version else "does not answer"
     return f"{scored.url} {now}" + (f" ({scored.error})" if scored.error else "")
+
+
+def given_up(name: str) -> str:
+    """Return why the model's scoring server has given up the champion; "" if it has not, or there is no such server."""
+    state = read_state()
+    scored = state.scoring.get(name) if state is not None and is_gone(state.supervisor) is False else None
+    return scored.error if scored is not None and scored.gave_up else ""
 
 
 def state_file() -> Path:

@@ -9,9 +9,11 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from components.core.errors import redacted
 from components.core.files import is_gone, locked, this_process
@@ -27,6 +29,7 @@ from flows.services.definitions import (
     services,
     url_host,
 )
+from flows.services.notify import notify_failure
 from flows.services.running import RENEWAL, ServersState, lock_file, read_state, settings_in_force, state_file, write_state
 from flows.services.scoring import ScoringServer
 from flows.settings import Servers
@@ -56,7 +59,8 @@ class Supervisor:
             name = project.workspace.registered_name(run)
             url = f"http://{url_host(ANYWHERE.get(servers.host, servers.host))}:{servers.scoring[run]}"
             service = scoring_server(project, run, listening)
-            self._scoring[name] = ScoringServer(name, service, listening, url, project.root)
+            tell = partial(self._tell, name)
+            self._scoring[name] = ScoringServer(name, service, listening, url, project.root, on_give_up=tell)
 
     @property
     def ready(self) -> bool:
@@ -77,6 +81,11 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
             self._stop()
+
+    def _tell(self, name: str, words: str) -> None:
+        """Notify of a champion that does not load, beside the loop: an address may take its time."""
+        title = f"{name}: the scoring server does not load the champion"
+        threading.Thread(target=notify_failure, args=(self._project, title, words), daemon=True).start()
 
     def _write_state(self) -> None:
         processes = {child.identity: child.name for child in self._children}

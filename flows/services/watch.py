@@ -17,11 +17,15 @@ from components.core.files import write_json
 from flows.pipeline.report import read
 from flows.processes import Log, Processes
 from flows.project import Project, for_children
-from flows.settings import Monitor, monitors
+from flows.settings import Monitor, is_watched, monitors
 
-NOTHING = "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}}"
+NOTHING = (
+    "nothing is monitored: params.yaml has no block monitor, for example {lcnet_glyphs: {folder: incoming/glyphs}},"
+    " and no run with promote: {watch: 24h}"
+)
 REPORTED = "told.json"  # marks a report's folder as sent
 ALARM = "Drift"  # state name of a flow run that found drift
+RETURNED = "Returned"  # state name of a flow run that took a champion back
 
 
 class MonitorFailed(Exception):
@@ -55,7 +59,7 @@ def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) 
         raise SettingsError("--folder: the images are those of one run: name it")
     for run in runs:
         named(project.params.runs, run, "RUN")
-        if folder is None and run not in known:
+        if folder is None and run not in known and not is_watched(project.params, run):
             raise SettingsError(f"monitor.{run}: missing; {run}: {{folder: incoming/{run}}} says where its new images are")
     monitored = {run: known[run] for run in runs or known if run in known}
     if folder is not None:
@@ -65,6 +69,12 @@ def monitored_runs(project: Project, runs: tuple[str, ...], folder: str | None) 
         if not (project.folder / monitor.folder).exists():
             raise SettingsError(f"monitor.{run}.folder: {monitor.folder!r} does not exist in {project.folder}")
     return monitored
+
+
+def watched_runs(project: Project, runs: tuple[str, ...]) -> list[str]:
+    """Return those of ``runs``, or of all, whose new champions are watched; runs with faults are left out."""
+    faulty = project.params.faults
+    return [run for run in runs or project.params.runs if f"runs.{run}" not in faulty and is_watched(project.params, run)]
 
 
 def watch(project: Project, run: str, monitor: Monitor, processes: Processes, log: Log) -> dict[str, Any]:

@@ -164,11 +164,11 @@ def check_value(sweep: Sweep, raw: dict[str, Any], values: Values) -> None:
 def make_inputs(sweep: Sweep) -> None:
     """Run the stale stages that the training depends on, but not the training."""
     from flows.dvc.entries import PROGRAM
-    from flows.dvc.index import order, read_graph
+    from flows.dvc.index import read_graph
 
     target = f"train@{sweep.run}"
     graph, reasons, _ = read_graph(sweep.project, [target])
-    names = [name for name in order(graph) if name != target]
+    names = [name for name in graph.order() if name != target]
     if not any(reasons[name] for name in names):
         return
     command = [sys.executable, "-P", str(PROGRAM), "--wait-for-lock", "repro", *names]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from components.core import settings
 from components.core.config.strict import SettingsError
+from components.core.dvc_lock import LOCK
 from components.core.settings import PARAMS, Workspace
 from flows.project import AnotherRun, Project
 from flows.upkeep.processes import alive, holds
@@ -25,6 +26,8 @@ BY_AGE = (
     "shared/*/*",
     "monitor/*/reports/*",
     "reports/compare-*",
+    "parsed/*",
+    "traffic/*/*",
 )  # regenerated if needed, or only for inspection
 
 
@@ -96,10 +99,20 @@ def leftovers(project: Project, days: float) -> Iterator[Garbage]:
     for folder in sorted((settings.WORK / "reports").glob("*")):
         if names is not None and folder.name not in names and not folder.name.startswith("compare-") and age(folder) > days:
             yield _garbage(folder, "its run is no longer in params.yaml")
+    yield from _listings(project.root, days)
     for pattern in BY_AGE:
         for path in sorted(settings.WORK.glob(pattern)):
             if age(path) > days:
                 yield _garbage(path, f"older than {days:g} days")
+
+
+def _listings(root: Path, days: float) -> Iterator[Garbage]:
+    """Yield what folders held that no dvc.lock names any more: the others tell a plan what has changed since."""
+    locks = [root / LOCK, *sorted(root.glob(f"experiments/*/{LOCK}"))]
+    named = "".join(path.read_text(encoding="utf-8", errors="replace") for path in locks if path.is_file())
+    for path in sorted((settings.WORK / "listings").glob("*.json")):
+        if path.stem not in named and age(path) > days:
+            yield _garbage(path, f"no dvc.lock names this folder, older than {days:g} days")
 
 
 def _checkpoints(names: set[str] | None, days: float) -> Iterator[Garbage]:

@@ -56,9 +56,10 @@ def _interrupted_decisions(client: MlflowClient) -> Iterator[Finding]:
 
 def _foreign_moves(client: MlflowClient) -> Iterator[Finding]:
     """Find aliases that somebody deleted or moved past our decisions; only deleted ones are put back."""
-    from components.registry.promotion.foreign import all_foreign_moves, put_back
+    from components.registry.promotion.foreign import all_foreign_moves, note, put_back
 
     for move in all_foreign_moves(client):
+        note([move])
         if move.actual is None:
             yield Finding("deleted alias", str(move), "puts it back", partial(put_back, client, move))
         else:

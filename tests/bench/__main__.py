@@ -37,6 +37,7 @@ def main() -> None:
     from munit import bench_munit
     from noop import bench_noop
     from pixelcnn import bench_pixelcnn
+    from planning import bench_planning
     from recipes import bench_recipes
     from rejecting import bench_rejecting
     from stargan import bench_stargan
@@ -46,6 +47,7 @@ def main() -> None:
 
     benches = {
         "noop": bench_noop,
+        "planning": bench_planning,
         "augmentation": bench_augmentation,
         "training": bench_training,
         "detection": bench_detection,

@@ -316,3 +316,40 @@ def test_without_an_answer_of_prefect_it_is_decided_right_here(monkeypatch: pyte
     monkeypatch.setattr(command, "_here", lambda project, run, decide: 7)
     assert command._carry_out(Project(), "rollback", lambda context: None, {"run": "small"}) == 7
     assert "http://user:***@127.0.0.1:9/api does not answer: it is decided without it" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------- a second person
+
+
+@pytest.fixture
+def trained(asked, monkeypatch):
+    """The request of ``asked``, for a second person; carl trained version 2."""
+    asked.gates(**GATES, approval={"by": "other"})
+    asked.office.client.versions[1].run_id = "r"
+    run = SimpleNamespace(data=SimpleNamespace(tags={"mlflow.user": "carl"}))
+    monkeypatch.setattr(asked.office.client, "get_run", lambda run_id: run, raising=False)
+    return asked, run
+
+
+@pytest.mark.parametrize(("by", "why"), [("ada", "asked for its promotion"), (" Carl ", "trained it"), ("ADA", "asked for")])
+def test_who_trained_or_asked_cannot_approve(trained, by, why):
+    asked, _ = trained
+    with pytest.raises(NotDone, match=f"waits for a second person .*{by}.*{why}"):
+        asked.decide("approve", by=by)
+    assert asked.office.aliases()["champion"] == 1
+    assert "version 2 is the champion now (approved by bob)" in asked.decide("approve", by="bob").words
+
+
+def test_who_asked_first_cannot_approve_what_another_asked_for_again(trained):
+    asked, _ = trained
+    asked.decide("promote", by="dora")
+    with pytest.raises(NotDone, match="ada asked for its promotion"):
+        asked.decide("approve", by="ada")
+
+
+def test_a_training_by_nobody_known_has_no_second_person(trained):
+    asked, run = trained
+    run.data.tags.clear()
+    with pytest.raises(NotDone, match="does not say who trained it"):
+        asked.decide("approve", by="bob")
+    assert "not promoted: rejected by ada" in asked.decide("reject", by="ada").words

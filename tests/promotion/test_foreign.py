@@ -3,7 +3,7 @@
 import pytest
 
 from components.registry import model_registry as registry
-from components.registry.promotion import foreign
+from components.registry.promotion import audit, foreign
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.contest import find_contest, roll_back
 from components.registry.promotion.journal import NotDone, decide
@@ -83,3 +83,16 @@ def test_status_and_doctor_tell_both_and_doctor_restores_them(home, monkeypatch)
     assert registry.aliases(client, NAME)["champion"] == 1
     assert client.get_run(version.run_id).info.lifecycle_stage == "active"
     assert dead_records(Project(home.folder)) == []
+
+
+def test_a_foreign_move_is_in_the_audit_once_and_stays_there(office):
+    office.add("0c")
+    registry.set_alias(office.client, NAME, "champion", 3)
+    for _ in range(2):
+        assert "moved to version 3" in standing(office.client, office.workspace, "small").notes[-1]
+    registry.set_alias(office.client, NAME, "champion", 2)
+    assert standing(office.client, office.workspace, "small").notes == []
+    (entry,) = [entry for entry in audit.entries(NAME) if entry.action == "foreign move"]
+    assert (entry.before, entry.after, entry.by, entry.moves) == (2, 3, "unknown", False)
+    assert foreign.noted(NAME, 3) == foreign.noted(NAME, 2) == [entry]
+    assert foreign.noted(NAME, 1) == []

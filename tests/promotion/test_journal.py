@@ -2,14 +2,19 @@
 
 import contextlib
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 
 from components.core.config.strict import SettingsError
+from components.registry import model_registry as registry
 from components.registry.promotion import audit, journal
 from components.registry.promotion.audit import COMMENT, Entry
 from components.registry.promotion.journal import MOVING, NotDone, complete, decide, deciding, decisions, pending
+from components.registry.tracking import connect
+
+NAME = "study.small"
 
 
 class Killed(BaseException):
@@ -179,3 +184,29 @@ def test_one_decision_at_a_time(work):
             order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_the_champion_is_never_absent_not_for_a_moment(office):
+    """A thread asks without a pause while decisions move the aliases, in MLflow's own store."""
+    for weights in ("0a", "0b"):
+        office.add(weights)
+    decide(office.client, Entry("promoted", NAME, 1, "ada", "", before=None, after=1, previous=None))
+    seen, over = [], threading.Event()
+
+    def ask() -> None:
+        client = connect()
+        while not over.is_set():
+            seen.append(registry.aliases(client, NAME).get("champion"))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for number in range(4):
+        old, new = (1, 2) if number % 2 == 0 else (2, 1)
+        action = ("promoted", "rolled back", "approved", "returned")[number]
+        before = len(seen)
+        decide(office.client, Entry(action, NAME, new, "ada", "", before=old, after=new, previous=old))
+        while len(seen) < before + 2:
+            over.wait(0.01)
+    over.set()
+    asking.join()
+    assert set(seen) == {1, 2}

@@ -8,13 +8,14 @@ Exit codes: 4 the version is unfit, 5 the one ``--against``.
 
 import argparse
 import sys
+from typing import NoReturn
 
 from components.command import run_command
 from components.core.runtime import set_threads
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion import CHAMPION_UNFIT, UNFIT, UNFIT_WORD
-from components.registry.promotion.scores import data_key, read_scores
+from components.registry.promotion.scores import VersionScores, data_key, read_scores
 from components.registry.promotion.trial import Unfit, load_and_answer, must_be_outs, score_version
 from components.registry.tracking import connect
 
@@ -49,7 +50,7 @@ def compare(workspace: Workspace, run: str, version: int, against: int | None) -
     set_threads(workspace.run(run).train.threads)
     try:
         must_be_outs(client, workspace, run, version)
-        score_and_print(workspace, run, version)
+        candidate = score_and_print(workspace, run, version)
     except Unfit as error:
         _end(error, UNFIT)
     if against is None:
@@ -60,18 +61,19 @@ def compare(workspace: Workspace, run: str, version: int, against: int | None) -
         print(f"version {against}: scored on this data before")
         return
     try:
-        score_and_print(workspace, run, against)
+        score_and_print(workspace, run, against, candidate.classes)
     except Unfit as error:
         _end(error, CHAMPION_UNFIT)
 
 
-def score_and_print(workspace: Workspace, run: str, version: int) -> None:
-    """Score the version and print its metrics."""
-    scores = score_version(connect(), workspace, run, version)
+def score_and_print(workspace: Workspace, run: str, version: int, classes: tuple[str, ...] = ()) -> VersionScores:
+    """Score the version and print its metrics; ``classes``: see ``score_version``."""
+    scores = score_version(connect(), workspace, run, version, classes)
     print(f"version {version}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.metrics.items()), flush=True)
+    return scores
 
 
-def _end(error: Unfit, code: int) -> None:
+def _end(error: Unfit, code: int) -> NoReturn:
     print(f"{UNFIT_WORD}{error}", file=sys.stderr)
     sys.exit(code)
 

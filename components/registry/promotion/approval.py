@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry, new_id, now
 from components.registry.promotion.contest import BY, plain
-from components.registry.promotion.journal import APPROVAL, AUDIT, REQUEST, NotDone
+from components.registry.promotion.journal import APPROVAL, AUDIT, REQUEST, NotDone, decisions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+USER = "mlflow.user"  # tag of a run: the login name of who trained or published, as MLflow's own API sets it
 
 
 def find_request(client: MlflowClient, name: str, version: int | None) -> Entry:
@@ -56,6 +58,28 @@ def check_unchanged(client: MlflowClient, request: Entry, data: str | None) -> N
         changes.append("the evaluation data or the metric code are not those of the scores")
     if changes:
         raise NotDone(f"{request.name}: version {request.version} is not promoted: {'; '.join(changes)}; promote again")
+
+
+def require_second_person(client: MlflowClient, request: Entry, by: str) -> None:
+    """Raise NotDone if ``by`` trained the version or asked for its promotion, or if nobody knows who trained it.
+
+    Names are compared without case and surrounding space. They are what people say of themselves: nothing here checks them.
+    """
+    version = client.get_model_version(request.name, str(request.version))
+    run = registry.find_run(client, version.run_id)
+    trained = run.data.tags.get(USER, "").strip() if run else ""
+    which = f"{request.name}: version {request.version}"
+    if not trained:
+        remedy = "`approval: true` lets anybody approve"
+        raise NotDone(f"{which}: its MLflow run does not say who trained it, so that no second person can be told; {remedy}")
+    roles = [(entry.by, "asked for its promotion") for entry in (*decisions(version.tags), request) if entry.expires]
+    for name, role in ((trained, "trained it"), *roles):
+        if _same_name(name, by):
+            raise NotDone(f"{which} waits for a second person (approval: {{by: other}}): {by} {role}; others say --by NAME")
+
+
+def _same_name(one: str, other: str) -> bool:
+    return plain(one)[:BY].strip().casefold() == plain(other)[:BY].strip().casefold()
 
 
 def answer(client: MlflowClient, request: Entry, decision: Literal["approved", "rejected"], by: str, comment: str) -> Entry:

@@ -15,8 +15,10 @@ from components.core import settings
 from components.core.config.strict import SettingsError
 from components.core.files import locked
 
-Action = Literal["promoted", "refused", "approval requested", "approved", "rejected", "rolled back"]
-MOVES = ("promoted", "approved", "rolled back")  # the actions that make the version the champion
+# "returned": rolled back by the monitor; "foreign move": an alias that others moved, as it was found.
+Action = Literal["promoted", "refused", "approval requested", "approved", "rejected", "rolled back", "returned", "foreign move"]
+BACK = ("rolled back", "returned")  # the actions that make a former champion the champion again
+MOVES = ("promoted", "approved", *BACK)  # the actions that make the version the champion
 COMMENT = 1000  # characters; the whole entry must fit into a tag of a registered model, which holds 5,000
 ENTRY = 5000
 
@@ -74,6 +76,14 @@ class Entry:
     def reason(self) -> str:
         """The failed gates, in one line."""
         return "; ".join(f"{line['gate']}: {line['words']}" for line in self.verdict if not line["passed"])
+
+    def age(self) -> float:
+        """Return the hours since the decision."""
+        return (now() - datetime.fromisoformat(self.time)).total_seconds() / 3600
+
+    def later(self, hours: float) -> str:
+        """Return the time so many hours after the decision."""
+        return (datetime.fromisoformat(self.time) + timedelta(hours=hours)).replace(microsecond=0).isoformat()
 
     def expired(self) -> bool:
         """Whether a request for approval has expired."""

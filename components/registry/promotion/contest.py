@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
-from components.registry.promotion.audit import Entry, expiry
+from components.registry.promotion.audit import BACK, Entry, expiry
 from components.registry.promotion.foreign import require_champion
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.journal import CHAMPION_SINCE, NotDone, decisions
@@ -72,7 +72,7 @@ def find_contest(client: MlflowClient, workspace: Workspace, run: str, data: str
 
 def decision(contest: Contest, gates: Gates, verdict: Verdict, by: str, comment: str) -> Entry:
     """Return the decision that follows from the verdict: refused, promoted, or a request for approval."""
-    needs_approval = verdict.passed and gates.approval
+    needs_approval = verdict.passed and bool(gates.approval)
     is_promoted = verdict.passed and not gates.approval
     return Entry(
         action="approval requested" if needs_approval else "promoted" if is_promoted else "refused",
@@ -127,7 +127,7 @@ def rolled_back_from(client: MlflowClient, contest: Contest) -> Entry | None:
         return None
     history = decisions(client.get_model_version(contest.name, str(contest.champion)).tags)
     last = next((entry for entry in reversed(history) if entry.moves), None)
-    return last if last and last.action == "rolled back" and last.before == contest.candidate else None
+    return last if last and last.action in BACK and last.before == contest.candidate else None
 
 
 def plain(text: str) -> str:

@@ -5,12 +5,13 @@ Every decision that moves the champion stays with its version as a tag, so the l
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.registry import model_registry as registry
-from components.registry.promotion.audit import Entry
+from components.registry.promotion.audit import Entry, append, entries
 from components.registry.promotion.journal import MOVING, NotDone, decisions
 
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForeignMove:
-    """An alias that is not where the last decision put it. ``actual``: None if it was deleted."""
+    """An alias that is not where the last decision put it. ``actual``: None if it was deleted; ``decision``: id of that one."""
 
     name: str
     alias: str
     expected: int
     actual: int | None
+    decision: str = ""
 
     def __str__(self) -> str:
         what = "deleted" if self.actual is None else f"moved to version {self.actual}"
@@ -52,10 +54,35 @@ def foreign_moves(name: str, versions: Iterable[ModelVersion], aliases: Mapping[
     numbers = {int(version.version) for version in known}
     expected = {"champion": last.after, "previous": last.previous}
     return [
-        ForeignMove(name, alias, number, aliases.get(alias))
+        ForeignMove(name, alias, number, aliases.get(alias), last.id)
         for alias, number in expected.items()
         if number in numbers and number is not None and aliases.get(alias) != number
     ]
+
+
+def note(moves: Iterable[ForeignMove]) -> None:
+    """Add the moves to the audit log, each once, with the time at which they were found: nobody knows when they were made."""
+    for move in moves:
+        text = f"{move.decision} {move.alias} {move.actual}"
+        append(
+            Entry(
+                action="foreign move",
+                name=move.name,
+                version=move.actual or move.expected,
+                by="unknown",
+                comment=str(move),
+                before=move.expected,
+                after=move.actual,
+                previous=None,
+                id=hashlib.sha256(text.encode()).hexdigest()[:32],
+            )
+        )
+
+
+def noted(name: str, version: int) -> list[Entry]:
+    """Return the foreign moves in this machine's audit log that concern the version."""
+    found = [entry for entry in entries(name) if entry.action == "foreign move"]
+    return [entry for entry in found if version in (entry.before, entry.after)]
 
 
 def require_champion(client: MlflowClient, name: str) -> None:

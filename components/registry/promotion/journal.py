@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOVING = "darkroom.moving"  # tag of a registered model: the decision that is being carried out
 AUDIT = "darkroom.audit."  # tag of a version, with the entry's id behind it: a decision about the version
 CHAMPION_SINCE = "darkroom.champion_since"  # tag of a version: when it last became the champion
+RETURNED = "darkroom.returned"  # tag of a version: when and why the monitor took it back
 PROMOTION = "darkroom.promotion"  # tag of a version: the last decision about it, in words
 APPROVAL = "approval"  # tag of a version: pending, approved, rejected
 EXPIRES = "approval.expires"
@@ -61,6 +62,9 @@ def complete(client: MlflowClient, name: str) -> Entry | None:
         _move(client, name, {"champion": entry.after, "previous": entry.previous})
     version = client.get_model_version(name, str(entry.version))
     registry.set_version_tags(client, version, version_tags(entry))
+    if entry.action == "returned" and entry.before in known:
+        left = client.get_model_version(name, str(entry.before))
+        registry.set_version_tags(client, left, {RETURNED: f"at {entry.time}: {entry.comment}"})
     append(entry)
     client.delete_registered_model_tag(name, MOVING)
     return entry

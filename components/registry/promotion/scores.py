@@ -29,6 +29,7 @@ class VersionScores:
 
     ``better``: metric -> "max" or "min". ``items``: metric -> float [N], whose mean is the metric. ``groups``: int64 [N].
     ``latency``: milliseconds and images per second of the served code on this machine.
+    ``classes``: those that the version itself knows, empty for other models.
     ``predicted``: int64 [N], and ``probability``: float32 [N], that of the predicted class, of a classifier.
     """
 
@@ -39,6 +40,7 @@ class VersionScores:
     better: dict[str, str]
     latency: dict[str, float] = field(default_factory=dict)
     group_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     groups: np.ndarray | None = None
     items: dict[str, np.ndarray] = field(default_factory=dict)
     predicted: np.ndarray | None = None
@@ -92,7 +94,7 @@ def read_scores(name: str, version: int, data: str, model: str) -> VersionScores
         with np.load(scores_file(name, version, data), allow_pickle=False) as file:
             arrays = dict(file)
         plain = json.loads(str(arrays.pop("text")))
-        plain["group_names"] = tuple(plain["group_names"])
+        plain |= {key: tuple(plain.get(key, ())) for key in ("group_names", "classes")}
         single = {name: arrays.pop(name, None) for name in ARRAYS}
         items = {key.removeprefix("items."): values for key, values in arrays.items()}
         scores = VersionScores(**plain, **single, items=items)

@@ -1,14 +1,16 @@
-"""Status of a run's registered model: champion, candidate, previous, open requests. Read-only."""
+"""Status of a run's registered model: champion, candidate, previous, open requests. Changes nothing in the registry."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
 from components.registry.promotion.approval import waiting
-from components.registry.promotion.foreign import deleted_run, foreign_moves
+from components.registry.promotion.audit import BACK
+from components.registry.promotion.foreign import deleted_run, foreign_moves, last_move, note
 from components.registry.promotion.journal import CHAMPION_SINCE, MOVING, PROMOTION, NotDone, decisions, pending
 
 if TYPE_CHECKING:
@@ -41,7 +43,12 @@ def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
     name = workspace.registered_name(run)
     aliases = registry.aliases(client, name)
     known = {int(version.version): version for version in registry.versions(client, name)}
-    notes = [*_interrupted(client, name), *_notes(known, aliases), *_foreign(client, known, aliases, name)]
+    notes = [
+        *_interrupted(client, name),
+        *_notes(known, aliases),
+        *_watched(workspace, run, known.values()),
+        *_foreign(client, known, aliases, name),
+    ]
     result = Standing(name, aliases.get("candidate"), aliases.get("champion"), aliases.get("previous"), notes=notes)
     champion = known.get(result.champion or 0)
     if champion is None:
@@ -56,6 +63,13 @@ def standing(client: MlflowClient, workspace: Workspace, run: str) -> Standing:
         commit=tags.get("mlflow.source.git.commit", "")[:SHORT] + dirty,
         metric=_metric(champion, workspace, run),
     )
+
+
+def _watched(workspace: Workspace, run: str, versions: Iterable[ModelVersion]) -> list[str]:
+    last, hours = last_move(versions), workspace.gates(run).watch_hours
+    if last is None or last.action in BACK or last.before is None or last.age() >= hours:
+        return []
+    return [f"{last.name}: version {last.after} is watched until {last.later(hours)} and returned if it does worse in service"]
 
 
 def _metric(version: ModelVersion, workspace: Workspace, run: str) -> str:
@@ -80,9 +94,9 @@ def _interrupted(client: MlflowClient, name: str) -> list[str]:
 
 def _foreign(client: MlflowClient, known: dict[int, ModelVersion], aliases: dict[str, int], name: str) -> list[str]:
     """Describe what others did: aliases moved or deleted, the champion's run deleted."""
-    notes = (
-        [] if MOVING in registry.model_tags(client, name) else [str(m) for m in foreign_moves(name, known.values(), aliases)]
-    )
+    moves = [] if MOVING in registry.model_tags(client, name) else foreign_moves(name, known.values(), aliases)
+    note(moves)
+    notes = [str(move) for move in moves]
     champion = known.get(aliases.get("champion", 0))
     if champion is not None and deleted_run(client, champion):
         notes.append(f"{name}: the MLflow run of the champion, version {champion.version}, was deleted")
@@ -113,9 +127,11 @@ def _notes(known: dict[int, ModelVersion], aliases: dict[str, int]) -> list[str]
 def _rollback(version: ModelVersion) -> str:
     """Describe the rollback that made the version champion again; empty if it was promoted."""
     last = next((entry for entry in reversed(decisions(version.tags)) if entry.moves), None)
-    if last is None or last.action != "rolled back":
+    if last is None or last.action not in BACK:
         return ""
-    return f"rolled back from version {last.before} by {last.by} at {last.time}" + (f": {last.comment}" if last.comment else "")
+    return f"{last.action} from version {last.before} by {last.by} at {last.time}" + (
+        f": {last.comment}" if last.comment else ""
+    )
 
 
 def _was_champion(version: ModelVersion) -> bool:

@@ -12,6 +12,7 @@ from components.core.artifact import content_md5
 from components.core.errors import is_transient
 from components.core.settings import Workspace
 from components.registry import model_registry as registry
+from components.registry.promotion.classes import classes_of, widened
 from components.registry.promotion.scores import VersionScores, data_key, write_scores
 from components.registry.tracking import reachable
 from components.serving.golden import play
@@ -46,11 +47,18 @@ def load_and_answer(client: MlflowClient, name: str, number: int) -> Path:
     return folder
 
 
-def score_version(client: MlflowClient, workspace: Workspace, run: str, number: int) -> VersionScores:
-    """Load, score and time the version, and cache its scores; raise Unfit if that fails."""
+def score_version(
+    client: MlflowClient, workspace: Workspace, run: str, number: int, classes: tuple[str, ...] = ()
+) -> VersionScores:
+    """Load, score and time the version, and cache its scores; raise Unfit if that fails.
+
+    ``classes``: of today's data; images of those that the version does not know count as wrong, instead of being refused.
+    """
     name = workspace.registered_name(run)
     folder, data = load_and_answer(client, name, number), data_key(workspace, run)
-    report = _attempt(f"version {number} cannot be scored on today's data", lambda: score(workspace, run, folder), (OSError,))
+    with widened(folder, classes) as export:
+        what = f"version {number} cannot be scored on today's data"
+        report = _attempt(what, lambda: score(workspace, run, export), (OSError,))
     tags = client.get_model_version(name, str(number)).tags
     scores = VersionScores(
         version=number,
@@ -60,6 +68,7 @@ def score_version(client: MlflowClient, workspace: Workspace, run: str, number: 
         better={metric: entry.better for metric, entry in report.metrics.items()},
         latency=measure_latency(load_served(folder), _arrays(folder / "example.npz")),
         group_names=report.group_names,
+        classes=classes_of(folder),
         groups=report.groups,
         items=report.items,
         predicted=None if report.probabilities is None else report.probabilities.argmax(1).astype(np.int64),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from components.core.config.strict import SettingsError
+from components.registry.promotion.classes import added, listed, removed, rows_of, shared_rows
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.intervals import paired_interval
 from components.registry.promotion.scores import VersionScores
@@ -64,6 +65,7 @@ def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionSco
     figures = {metric: candidate.metrics[metric]}
     if champion is not None:
         figures |= {f"champion {metric}": value for name, value in champion.metrics.items() if name == metric}
+        lines += [*_class_list(gates, metric, candidate, champion)]
         lines += [*_gain(gates, metric, candidate, champion), *_margin(gates, metric, candidate, champion)]
         lines += [*_spread(gates, metric, candidate, champion), *_classes(gates, metric, candidate, champion)]
     return Verdict((*lines, *_latency(gates, candidate)), figures | candidate.latency)
@@ -116,8 +118,15 @@ def _gain(gates: Gates, metric: str, candidate: VersionScores, champion: Version
     if metric not in champion.metrics:
         yield GateResult("gain", False, f"the champion's report has no {metric}", {})
         return
-    gain = _sign(candidate, metric) * (candidate.metrics[metric] - champion.metrics[metric])
-    words = f"{metric} {candidate.metrics[metric]:.4f}, champion {champion.metrics[metric]:.4f}: "
+    new, old = candidate.metrics[metric], champion.metrics[metric]
+    if added(candidate, champion):
+        try:
+            new, old = (_sign(candidate, metric) * float(values.mean()) for values in _pair(metric, candidate, champion))
+        except ValueError as error:
+            yield GateResult("gain", False, f"{metric} cannot be compared: {error}", {})
+            return
+    gain = _sign(candidate, metric) * (new - old)
+    words = f"{metric} {new:.4f}, champion {old:.4f}: "
     words += f"better by {gain:+.4f}, at least {gates.gain:+g} is required"
     yield GateResult("gain", gain >= gates.gain - ROUNDING, words, {"gain": gain, "asked": gates.gain})
 
@@ -128,6 +137,9 @@ def _spread(gates: Gates, metric: str, candidate: VersionScores, champion: Versi
         return
     if metric not in champion.metrics:
         yield GateResult("seed_spread", False, f"the champion's report has no {metric}", {})
+        return
+    if added(candidate, champion):
+        yield GateResult("seed_spread", False, "the other seeds cannot be compared: their means are of the new classes too", {})
         return
     gain = _sign(candidate, metric) * (candidate.metrics[f"seeds.{metric}.mean"] - champion.metrics[metric])
     std = candidate.metrics[f"seeds.{metric}.std"]
@@ -159,14 +171,15 @@ def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: Vers
         return
     try:
         new, old = _pair(metric, candidate, champion)
-        if len(candidate.groups) != len(new):
-            raise ValueError(f"{len(candidate.groups)} classes of {len(new)} images")
+        groups = candidate.groups[shared_rows(candidate, champion)]
+        if len(groups) != len(new):
+            raise ValueError(f"{len(groups)} classes of {len(new)} images")
     except ValueError as error:
         yield GateResult("max_class_fall", False, f"{metric} cannot be compared: {error}", {})
         return
-    falls = {int(group): float((old - new)[candidate.groups == group].mean()) for group in np.unique(candidate.groups)}
+    falls = {int(group): float((old - new)[groups == group].mean()) for group in np.unique(groups)}
     worst = max(falls, key=lambda group: falls[group])
-    fall, number = falls[worst], int((candidate.groups == worst).sum())
+    fall, number = falls[worst], int((groups == worst).sum())
     name = candidate.group_names[worst] if worst < len(candidate.group_names) else str(worst)
     words = f"class {name[:40]!r} changes most for the worse: {-fall:+.4f} on {number} images, "
     words += f"no class may lose more than {gates.max_class_fall:g}"
@@ -174,13 +187,49 @@ def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: Vers
     yield GateResult("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
 
 
+def _class_list(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
+    """Say how the class lists differ, and hold the metric of each new class against its floor."""
+    new, gone = added(candidate, champion), removed(candidate, champion)
+    if not (new or gone):
+        return
+    changes = [f"{len(names)} {how}: {listed(names)}" for names, how in ((new, "added"), (gone, "removed")) if names]
+    both = len(candidate.classes) - len(new)
+    words = f"{'; '.join(changes)}; compared on the images of the {both} classes that both know"
+    yield GateResult("class_list", True, words, {"added": float(len(new)), "removed": float(len(gone))})
+    if new:
+        yield _new_classes(gates, metric, candidate, new)
+
+
+def _new_classes(gates: Gates, metric: str, candidate: VersionScores, new: list[str]) -> GateResult:
+    floor = gates.floor if gates.new_class_floor is None else gates.new_class_floor
+    if floor is None or metric not in candidate.items:
+        why = f"{metric} has no value an image" if floor is not None else "add new_class_floor: what must they reach?"
+        return GateResult("new_classes", False, f"{listed(new)}: {why}", {})
+    rows = {name: rows_of(candidate, [name]) for name in new}
+    if empty := [name for name, of_name in rows.items() if not of_name.any()]:
+        return GateResult("new_classes", False, f"{listed(empty)}: no images to measure them on", {})
+    sign = _sign(candidate, metric)
+    values = {name: float(candidate.items[metric][of_name].mean()) for name, of_name in rows.items()}
+    worst = min(values, key=lambda name: sign * values[name])
+    bound = "at least" if sign > 0 else "at most"
+    words = (
+        f"{metric} {values[worst]:.4f} on {int(rows[worst].sum())} images of {worst[:40]!r}, the worst of {len(new)} new ones, "
+    )
+    words += f"{bound} {floor:g} is required"
+    passed = sign * (values[worst] - floor) >= -ROUNDING
+    return GateResult("new_classes", passed, words, {"value": values[worst], "floor": floor})
+
+
 def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tuple[np.ndarray, np.ndarray]:
-    """Return both models' values [N] on the same images, signed so that larger is better."""
-    if metric not in champion.items:
-        raise ValueError(f"the champion's report has no {metric} of each image")
+    """Return both models' values [N] on the images whose class both know, signed so that larger is better."""
+    for who, scores in (("candidate", candidate), ("champion", champion)):
+        if metric not in scores.items:
+            raise ValueError(f"the {who}'s report has no {metric} of each image")
     new, old = (_sign(candidate, metric) * scores.items[metric].astype(np.float64) for scores in (candidate, champion))
     if new.shape != old.shape:
         raise ValueError(f"{len(new)} images of the candidate, {len(old)} of the champion")
+    rows = shared_rows(candidate, champion)
+    new, old = new[rows], old[rows]
     if not (np.isfinite(new).all() and np.isfinite(old).all()):
         raise ValueError("some images have no finite value")
     return new, old

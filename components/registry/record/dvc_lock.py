@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from components.core.config.strict import SettingsError
 from components.core.dvc_lock import LOCK, find_entries, parse_entry
-from components.core.files import share_lock
+from components.core.files import file_state, share_lock
 from components.core.inputs.record import contradicts
 from components.core.settings import Workspace
 
@@ -31,11 +32,27 @@ def content_key(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def export_key_by(workspace: Workspace, run: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """Return ``export_key`` and a digest of its lines in dvc.lock. ``known``: such digests -> keys, not parsed again."""
+    stage = f"export@{run}"
+    lines = _lines(workspace, stage)
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    return known.get(digest) or content_key(_parsed(stage, lines)), digest
+
+
 def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
     """Parse the stage's entry; SettingsError if DVC has not recorded the stage."""
+    return _parsed(stage, _lines(workspace, stage))
+
+
+def _lines(workspace: Workspace, stage: str) -> str:
     lines = lock_entries(workspace).get(stage)
     if lines is None:
         raise SettingsError(f"{LOCK}: no entry {stage} in {workspace.folder}; `dvc repro {stage}` makes it")
+    return lines
+
+
+def _parsed(stage: str, lines: str) -> dict[str, Any]:
     try:
         entry = parse_entry(lines)
     except YAMLError as error:
@@ -47,7 +64,14 @@ def stage_entry(workspace: Workspace, stage: str) -> dict[str, Any]:
 
 def lock_entries(workspace: Workspace) -> dict[str, str]:
     """Return stage -> the lines of its entry, as DVC wrote them."""
-    return find_entries(_text(workspace))
+    path = workspace.folder / LOCK
+    return _entries_at(workspace.folder, file_state(path)) if path.is_file() else find_entries(_text(workspace))
+
+
+@lru_cache(maxsize=2)
+def _entries_at(folder: Path, state: tuple[int, int, int]) -> dict[str, str]:
+    """Cut the file, in this ``state``, into entries once for all runs."""
+    return find_entries(_text(Workspace(folder)))
 
 
 def lock_digest(workspace: Workspace) -> str:

@@ -36,6 +36,7 @@ class Origin:
     """
 
     title: str
+    version: int
     facts: dict[str, str]
     params: dict[str, str]
     stages: dict[str, Any] | None
@@ -61,6 +62,7 @@ def find_origin(client: MlflowClient, name: str, version_or_alias: str | None) -
     stages = lineage(client, version) if run else None
     return Origin(
         title=f"{name} version {number}" + (f" ({standing})" if standing else ""),
+        version=number,
         facts=facts | known,
         params=dict(sorted(run.data.params.items())) if run else {},
         stages={stage: stages[stage] for stage in sorted(stages, key=_position)} if stages else None,

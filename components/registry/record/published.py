@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from components.core.config.strict import SettingsError
 from components.core.errors import redacted
 from components.core.files import write_json
 from components.core.settings import Workspace
-from components.registry.record.dvc_lock import content_key, export_key
+from components.registry.record.dvc_lock import content_key, export_key_by
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Publication:
     version: int
     run_id: str
     detection: str = ""
+    entry: str = ""  # digest of the export's lines in dvc.lock, from which ``key`` was made
 
 
 def store() -> Path:
@@ -80,10 +81,15 @@ def published(workspace: Workspace, run: str) -> Publication | None:
         return None
     try:
         record = Publication(**json.loads(path.read_text(encoding="utf-8")))
-        keys = (export_key(workspace, run), evaluation_key(workspace, run), detection_key(workspace, run))
+        key, digest = export_key_by(workspace, run, {record.entry: record.key})  # parsing takes milliseconds
+        keys = (key, evaluation_key(workspace, run), detection_key(workspace, run))
     except (ValueError, TypeError):  # a marker of another version, or missing outs
         return None
-    return record if (record.key, record.evaluation, record.detection, record.tracking_uri) == (*keys, shown_uri()) else None
+    if (record.key, record.evaluation, record.detection, record.tracking_uri) != (*keys, shown_uri()):
+        return None
+    if record.entry != digest:
+        note_published(workspace, run, replace(record, entry=digest))
+    return record
 
 
 def note_published(workspace: Workspace, run: str, record: Publication) -> None:

@@ -3,8 +3,9 @@
 The interface is that of ``mlflow models serve --env-manager local``, ``POST /invocations`` and ``GET /ping``; ``POST /predict``
 takes encoded pictures (``pictures.py``), ``POST /embed`` texts (``texts.py``). Every response has the version in
 its header ``X-Darkroom-Version``; ``GET /champion`` returns it too. Once the server accepts requests, it writes the version to
-the file descriptor ``--ready``. A version that answers its golden pictures differently is not served. Exit code 3: the model
-has no champion.
+the file descriptor ``--ready``. Before it takes the socket it answers its example and its golden pictures; a version that
+answers these differently is not served. What it answers is counted for the watch over a promotion
+(``components.registry.watch``). Exit code 3: the model has no champion.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from components.command import run_command
-from components.core.files import this_process
+from components.core.files import read_arrays, this_process
 from components.registry.scoring import NO_CHAMPION
 
 VERSION = "X-Darkroom-Version"
@@ -30,35 +32,42 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="file descriptor of a bound socket")
     parser.add_argument("--ready", type=int, help="file descriptor to which the version is written")
     args = parser.parse_args()
-    number = champion(args.name)
-    if number is None:
+    version = champion(args.name)
+    if version is None:
         print(f"{args.name} has no champion yet: promote one", file=sys.stderr)
         sys.exit(NO_CHAMPION)
     listening = socket.socket(fileno=args.fd)
-    serve(args.name, number, listening, args.ready)
+    serve(args.name, *version, listening, args.ready)
 
 
-def champion(name: str) -> int | None:
-    """Return the champion's version, or None."""
+def champion(name: str) -> tuple[int, str] | None:
+    """Return the champion's version and the key of its export, or None."""
     from components.registry import model_registry as registry
     from components.registry.tracking import connect, reachable
 
     with reachable():
         version = registry.aliased(connect(), name, "champion")
-    return None if version is None else int(version.version)
+    return None if version is None else (int(version.version), str(version.tags.get(registry.KEY, "")))
 
 
-def serve(name: str, number: int, listening: socket.socket, ready: int | None) -> None:
+def serve(name: str, number: int, key: str, listening: socket.socket, ready: int | None) -> None:
     """Serve on the socket; write to ``ready`` once requests are accepted."""
     import uvicorn
 
     from components.registry.scoring.draining import DrainingServer, with_header
     from components.registry.scoring.requests import guarded
+    from components.registry.watch.counting import count_rejected, counted
+    from components.registry.watch.traffic import Recorder
 
-    app = with_header(guarded(application(name, number)), VERSION.lower(), str(number))
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
+    app, recorder = application(name, number), Recorder(name, number, key)
+    count_rejected(app.state.served, recorder)
+    counting = with_header(counted(guarded(app), recorder), VERSION.lower(), str(number))
+    config = uvicorn.Config(counting, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
     server = DrainingServer(config, lambda: notify_ready(ready, number))
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    finally:
+        recorder.flush()
 
 
 def application(name: str, number: int) -> Any:
@@ -74,6 +83,7 @@ def application(name: str, number: int) -> Any:
 
     client = connect()
     app, folder = registry.scoring_app(client, name, number), registry.export_folder(client, name, number)
+    warm_up(app.state.served, folder)
     if differences := play(folder, app.state.served):
         raise ValueError(f"{name} version {number} is not served: {differences[0]}")
     signature = json.loads((folder / "signature.json").read_text(encoding="utf-8"))
@@ -82,6 +92,11 @@ def application(name: str, number: int) -> Any:
     facts = {"name": name, "version": number, "process": this_process()}
     app.get("/champion")(lambda: facts)
     return app
+
+
+def warm_up(served: Any, folder: Path) -> None:
+    """Answer the example, also of an export without golden pictures: the first request finds graphs and buffers ready."""
+    served.predict(read_arrays(folder / "example.npz"))
 
 
 def notify_ready(ready: int | None, number: int) -> None:

@@ -124,6 +124,10 @@ def test_checkpoints_and_notes(new: Fake) -> None:
     kept = ("latency/project.a.json", "logs/up.log", "audit.jsonl", "reports/project.a/index.html")
     for name in (*kept, "latency/gone.json", "aside/20200101/x", "logs/up.old.log", "reports/gone/x", "reports/compare-a/x"):
         write(work / name, days=30)
+    for name in ("listings/0a.dir.json", "listings/0b.dir.json", "parsed/root.json", "traffic/a/1-k/p.json"):
+        write(work / name, days=30)
+    os.utime(work / "traffic/a/1-k", (0, 0))
+    (new.folder / "dvc.lock").write_text("md5: 0a.dir\n")
     for folder in ("aside/20200101", "reports/project.a", "reports/gone", "reports/compare-a"):
         os.utime(work / folder, (0, 0))
 
@@ -135,12 +139,22 @@ def test_checkpoints_and_notes(new: Fake) -> None:
         "checkpoints/train@project.a/older",
         "latency/gone.json",
         "reports/gone",
+        "listings/0b.dir.json",
         "logs/up.old.log",
         "aside/20200101",
         "reports/compare-a",
+        "parsed/root.json",
+        "traffic/a/1-k",
     ]
     new.study("broken", "runs: [")  # its runs are not known, so that none can be said to be gone
-    old = ["logs/up.old.log", "aside/20200101", "reports/compare-a"]
+    old = [
+        "listings/0b.dir.json",
+        "logs/up.old.log",
+        "aside/20200101",
+        "reports/compare-a",
+        "parsed/root.json",
+        "traffic/a/1-k",
+    ]
     assert whats() == ["checkpoints/train@gone/x", "checkpoints/train@project.a/older", *old]
 
 
