@@ -107,7 +107,8 @@ def facts_without_text(image_size: Any, channels: int) -> dict[str, Any]:
 
 def make_optimizer(network: nn.Module, settings: PairSettings) -> Optimizer:
     """Return AdamW with weight decay for all but gains, biases and scalars (Radford et al. 2021, section 2.5)."""
-    decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-    rest = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
+    matrices = {name for name, parameter in network.named_parameters() if parameter.dim() > 1 and not name.endswith("bias")}
+    decayed = [parameter for name, parameter in network.named_parameters() if name in matrices]
+    rest = [parameter for name, parameter in network.named_parameters() if name not in matrices]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=settings.eps, fused=True)

@@ -123,7 +123,7 @@ def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_tr
     assert digest(flat.state_dict()) != trained(tiny.family)[0]
 
 
-CURVES = {"classification", "clip", "pixelcnn", "diffusion", "noisy_classifier", "simmim", "detr"}
+CURVES = {"classification", "clip", "limoe", "pixelcnn", "diffusion", "noisy_classifier", "simmim", "detr"}
 
 
 def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_alone(tiny):
