@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from components.contrastive.probe import Features, linear_probe
+from components.contrastive.prompts import Prompts
 from components.contrastive.retrieval import Embedded, add_retrieval, embed, sheet_of_captions
-from components.contrastive.settings import Prompts
 from components.contrastive.zero_shot import Choice, classify
 from components.core.batch import pixels_of
 from components.core.config.strict import Strict

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from components.contrastive.prompts import Prompts
 from components.core.config.strict import Strict
 from components.core.recipe import Schedule
-
-PHOTO = "a photo of a {}."  # section 3.1.4
-
-
-class Prompts(Strict):
-    """What stands for a class: its words in each template; the mean of their embeddings (section 3.1.4)."""
-
-    templates: tuple[str, ...] = Field(default=(PHOTO,), min_length=1, description="texts with one {} for the class's words")
-    names: dict[str, str] = Field(default={}, description="class -> its words; for others the class's own name")
-
-    @field_validator("templates")
-    @classmethod
-    def _has_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
-            if not has_place(template):
-                raise ValueError(f"the template {template!r} must have {{}} once, where the class's words go")
-        return templates
-
-    @field_validator("names")
-    @classmethod
-    def _has_words(cls, names: dict[str, str]) -> dict[str, str]:
-        if empty := [name for name, words in names.items() if not words.strip()]:
-            raise ValueError(f"the class {empty[0]!r} has no words")
-        return names
 
 
 class PairSettings(Strict):
@@ -78,12 +54,3 @@ class ExportSettings(Prompts):
     """Classes and prompts of a request that names no classes."""
 
     column: str = Field(default="label", min_length=1, description="the view's column whose classes they are")
-
-
-def has_place(template: str) -> bool:
-    """Return whether a template has exactly one {} and no other field."""
-    try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    except ValueError:
-        return False
-    return fields == [""]

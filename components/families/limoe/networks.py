@@ -137,19 +137,19 @@ def dense_mlp(width: int) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def check_sizes(**sizes: int | None) -> None:
+def check_sizes(*, experts: int, every: int | None, **sizes: int) -> None:
     """ValueError, which names the argument, for sizes that do not fit together."""
-    for key in ("width", "depth", "heads", "embed_dim"):
-        if (sizes[key] or 0) < 1:
-            raise ValueError(f"{key}: {sizes[key]} is not allowed: at least 1")
-    width, depth, heads, experts, every = (sizes[key] or 0 for key in ("width", "depth", "heads", "experts", "every"))
-    if width % heads:
-        raise ValueError(f"heads: {heads} does not divide width {width}")
+    for key, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{key}: {value} is not allowed: at least 1")
+    if sizes["width"] % sizes["heads"]:
+        raise ValueError(f"heads: {sizes['heads']} does not divide width {sizes['width']}")
     if experts < 0:
         raise ValueError(f"experts: {experts} is not allowed: at least 2; 0 or 1 for plain MLPs, the dense counterpart")
-    if sizes["every"] is not None and experts < 2:
-        raise ValueError(f"every: {every} is not allowed: with experts {experts} no block has a mixture; leave it out")
-    if experts > 1 and not 1 <= (every or 2) <= depth:
-        if sizes["every"] is None:
-            raise ValueError(f"depth: {depth} is not allowed: at least 2, so that every second block has a mixture")
-        raise ValueError(f"every: {every} is not allowed: 1 to depth {depth}")
+    if experts < 2:
+        if every is not None:
+            raise ValueError(f"every: {every} is not allowed: with experts {experts} no block has a mixture; leave it out")
+    elif every is None and sizes["depth"] < 2:
+        raise ValueError(f"depth: {sizes['depth']} is not allowed: at least 2, so that every second block has a mixture")
+    elif every is not None and not 1 <= every <= sizes["depth"]:
+        raise ValueError(f"every: {every} is not allowed: 1 to depth {sizes['depth']}")

@@ -35,6 +35,7 @@ class LIMoERecipe(nn.Module):
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = ExportSettings
     detects: ClassVar[bool] = False
+    knows_names: ClassVar[bool] = True
     validation: ClassVar[Mapping[str, Direction]] = {"loss": "min", "image_to_text": "max", "text_to_image": "max"}
     takes_rectangles: ClassVar[bool] = True
     class_column: ClassVar[str] = ""  # the tower knows no classes
