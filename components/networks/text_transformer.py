@@ -151,6 +151,16 @@ def _initialise(tower: TextTransformer, width: int, depth: int) -> None:
                 nn.init.normal_(parameter, std=std)
 
 
+def fit_text_tower(fit: Fit, tower: nn.Module) -> None:
+    """Fit what a file has of the module ``text`` of a network of pictures and texts, as ``fit_text`` does."""
+    text = Fit(tower, {key[5:]: tensor for key, tensor in fit.state.items() if key.startswith("text.")})
+    fit_text(text)
+    joined = Fit.of_parts(fit.model, {"text": text})
+    fit.state |= joined.state
+    fit.changed |= joined.changed
+    fit.notes += joined.notes
+
+
 def fit_text(fit: Fit) -> None:
     """Fit a file's text tower to another vocabulary (its embedding starts fresh) and to another context length."""
     tokens, own = fit.state.get(TOKENS), fit.own[TOKENS]

@@ -15,7 +15,7 @@ from components.contrastive.objective import add_temperature, unit
 from components.networks.clip_vit import VisionTransformer, fit_image_transformer
 from components.networks.modified_resnet import ModifiedResNet
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.text_transformer import Activation, TextTransformer, fit_text
+from components.networks.text_transformer import Activation, TextTransformer, fit_text_tower
 
 Tower = Literal["vit", "modified_resnet"]
 Variant = Literal["ViT-B/32", "ViT-B/16", "ViT-L/14", "RN50", "RN101"]
@@ -144,12 +144,7 @@ class CLIP(nn.Module):
         fit.fit_channels("visual.conv1.weight")
         is_vit = isinstance(self.visual, ImageTransformer)
         fit_image_transformer(fit, self.visual.grid, "visual." if is_vit else "visual.attnpool.")
-        text = Fit(self.text, {key[5:]: tensor for key, tensor in fit.state.items() if key.startswith("text.")})
-        fit_text(text)
-        joined = Fit.of_parts(self, {"text": text})
-        fit.state |= joined.state
-        fit.changed |= joined.changed
-        fit.notes += joined.notes
+        fit_text_tower(fit, self.text)
         return fit.load()
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from components.networks.clip_vit import grid_of
 from components.networks.published import Fit
 from components.networks.text_transformer import end_of
 from components.networks.vit import interpolate_positions
@@ -28,10 +29,7 @@ class Patches(nn.Module):
 
     def __init__(self, image_size: int | tuple[int, int], channels: int, patch: int, width: int, embed_dim: int):
         super().__init__()
-        height, width_in = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if patch < 1 or height % patch or width_in % patch:
-            raise ValueError(f"patch: {patch} does not divide the image size {image_size}")
-        self.grid = (height // patch, width_in // patch)  # patches: rows, columns
+        self.grid = grid_of(image_size, patch)
         self.num_patches = math.prod(self.grid)
         self.conv1 = nn.Conv2d(channels, width, patch, patch)
         self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(self.num_patches, width))

@@ -17,7 +17,7 @@ from components.contrastive.objective import add_temperature, unit
 from components.families.limoe.embeddings import Patches, Tokens, Words, fit_patches, mean_of
 from components.networks.mixture_of_experts import Dispatch, MixtureOfExperts, Routed
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.text_transformer import Attention, fit_text
+from components.networks.text_transformer import Attention, fit_text_tower
 
 PER_BLOCK = 4  # width of the MLP, and of each expert, as a multiple of the tower's
 
@@ -119,12 +119,7 @@ class LIMoE(nn.Module):
         fit = Fit(self, state)
         fit.fit_channels("image.conv1.weight")
         fit_patches(fit, self.image.grid)
-        text = Fit(self.text, {key[5:]: tensor for key, tensor in fit.state.items() if key.startswith("text.")})
-        fit_text(text)
-        joined = Fit.of_parts(self, {"text": text})
-        fit.state |= joined.state
-        fit.changed |= joined.changed
-        fit.notes += joined.notes
+        fit_text_tower(fit, self.text)
         return fit.load()
 
 

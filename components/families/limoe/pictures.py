@@ -101,7 +101,7 @@ def tint(image: Image.Image, experts: np.ndarray, colours: list[Colour], grid: G
 
 def palette(number: int) -> list[Colour]:
     """Return as many colours, evenly spaced in hue, alternately darker."""
-    hues = [colorsys.hsv_to_rgb(index / number, 0.75, 0.95 if index % 2 else 0.75) for index in range(number)]
+    hues = [colorsys.hsv_to_rgb(index / number, 0.5, 1.0 if index % 2 else 0.85) for index in range(number)]
     return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues]
 
 
