@@ -167,6 +167,8 @@ class Recipe(Module, Protocol):
     ``prefers_fp32``: resolve precision ``auto`` to fp32. ``detects``: it is a classifier and has ``detection``.
     ``takes_rectangles``: it accepts views whose ``image_size`` is (height, width); otherwise ``image_size`` is an int.
 
+    ``knows_names`` (optional): it has graphs "image" and "text", so that a ``detect`` block can name its classes.
+
     ``notes`` (optional): lines that the train stage prints before the training.
     ``weigh_classes`` (optional, called after ``build``): it receives a function, column -> training images of each class [K].
 

@@ -18,4 +18,5 @@ DETECTORS: dict[str, str] = {
     "gradnorm": "components.detectors.gradnorm:GradNorm",
     "knn": "components.detectors.knn:KNN",
     "relative_mahalanobis": "components.detectors.relative_mahalanobis:RelativeMahalanobis",
+    "mcm": "components.detectors.mcm:MCM",  # for models that know their classes by name
 }

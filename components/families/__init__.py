@@ -8,6 +8,7 @@ raises ValueError before any work. ``served.py`` travels with every export.
 RECIPES: dict[str, str] = {
     "classification": "components.families.classification.recipe:Classification",
     "clip": "components.families.clip.recipe:CLIPRecipe",
+    "limoe": "components.families.limoe.recipe:LIMoERecipe",
     "pixelcnn": "components.families.pixelcnn.recipe:PixelCNNRecipe",
     "diffusion": "components.families.diffusion.recipe:Diffusion",
     "noisy_classifier": "components.families.noisy_classifier.recipe:NoisyClassifier",

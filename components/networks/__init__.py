@@ -11,6 +11,7 @@ MODELS: dict[str, str] = {
     "clip_vit": "components.networks.clip_vit:ClipViT",
     "clip_resnet": "components.networks.modified_resnet:ClipResNet",
     "clip": "components.families.clip.networks:CLIP",
+    "limoe": "components.families.limoe.networks:LIMoE",
     "pixelcnn": "components.families.pixelcnn.pixelcnn:PixelCNN",
     "gated_pixelcnn": "components.families.pixelcnn.gated_pixelcnn:GatedPixelCNN",
     "unet": "components.networks.unet.unet:UNet",

@@ -40,10 +40,7 @@ class VisionTransformer(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        height, width_in = (image_size, image_size) if isinstance(image_size, int) else image_size
-        if patch < 1 or height % patch or width_in % patch:
-            raise ValueError(f"patch: {patch} does not divide the image size {image_size}")
-        self.grid = (height // patch, width_in // patch)  # patches: rows, columns
+        self.grid = grid_of(image_size, patch)
         self.num_patches = math.prod(self.grid)
         self.conv1 = nn.Conv2d(channels, width, patch, patch, bias=False)
         self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
@@ -107,6 +104,14 @@ class ClipViT(VisionTransformer):
         fit.leave_out("proj", ["proj"], "the projection to CLIP's embedding")
         fit_image_transformer(fit, self.grid)
         return fit.load()
+
+
+def grid_of(image_size: int | tuple[int, int], patch: int) -> tuple[int, int]:
+    """Return how many patches an image has: rows, columns. ValueError for a patch that does not divide its sides."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if patch < 1 or height % patch or width % patch:
+        raise ValueError(f"patch: {patch} does not divide the image size {image_size}")
+    return height // patch, width // patch
 
 
 def begin_fit(model: nn.Module, state: Mapping[str, Tensor], names: ClassNames | None) -> Fit:

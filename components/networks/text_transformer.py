@@ -27,7 +27,10 @@ class QuickGELU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: [N, T, D] -> [N, T, D]; with ``causal`` a token sees itself and those before it."""
+    """Multi-head self-attention: [N, T, D] -> [N, T, D]; with ``causal`` a token sees itself and those before it.
+
+    ``mask``: bool, broadcast to [N, heads, T, T], True for what is seen; None: all.
+    """
 
     def __init__(self, width: int, heads: int, *, causal: bool):
         super().__init__()
@@ -38,10 +41,10 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [N, heads, T, D / heads]
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -123,10 +126,15 @@ class TextTransformer(nn.Module):
 
     def end_of(self, tokens: Tensor) -> Tensor:
         """Return the place at which each text is read, int64 [N]; 0 for a text without one."""
-        if self.end_token is not None:
-            return (tokens == self.end_token).to(torch.int32).argmax(1)
-        places = torch.arange(tokens.shape[1], device=tokens.device)
-        return (places * (tokens != self.padding)).amax(1)
+        return end_of(tokens, self.end_token, self.padding)
+
+
+def end_of(tokens: Tensor, end_token: int | None, padding: int) -> Tensor:
+    """Return the place of each end in tokens [N, T], int64 [N]: of the first ``end_token``, or of the last real token."""
+    if end_token is not None:
+        return (tokens == end_token).to(torch.int32).argmax(1)
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    return (places * (tokens != padding)).amax(1)
 
 
 @torch.no_grad()
@@ -141,6 +149,16 @@ def _initialise(tower: TextTransformer, width: int, depth: int) -> None:
         for suffix, std in stds.items():
             if name.endswith(suffix):
                 nn.init.normal_(parameter, std=std)
+
+
+def fit_text_tower(fit: Fit, tower: nn.Module) -> None:
+    """Fit what a file has of the module ``text`` of a network of pictures and texts, as ``fit_text`` does."""
+    text = Fit(tower, {key[5:]: tensor for key, tensor in fit.state.items() if key.startswith("text.")})
+    fit_text(text)
+    joined = Fit.of_parts(fit.model, {"text": text})
+    fit.state |= joined.state
+    fit.changed |= joined.changed
+    fit.notes += joined.notes
 
 
 def fit_text(fit: Fit) -> None:

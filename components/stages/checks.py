@@ -78,14 +78,13 @@ def check_run(workspace: Workspace, name: str) -> None:
 
 
 def check_detection(workspace: Workspace, name: str) -> None:
-    """Check that the run is a classifier, that its detectors can be built, and that the served one is among them."""
+    """Check that the run has classes, that its detectors can be built, and that the served one is among them."""
     from components.families import RECIPES
-    from components.stages.detect.settings import check_servable, make_detectors
+    from components.stages.detect.settings import check_kind, check_servable, make_detectors
 
     detection, key = workspace.detection(name), f"detect.{name}"
     recipe = workspace.params.runs[detection.run].recipe
-    if not resolve(RECIPES, recipe, f"runs.{detection.run}.recipe").detects:
-        raise SettingsError(f"{key}.run: detection needs a classifier, and a {recipe} run is none")
+    check_kind(detection, recipe, resolve(RECIPES, recipe, f"runs.{detection.run}.recipe"), key)
     make_detectors(detection, key)
     if detection.serve is not None:
         check_servable(detection.serve, f"{key}.serve")

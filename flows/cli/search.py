@@ -27,7 +27,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(args: argparse.Namespace) -> int:
-    """Find the pictures that fit TEXT best, by a run of the family clip: search.csv (rank, file, score) and search.png.
+    """Find the pictures that fit TEXT best, by a run of clip or limoe: search.csv (rank, file, score) and search.png.
 
     The score is the cosine of text and picture. The vectors of pictures are kept in an index, by the content of the files and
     the version of the model, so that the next search reads only what is new. Broken pictures are named and passed over.

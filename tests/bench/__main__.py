@@ -34,6 +34,7 @@ def main() -> None:
     from clip import bench_clip
     from detection import bench_detection
     from detr import bench_detr
+    from limoe import bench_limoe
     from munit import bench_munit
     from noop import bench_noop
     from pixelcnn import bench_pixelcnn
@@ -57,6 +58,7 @@ def main() -> None:
         "pixelcnn": bench_pixelcnn,
         "munit": bench_munit,
         "clip": bench_clip,
+        "limoe": bench_limoe,
         "stargan": bench_stargan,
         "stargan_v2": bench_stargan_v2,
         "stylegan2": bench_stylegan2,

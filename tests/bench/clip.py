@@ -33,11 +33,12 @@ def batch():
 
 def our_step(**train):
     """The recipe's own step, its search for shared captions included."""
+    from components.contrastive.settings import ExportSettings
     from components.core.batch import ViewFacts
     from components.core.config.strict import parse
     from components.core.settings import RunSettings, parse_model
     from components.families.clip.recipe import CLIPRecipe
-    from components.families.clip.settings import ExportSettings, TrainSettings
+    from components.families.clip.settings import TrainSettings
     from components.stages.train.settings import LoopSettings
 
     class Train(TrainSettings, LoopSettings):

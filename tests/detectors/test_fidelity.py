@@ -121,6 +121,11 @@ def knn(a):
     return -np.sort(np.linalg.norm(z[:, None] - unit, axis=2), axis=1)[:, OPTIONS["knn"]["neighbours"] - 1]
 
 
+def mcm(a):
+    unit, z = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (a.w, a.x))
+    return softmax(z @ unit.T).max(1)
+
+
 @pytest.mark.parametrize("name", BY_FEATURES)
 def test_the_score_is_the_formula(name, known):
     found = fitted(name, known).score(known.new, known.new_logits)

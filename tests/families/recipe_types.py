@@ -5,6 +5,7 @@ from components.families.classification.recipe import Classification
 from components.families.clip.recipe import CLIPRecipe
 from components.families.detr.recipe import DETRRecipe
 from components.families.diffusion.recipe import Diffusion
+from components.families.limoe.recipe import LIMoERecipe
 from components.families.munit.recipe import MUNITRecipe
 from components.families.noisy_classifier.recipe import NoisyClassifier
 from components.families.pixelcnn.recipe import PixelCNNRecipe
@@ -17,6 +18,7 @@ from components.families.unit.recipe import UNITRecipe
 RECIPE_TYPES: dict[str, type[Recipe]] = {
     "classification": Classification,
     "clip": CLIPRecipe,
+    "limoe": LIMoERecipe,
     "pixelcnn": PixelCNNRecipe,
     "diffusion": Diffusion,
     "noisy_classifier": NoisyClassifier,

@@ -178,6 +178,7 @@ DETECTORS_OF_PAPERS = {
     "knn": {"neighbours": 50, "share": 1.0},  # Sun et al. 2022, arXiv 2204.06507, section 4.1: k = 50 on CIFAR-10
     "energy": {"temperature": 1.0},  # Liu et al. 2020, arXiv 2010.03759, section 3.2
     "gradnorm": {"temperature": 1.0},  # Huang et al. 2021, arXiv 2110.00218, section 3
+    "mcm": {"temperature": 1.0},  # Ming et al. 2022, arXiv 2211.13445, section 3
     "vim": {"dimension": None},  # the rule of Wang et al. 2022, tested with the detector
 }
 

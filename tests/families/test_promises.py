@@ -23,7 +23,7 @@ from components.stages.train.schedule import learning_rate_scale
 from components.stages.train.settings import LoopSettings
 
 # Their own tests export the same networks and hold what is served against torch.
-EXPORTED_ELSEWHERE = ("clip", "pixelcnn", "diffusion", "noisy_classifier", "munit", "unit", "stargan", "stargan_v2")
+EXPORTED_ELSEWHERE = ("clip", "limoe", "pixelcnn", "diffusion", "noisy_classifier", "munit", "unit", "stargan", "stargan_v2")
 EXPORTED = [pytest.param(family, marks=pytest.mark.slow) if family in EXPORTED_ELSEWHERE else family for family in TINY]
 ACTS = [(family, setting) for family, entry in TINY.items() for setting in entry["acts"]]
 
@@ -123,7 +123,7 @@ def test_every_optimizer_follows_the_schedule_and_noise_and_mode_are_those_of_tr
     assert digest(flat.state_dict()) != trained(tiny.family)[0]
 
 
-CURVES = {"classification", "clip", "pixelcnn", "diffusion", "noisy_classifier", "simmim", "detr"}
+CURVES = {"classification", "clip", "limoe", "pixelcnn", "diffusion", "noisy_classifier", "simmim", "detr"}
 
 
 def test_validation_figures_are_one_number_per_image_and_depend_on_torch_s_seed_alone(tiny):

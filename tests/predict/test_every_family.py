@@ -19,7 +19,13 @@ from components.stages.export import stage
 from flows.__main__ import main
 
 pytestmark = pytest.mark.slow
-KINDS = {"classification": "classifier", "noisy_classifier": "classifier", "clip": "classifier", "simmim": "encoder"}
+KINDS = {
+    "classification": "classifier",
+    "noisy_classifier": "classifier",
+    "clip": "classifier",
+    "limoe": "classifier",
+    "simmim": "encoder",
+}
 KINDS |= {"diffusion": "generator", "pixelcnn": "generator", "stylegan2": "generator", "detr": "detector"}
 PARAMS = {"diffusion": ["--param", "steps=2"], "pixelcnn": ["--param", "temperature=0.8"]}
 PARAMS |= {"stylegan2": ["--param", "truncation=0.7"]}

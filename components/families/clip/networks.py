@@ -5,25 +5,20 @@ The text tower stands below ``text.``, as in open_clip's later files; OpenAI's h
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.contrastive.objective import add_temperature, unit
 from components.networks.clip_vit import VisionTransformer, fit_image_transformer
 from components.networks.modified_resnet import ModifiedResNet
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.text_transformer import Activation, TextTransformer, fit_text
+from components.networks.text_transformer import Activation, TextTransformer, fit_text_tower
 
 Tower = Literal["vit", "modified_resnet"]
 Variant = Literal["ViT-B/32", "ViT-B/16", "ViT-L/14", "RN50", "RN101"]
-
-MAX_SCALE = 100.0  # section 2.5: "clipped to prevent scaling the logits by more than 100"
-SCALE, BIAS = math.log(1 / 0.07), 0.0  # section 2.5
-SIGMOID_SCALE, SIGMOID_BIAS = math.log(10), -10.0  # Zhai et al. 2023, arXiv 2303.15343, section 3.2
 
 # Tables 19 and 20: of each model what it says of its towers.
 _TEXT = {"text_width": 512, "text_depth": 12, "text_heads": 8}
@@ -75,6 +70,8 @@ class CLIP(nn.Module):
 
     takes_rectangles: ClassVar[bool] = True
     prefers_fp32: ClassVar[bool] = False
+    logit_scale: Tensor
+    logit_bias: Tensor
 
     def __init__(
         self,
@@ -122,9 +119,7 @@ class CLIP(nn.Module):
             self.text = TextTransformer(**facts, **text, **options, embed_dim=self.embed_dim)  # type: ignore[arg-type]
         except ValueError as error:
             raise ValueError(f"text_{error}") from None
-        self.logit_scale = nn.Parameter(torch.tensor(SIGMOID_SCALE if sigmoid else SCALE))
-        if sigmoid:
-            self.logit_bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
+        add_temperature(self, sigmoid=sigmoid)
 
     def forward(self, image: Tensor, tokens: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Embed pairs: standardised images [N, C, H, W] and tokens int64 [N, T] -> two of unit rows, float32 [N, D]."""
@@ -139,11 +134,6 @@ class CLIP(nn.Module):
         """Tokens int64 [N, T] -> unit rows [N, D]."""
         return unit(self.text(tokens))
 
-    @torch.no_grad()
-    def clamp_scale(self) -> None:
-        """Keep the inverse temperature at 100 or below (section 2.5), after an update."""
-        self.logit_scale.clamp_(max=math.log(MAX_SCALE))
-
     def load_published(self, state: dict[str, Tensor], names: ClassNames | None = None) -> Fitted:
         """Load OpenAI's or open_clip's tensors, or a run's own.
 
@@ -154,18 +144,8 @@ class CLIP(nn.Module):
         fit.fit_channels("visual.conv1.weight")
         is_vit = isinstance(self.visual, ImageTransformer)
         fit_image_transformer(fit, self.visual.grid, "visual." if is_vit else "visual.attnpool.")
-        text = Fit(self.text, {key[5:]: tensor for key, tensor in fit.state.items() if key.startswith("text.")})
-        fit_text(text)
-        joined = Fit.of_parts(self, {"text": text})
-        fit.state |= joined.state
-        fit.changed |= joined.changed
-        fit.notes += joined.notes
+        fit_text_tower(fit, self.text)
         return fit.load()
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Divide rows [N, D] by their norm, in float32 or float64."""
-    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=1)
 
 
 def sizes_of(variant: str | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,95 +1,18 @@
-"""Settings of a CLIP run's blocks ``train`` and ``export``, and the prompts that its classes become."""
+"""Settings of a CLIP run's block ``train``."""
 
 from __future__ import annotations
 
-import string
-from typing import Literal
+from pydantic import Field
 
-from pydantic import Field, field_validator, model_validator
-
-from components.core.config.strict import Strict
-from components.core.recipe import Schedule
-
-PHOTO = "a photo of a {}."  # section 3.1.4
+from components.contrastive.settings import PairSettings
 
 
-class Prompts(Strict):
-    """What stands for a class: its words in each template; the mean of their embeddings (section 3.1.4)."""
+class TrainSettings(PairSettings):
+    """The recipe's part of the ``train`` block."""
 
-    templates: tuple[str, ...] = Field(default=(PHOTO,), min_length=1, description="texts with one {} for the class's words")
-    names: dict[str, str] = Field(default={}, description="class -> its words; for others the class's own name")
-
-    @field_validator("templates")
-    @classmethod
-    def _has_a_place(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
-            if not has_place(template):
-                raise ValueError(f"the template {template!r} must have {{}} once, where the class's words go")
-        return templates
-
-    @field_validator("names")
-    @classmethod
-    def _has_words(cls, names: dict[str, str]) -> dict[str, str]:
-        if empty := [name for name, words in names.items() if not words.strip()]:
-            raise ValueError(f"the class {empty[0]!r} has no words")
-        return names
-
-
-class TrainSettings(Strict):
-    """The recipe's part of the ``train`` block.
-
-    Section 2.5 and tables 18 to 20: Adam with decoupled weight decay, a cosine schedule, 2,000 updates of warm-up
-    (``warmup``), 32 epochs of batches of 32,768. A smaller batch wants a smaller rate or more warm-up.
-    """
-
-    batch_size: int = Field(default=32768, ge=1, description="pairs per update, over all processes (table 18)")
-    learning_rate: float = Field(default=5e-4, gt=0, description="at the top of the schedule (ViT-B/32, RN50: table 19 and 20)")
-    betas: tuple[float, float] = Field(default=(0.9, 0.98), description="of Adam (table 18; 0.9, 0.999 for ResNets)")
-    eps: float = Field(default=1e-6, gt=0, description="of Adam (table 18; 1e-8 for ResNets)")
-    weight_decay: float = Field(default=0.2, ge=0, description="of matrices and kernels; none for gains and biases (table 18)")
-    clip_norm: float | None = Field(default=None, gt=0, description="bound on the global gradient norm")
-    schedule: Schedule = Field(default="cosine", description="of the learning rate, after the warm-up (section 2.5)")
-    ema_decay: float | None = Field(default=None, gt=0, lt=1, description="of the moving average of weights; null: none")
-    loss: Literal["softmax", "sigmoid"] = Field(
-        default="softmax", description="symmetric cross-entropy (CLIP), or a sigmoid per pair (SigLIP, Zhai et al. 2023)"
-    )
-    positives: Literal["pair", "caption", "column"] = Field(
-        default="caption",
-        description="which pictures and captions of a batch belong together: the pair (as published), also pairs with the same "
-        "caption, or also those of the same class in positives_column",
-    )
-    positives_column: str = Field(default="label", min_length=1, description="the view's column for positives: column")
     patch_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of an image's patches left out in training (Li et al. 2023: 0.5 to 0.75)"
     )
     chunk: int | None = Field(
         default=None, ge=1, description="pairs of a process whose activations are held at a time; null: all. Changes no result"
     )
-    standardise: Literal["view", "half", "openai"] = Field(
-        default="view", description="mean and std: of the training images; 0.5 and 0.5 in [0, 1]; those of OpenAI's files"
-    )
-
-    @model_validator(mode="after")
-    def _can_be_trained(self) -> TrainSettings:
-        if self.batch_size < 2:
-            raise ValueError("batch_size: 1 is not allowed: a batch of one pair has no negatives; at least 2")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas: {list(self.betas)} is not allowed: at least 0 and below 1")
-        if "positives_column" in self.model_fields_set and self.positives != "column":
-            raise ValueError(f"positives_column: not allowed with positives {self.positives}; it belongs to column")
-        return self
-
-
-class ExportSettings(Prompts):
-    """Classes and prompts of a request that names no classes."""
-
-    column: str = Field(default="label", min_length=1, description="the view's column whose classes they are")
-
-
-def has_place(template: str) -> bool:
-    """Return whether a template has exactly one {} and no other field."""
-    try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    except ValueError:
-        return False
-    return fields == [""]

@@ -34,7 +34,9 @@ class Hit:
 def must_search(model: Model) -> None:
     """Raise SettingsError unless the model embeds pictures and texts in one space."""
     if not (hasattr(model.served, "embed_image") and hasattr(model.served, "embed_text")):
-        raise SettingsError(f"search: {model.name} has no vectors of pictures and texts; a run of the family clip has them")
+        raise SettingsError(
+            f"search: {model.name} has no vectors of pictures and texts; a run of the families clip and limoe has them"
+        )
 
 
 def text_vector(model: Model, text: str) -> tuple[np.ndarray, str]:

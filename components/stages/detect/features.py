@@ -74,15 +74,18 @@ class StoredSamples:
 
 
 @contextmanager
-def stored_samples(network: Network, view: View, split: str, batch_size: int, beside: Path) -> Iterator[StoredSamples]:
+def stored_samples(
+    network: Network, view: View, split: str, batch_size: int, beside: Path, *, column: str = "label"
+) -> Iterator[StoredSamples]:
     """Store the samples of a split on disk while the block runs: memory does not grow with the data set.
 
+    ``column``: of the classes.
     The files are anonymous, so that nothing is left behind when the process ends; they use the disk of the folder ``beside``.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile(dir=beside)) for _ in range(3)]
-        for prediction in predictions(network, view, (split,), batch_size, ("label",)):
-            for file, tensor in zip(files, (prediction.features, prediction.logits, prediction.batch["label"]), strict=True):
+        for prediction in predictions(network, view, (split,), batch_size, (column,)):
+            for file, tensor in zip(files, (prediction.features, prediction.logits, prediction.batch[column]), strict=True):
                 tensor.cpu().numpy().tofile(file)
         classes, width = network.head.weight.shape
         arrays = _mapped(files[0], np.float32, width), _mapped(files[1], np.float32, classes), _mapped(files[2], np.int64, 0)

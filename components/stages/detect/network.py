@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from components.core.artifact import Artifact, content_md5
-from components.core.recipe import Detecting
+from components.core.recipe import Detecting, Recipe
 from components.core.runtime import set_threads
 from components.core.settings import RunSettings, Workspace
 from components.detectors.shared.protocol import Head
@@ -61,16 +61,18 @@ def fitted_weights(workspace: Workspace, name: str) -> Artifact:
     return weights
 
 
-def load_network(workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device) -> Network:
-    """Build the run's network with its final ``weights``. ``view``: the run's own; only its facts are read.
-
-    ValueError if the weights of the last layer are not finite.
-    """
+def load_recipe(workspace: Workspace, settings: RunSettings, view: View, weights: Artifact, device: torch.device) -> Recipe:
+    """Build the run's recipe with its final ``weights``, in eval mode. ``view``: the run's own; only its facts are read."""
     links = kept_links(workspace, settings.name)
     views = {"main": view, **{role: open_view(link.path) for role, link in links.items() if link.is_view()}}
     recipe = build_recipe(settings, views, links)
     recipe.load_state_dict(weights.state_dict())
     recipe.to(device).eval().requires_grad_(False)
+    return recipe
+
+
+def network_of(recipe: Recipe, settings: RunSettings, device: torch.device) -> Network:
+    """Return a classifier's network. ValueError if the weights of the last layer are not finite."""
     try:
         detection = cast("Detecting", recipe).detection()
     except ValueError as error:

@@ -7,8 +7,10 @@ from components.core.config.strict import named
 from components.core.files import fresh_folder, write_arrays, write_json
 from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import Workspace
+from components.stages.detect.concepts import FILE as CONCEPTS
+from components.stages.detect.concepts import saved_network
 from components.stages.detect.fitting import load_fitted
-from components.stages.detect.network import exact_arithmetic, fitted_weights, load_network
+from components.stages.detect.network import exact_arithmetic, fitted_weights, load_recipe, network_of
 from components.stages.detect.scoring import chosen_splits, score_view, to_score
 from components.stages.views.view import View, open_view
 
@@ -34,7 +36,9 @@ def score(workspace: Workspace, name: str, view: View, splits: tuple[str, ...], 
     check_fits(view.facts, own.facts, key)
     detectors, batch_size = load_fitted(fitted)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
-        network = load_network(workspace, settings, own, weights, device)
+        recipe = load_recipe(workspace, settings, own, weights, device)
+        by_name = (fitted / CONCEPTS).is_file()
+        network = saved_network(recipe, fitted, device) if by_name else network_of(recipe, settings, device)
         return score_view(network, to_score(detectors, device), view, splits, batch_size)
 
 

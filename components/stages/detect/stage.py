@@ -9,23 +9,24 @@ from components.core.runtime import exclusive_device, pick_device
 from components.core.settings import RunSettings, Workspace
 from components.detectors.shared.protocol import Head
 from components.families import RECIPES
+from components.stages.detect.concepts import concept_network, save_concepts
 from components.stages.detect.features import StoredSamples, stored_samples
 from components.stages.detect.fitting import fit_all, save_fitted
 from components.stages.detect.inside import score_inside
-from components.stages.detect.network import exact_arithmetic, load_network, trained_weights
+from components.stages.detect.network import exact_arithmetic, load_recipe, network_of, trained_weights
 from components.stages.detect.outs import write_inside, write_network, write_served
 from components.stages.detect.places import Outs, fresh_outs
 from components.stages.detect.scoring import require_split, to_score
-from components.stages.detect.settings import make_detectors
+from components.stages.detect.settings import check_kind, make_detectors
 from components.stages.views.view import open_view
 
 
 def run(workspace: Workspace, name: str) -> None:
-    """Fit, save and score on the available device. ValueError for a run that is not a classifier."""
+    """Fit, save and score on the available device. SettingsError for a run that has no classes."""
     detection = workspace.detection(name)
     settings = workspace.run(detection.run)
-    if not resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe").detects:
-        raise ValueError(f"detect.{name}.run: detection needs a classifier, and a {settings.recipe} run is none")
+    kind = resolve(RECIPES, settings.recipe, f"runs.{settings.name}.recipe")
+    check_kind(detection, settings.recipe, kind, f"detect.{name}")
     detectors = make_detectors(detection, f"detect.{name}")
     with fresh_outs(workspace, name) as outs:
         fit_and_score(workspace, name, settings, detectors, outs)
@@ -37,9 +38,14 @@ def fit_and_score(workspace: Workspace, name: str, settings: RunSettings, detect
     view = open_view(workspace.folder / "outputs" / "views" / detection.view)
     weights = trained_weights(workspace, detection.run)
     with exclusive_device(device), exact_arithmetic(settings.train.threads):
-        network = load_network(workspace, settings, view, weights, device)
+        recipe = load_recipe(workspace, settings, view, weights, device)
+        if detection.concepts is None:
+            network, column = network_of(recipe, settings, device), "label"
+        else:
+            network, column = concept_network(recipe, detection.concepts, view, f"detect.{name}"), detection.concepts.column
+            save_concepts(outs.fitted, network)
         split = require_split(view.facts, "train", f"detect.{name}.view")
-        with stored_samples(network, view, split, detection.batch_size, outs.fitted) as samples:
+        with stored_samples(network, view, split, detection.batch_size, outs.fitted, column=column) as samples:
             fitted, unfitted = fit(name, detectors, samples, network.head, detection.serve)
         # Before `to_score`, which converts the state to float32.
         save_fitted(outs.fitted, fitted, detection.options, unfitted, detection.batch_size)

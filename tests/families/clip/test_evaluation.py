@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
+from components.contrastive.evaluation import Settings, evaluate
+from components.contrastive.probe import Features, linear_probe
+from components.contrastive.retrieval import distinct
 from components.core.batch import ViewFacts
 from components.core.config.strict import SettingsError, parse
 from components.core.recipe import Report
 from components.core.settings import ModelSettings, RunSettings
 from components.core.view_split import ViewSplit
-from components.families.clip.evaluation import Settings, evaluate
-from components.families.clip.probe import Features, linear_probe
-from components.families.clip.retrieval import distinct
 from components.metrics.caption_sheet import caption_sheet
 from components.metrics.concept_matching import maximum_concept_matching
 from components.metrics.retrieval import chance_of_recall, first_ranks, inverse

@@ -9,10 +9,8 @@ import torch.nn.functional as F
 from families.tiny import Tiny
 from torch import nn
 
-from components.core.batch import ViewFacts
-from components.core.config.strict import SettingsError
-from components.families.clip.networks import MAX_SCALE
-from components.families.clip.objective import (
+from components.contrastive.objective import (
+    MAX_SCALE,
     best_is_right,
     contrastive_losses,
     in_chunks,
@@ -21,6 +19,8 @@ from components.families.clip.objective import (
     positives,
     sigmoid_losses,
 )
+from components.core.batch import ViewFacts
+from components.core.config.strict import SettingsError
 from components.families.clip.recipe import CLIPRecipe
 from components.families.clip.settings import TrainSettings
 

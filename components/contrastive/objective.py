@@ -7,12 +7,35 @@ The loss of a batch is the mean over its rows: of a process's own, and then over
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+MAX_SCALE = 100.0  # Radford et al., section 2.5: "clipped to prevent scaling the logits by more than 100"
+SCALE = math.log(1 / 0.07)  # section 2.5
+SIGMOID_SCALE, SIGMOID_BIAS = math.log(10), -10.0  # Zhai et al. 2023, arXiv 2303.15343, section 3.2
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Divide rows [N, D] by their norm, in float32 or float64."""
+    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=1)
+
+
+def add_temperature(network: nn.Module, *, sigmoid: bool) -> None:
+    """Add ``logit_scale``, the log of the inverse temperature; for SigLIP's loss from its start, and with ``logit_bias``."""
+    network.logit_scale = nn.Parameter(torch.tensor(SIGMOID_SCALE if sigmoid else SCALE))
+    if sigmoid:
+        network.logit_bias = nn.Parameter(torch.tensor(SIGMOID_BIAS))
+
+
+@torch.no_grad()
+def clamp_scale(logit_scale: Tensor) -> None:
+    """Keep the inverse temperature at 100 or below (section 2.5), after an update."""
+    logit_scale.clamp_(max=math.log(MAX_SCALE))
 
 
 def contrastive_losses(
