@@ -20,6 +20,7 @@ SOURCES: dict[str, str] = {
     "webdataset": "components.stages.fetch.formats.tars.webdataset:WebDataset",
     "huggingface": "components.stages.fetch.formats.arrow.huggingface:HuggingFace",
     "handwriting_files": "components.stages.fetch.handwriting.source:HandwritingFiles",
+    "printed": "components.stages.fetch.mirrored.printed:Printed",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
 }
