@@ -153,13 +153,16 @@ def linked_judge(workspace: Workspace, run: str) -> str | None:
 
 def draw_sheet(path: Path, title: str, prints: list[Print], written: np.ndarray, readings: list[Reading] | None) -> None:
     """Draw each character below its print; what the judge reads otherwise is marked."""
-    from components.registry.predict.sheet import COLUMNS, EACH, Tile, draw_page
+    import numpy as np
+
+    from components.registry.predict.sheet import COLUMNS, EACH, PAPER, Tile, draw_page
 
     tiles: list[Tile] = []
+    nothing = Tile(np.full((8, 8, 3), PAPER, np.uint8))
     for start in range(0, len(prints[: 2 * EACH]), COLUMNS):
         part = range(start, min(start + COLUMNS, len(prints)))
         tiles += [Tile(255 - prints[i].pixels[:, :, None], (code_point(prints[i].character),)) for i in part]
-        tiles += [Tile(255 - prints[i].pixels[:, :, None] * 0, ()) for i in range(COLUMNS - len(part))]
+        tiles += [nothing] * (COLUMNS - len(part))
         tiles += [_written(written[i], readings[i] if readings else None) for i in part]
     draw_page(path, title, [("print, and below it what was written", tiles)])
 
