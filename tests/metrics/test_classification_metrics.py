@@ -5,10 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from components.metrics import classification
 from components.metrics.classification import (
     confusion,
     expected_calibration_error,
     in_top_k,
+    pooled,
     softmax,
     summarise,
     surprise,
@@ -74,3 +76,22 @@ def test_a_class_of_few_images_is_not_the_worst():
     logits, labels = np.eye(3)[[0] * 5 + [1] * 5 + [0] * 4], np.array([0] * 5 + [1] * 5 + [2] * 4)
     assert summarise(logits, labels, bins=15).figures["worst_class_accuracy"] == 1.0, "four wrong images of class 2 say little"
     assert "worst_class_accuracy" not in summarise(logits[8:], labels[8:], bins=15).figures
+
+
+def test_figures_do_not_depend_on_how_many_images_are_handled_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(50, 9)).astype(np.float32), rng.integers(0, 9, 50)
+    whole = summarise(logits, labels, bins=10)
+    monkeypatch.setattr(classification, "CHUNK", 30)  # three images
+    parts = summarise(logits, labels, bins=10)
+    assert parts.figures == whole.figures
+    for name, values in whole.items.items():
+        np.testing.assert_array_equal(parts.items[name], values)
+    assert whole.figures["calibration_error"] == expected_calibration_error(softmax(logits.astype(np.float64)), labels, 10)
+
+
+def test_pooling_sums_neighbours_and_keeps_a_small_matrix():
+    matrix = np.arange(25).reshape(5, 5)
+    np.testing.assert_array_equal(pooled(matrix, 5), matrix)
+    np.testing.assert_array_equal(pooled(matrix, 3), [[12, 20, 13], [52, 60, 33], [41, 45, 24]])
+    np.testing.assert_array_equal(pooled(matrix[:2], 5), matrix[:2])

@@ -9,10 +9,14 @@ from components.serving.colour import to_mode
 from components.serving.decoding import Picture, decode_picture, fit_picture, read_picture
 from components.serving.placement import Placement, place
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.strokes import draw_file
+from components.stages.views.strokes import is_strokes
 
 
 def read(picture: np.ndarray | bytes, settings: ViewSettings) -> Picture:
-    """Decode an array uint8 [h, w] or [h, w, c], or the bytes of an image file. ValueError for an invalid file."""
+    """Decode an array uint8 [h, w] or [h, w, c], or an image file's or strokes' bytes. ValueError for an invalid file."""
+    if isinstance(picture, bytes) and is_strokes(picture):
+        return Picture(draw_file(picture, settings), place(settings.stored, settings.stored, settings.fit))
     if isinstance(picture, bytes):
         return read_picture(picture, settings.preparation)
     return Picture(*_fit_array(picture, settings))

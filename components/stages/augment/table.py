@@ -16,6 +16,7 @@ from components.stages.augment.notes import Notes
 from components.stages.augment.policy.policies import BoxSettings, ViewSettings
 from components.stages.augment.raw.layouts import RawSplit
 from components.stages.views.frames import Arrays, padded
+from components.stages.views.strokes import SUFFIX
 
 Classes = dict[str, tuple[str, ...]]
 NAMED = 5  # how many files an error names
@@ -152,7 +153,8 @@ def choose_columns(table: Table, classes: Classes, settings: ViewSettings, key: 
             columns[role], names[role] = table.columns[column], classes[column]
         elif column != role or (role == "label" and settings.domain not in table.columns and not described):
             raise SettingsError(f"{key}.{role}: {column!r} is not allowed: the dataset has {', '.join(sorted(table.columns))}")
-    for block, given in (("text", table.texts is not None), ("boxes", "boxes" in table.arrays)):
+    drawn = any(name.endswith(SUFFIX) for name in table.names)
+    for block, given in (("text", table.texts is not None), ("boxes", "boxes" in table.arrays), ("strokes", drawn)):
         if getattr(settings, block) is not None and not given:
             raise SettingsError(f"{key}.{block}: the dataset {settings.dataset!r} has no {block}")
     return replace(table, columns=columns), names

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from components.core.recipe import Heatmap
+from components.metrics.classification import pooled
 
 LABELLED = 70  # classes whose names still fit beside a heat map
+CELLS = 1000  # rows and columns of a heat map; of more classes neighbours are drawn together
 
 
 def write_picture(path: Path, picture: np.ndarray | Heatmap) -> None:
@@ -31,9 +33,12 @@ def _write_heatmap(path: Path, heatmap: Heatmap) -> None:
     figure = Figure(figsize=(size, size), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    shares = heatmap.matrix / np.maximum(1, heatmap.matrix.sum(1, keepdims=True))
+    matrix = pooled(heatmap.matrix, CELLS)
+    shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     axes.set(xlabel=heatmap.columns, ylabel=heatmap.rows)
+    if len(matrix) < len(classes):
+        axes.set_title(f"{len(classes):,} classes, {-(-len(classes) // len(matrix))} next to each other a cell")
     if len(classes) <= LABELLED:
         names = drawable(classes)
         axes.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)

@@ -19,6 +19,8 @@ SOURCES: dict[str, str] = {
     "yolo": "components.stages.fetch.formats.yolo:Yolo",
     "webdataset": "components.stages.fetch.formats.tars.webdataset:WebDataset",
     "huggingface": "components.stages.fetch.formats.arrow.huggingface:HuggingFace",
+    "handwriting_files": "components.stages.fetch.handwriting.source:HandwritingFiles",
+    "printed": "components.stages.fetch.mirrored.printed:Printed",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
 }

@@ -15,13 +15,17 @@ from components.stages.fetch.files.pack import Content
 from components.stages.fetch.files.pictures import Listing, Own, Picture, check_listing
 from components.stages.fetch.files.walk import Walk
 from components.stages.fetch.formats.boxes import SIDEWAYS, read_header
+from components.stages.views.strokes import SUFFIX
 
 # In the order in which they are tried: a folder of COCO, VOC or YOLO files may also look like folders of classes.
-TRIED = ("huggingface", "webdataset", "yolo", "voc", "coco", "table", "folder")
+TRIED = ("huggingface", "webdataset", "handwriting_files", "yolo", "voc", "coco", "table", "folder")
 SAMPLED = 200  # pictures whose sizes are read
 FEW = 0.05  # of the boxes: as many invalid ones are mistakes, which `invalid_boxes: clip` mends; more have another format
 CLIP = "; invalid_boxes: clip "  # in the fault of such a box
-LAYOUTS = "folders of classes, a table (CSV, TSV, Parquet), COCO, VOC, YOLO, WebDataset, a Hugging Face data set"
+LAYOUTS = (
+    "folders of classes, a table (CSV, TSV, Parquet), COCO, VOC, YOLO, WebDataset, a Hugging Face data set, "
+    "handwritten characters (.gnt, .pot, .dgrl, .hcl)"
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _box_counts(listing: Listing, pictures: list[Picture]) -> dict[str, int] | N
 def _sizes(sample: list[Picture], faults: Faults) -> list[tuple[int, int]]:
     """Return (width, height) as displayed; a file that is no picture becomes a fault."""
     sizes = []
-    for picture in sample:
+    for picture in (picture for picture in sample if not picture.name.endswith(SUFFIX)):  # strokes have no size of their own
         try:
             (width, height), orientation = read_header(picture.content)
         except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from components.core.config.strict import Name, Strict
 from components.serving.preparation import Preparation
+from components.stages.augment.policy.strokes import StrokeSettings
 from components.stages.augment.policy.text import TextSettings
 
 
@@ -94,6 +95,7 @@ class ViewSettings(Strict):
     with ``pad_value`` and writes ``image_mask``, "stretch" ignores the aspect ratio; ``label``: the dataset's column to use as
     ``label`` (also available under its own name); ``domain``: the column to use as ``domain``, for image translation
     (a font, an animal); ``boxes``: limits for a dataset with boxes; ``text``: tokens of a dataset's captions;
+    ``strokes``: how the pen strokes of a dataset are drawn;
     ``augment``: albumentations transforms, ``- Affine: {rotate: [-10, 10], p: 0.8}``, drawn anew for every training image;
     ``copies``: write that many augmented copies of each training image instead, and draw nothing at training;
     ``corrupt``: transforms as in ``augment``, applied once, when the view is written, to every image of every split (p defaults
@@ -133,6 +135,7 @@ class ViewSettings(Strict):
     split: Splits = Splits()
     boxes: BoxSettings | None = None
     text: TextSettings | None = None
+    strokes: StrokeSettings | None = Field(default=None, description="how pen strokes of a dataset are drawn")
     augment: Transforms = ()
     copies: int = Field(default=0, ge=0, le=100)
     corrupt: Transforms = ()

@@ -18,6 +18,7 @@ from components.core.files import write_atomically, write_json
 from components.stages.augment.contact import pick
 from components.stages.augment.divide import Divided
 from components.stages.augment.raw.layouts import RawSplit
+from components.stages.views.strokes import is_strokes
 
 SAMPLES = 4
 MAX_BYTES = 2**20  # of a sample, which every export ships; a larger file is replaced by the view's pixels
@@ -43,7 +44,7 @@ def write_samples(folder: Path, raw: Mapping[str, RawSplit], data: Divided, *, c
 def _encoded(raw: Mapping[str, RawSplit], row: int, name: str, pixels: np.ndarray, *, corrupted: bool) -> tuple[bytes, str]:
     """Return a picture's file and its suffix: its own bytes, or PNG of its array or of the view's ``pixels`` [H, W, C]."""
     picture = picture_of(raw, row)
-    if corrupted or (isinstance(picture, bytes) and len(picture) > MAX_BYTES):
+    if corrupted or (isinstance(picture, bytes) and (len(picture) > MAX_BYTES or is_strokes(picture))):
         picture = pixels
     if isinstance(picture, bytes):
         suffix = Path(name).suffix.lower()

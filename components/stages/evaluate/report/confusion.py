@@ -9,11 +9,13 @@ import numpy as np
 from markupsafe import Markup
 
 from components.core.recipe import Heatmap
+from components.metrics.classification import pooled
 from components.stages.evaluate.report.images import whole_uri
 from components.stages.evaluate.report.page import Block, Figure, Table
 from components.stages.evaluate.report.svg import drawing, element
 
 NAMED, NUMBERED, DRAWN = 70, 16, 150  # classes up to which names, counts and single cells are drawn
+CELLS = 1000  # rows and columns of the drawing; of more classes neighbours are drawn together
 PAIRS = 20
 LETTERS = 18  # of a name in the drawing
 
@@ -22,8 +24,10 @@ def confusion_blocks(heatmap: Heatmap, caption: str) -> list[Block]:
     """Return the drawing of the matrix, and a table of the most confused pairs if there are any."""
     words = f"{caption}: {heatmap.rows} in rows, {heatmap.columns} in columns, shares of the row"
     if len(heatmap.classes) > DRAWN:
-        shares = heatmap.matrix / np.maximum(1, heatmap.matrix.sum(1, keepdims=True))
+        matrix = pooled(heatmap.matrix, CELLS)
+        shares = matrix / np.maximum(1, matrix.sum(1, keepdims=True))
         grey = np.repeat((255 - np.round(255 * shares)).astype(np.uint8)[:, :, None], 3, axis=2)
+        words += f"; a cell is {-(-len(heatmap.classes) // len(matrix))} classes" if len(matrix) < len(heatmap.classes) else ""
         drawing = Figure(words, uri=whole_uri(grey), pixelated=True)
     else:
         drawing = Figure(words, svg=matrix_svg(heatmap))
@@ -34,17 +38,18 @@ def confusion_blocks(heatmap: Heatmap, caption: str) -> list[Block]:
 def confused_pairs(heatmap: Heatmap) -> list[dict[str, object]]:
     """Return a row per pair (row's class, column's class) off the diagonal with its count and share, largest count first."""
     matrix, names = heatmap.matrix, heatmap.classes
-    wrong = matrix - np.diag(np.diag(matrix))
-    places = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None, kind="stable")]
+    rows, columns = np.nonzero(matrix)
+    rows, columns = rows[rows != columns], columns[rows != columns]
+    order = np.argsort(-matrix[rows, columns], kind="stable")
     totals = matrix.sum(1)
     return [
         {
             heatmap.rows: names[row],
             heatmap.columns: names[column],
-            "images": int(wrong[row, column]),
-            "share of the class": float(wrong[row, column] / totals[row]),
+            "images": int(matrix[row, column]),
+            "share of the class": float(matrix[row, column] / totals[row]),
         }
-        for row, column in places[: int((wrong > 0).sum())]
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
 
 
