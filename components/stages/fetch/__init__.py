@@ -21,4 +21,5 @@ SOURCES: dict[str, str] = {
     "huggingface": "components.stages.fetch.formats.arrow.huggingface:HuggingFace",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
+    "audio": "components.stages.fetch.audio.source:Audio",
 }
