@@ -11,6 +11,7 @@ COMMANDS = {  # name -> module, summary in --help
     "predict": ("flows.cli.predict", "classify or translate pictures: a CSV file and a page of them"),
     "search": ("flows.cli.search", "find the pictures that fit a text: a CSV file and a page of them"),
     "sample": ("flows.cli.sample", "draw pictures with a generator"),
+    "sound": ("flows.cli.sound", "translate recordings into another voice, or play pictures of sound: a WAV file"),
     "image": ("flows.cli.image", "write a container context that serves a run's model"),
     "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
     "sweep": ("flows.cli.sweep", "search for better settings of a run"),

@@ -11,6 +11,7 @@ from components.families.pixelcnn.recipe import PixelCNNRecipe
 from components.families.simmim.recipe import SimMIMRecipe
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan_v2.recipe import StarGANv2Recipe
+from components.families.stargan_vc.recipe import StarGANVCRecipe
 from components.families.stylegan2.recipe import StyleGAN2Recipe
 from components.families.unit.recipe import UNITRecipe
 
@@ -24,6 +25,7 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {
     "unit": UNITRecipe,
     "stargan": StarGANRecipe,
     "stargan_v2": StarGANv2Recipe,
+    "stargan_vc": StarGANVCRecipe,
     "simmim": SimMIMRecipe,
     "detr": DETRRecipe,
     "stylegan2": StyleGAN2Recipe,
