@@ -16,6 +16,7 @@ RECIPES: dict[str, str] = {
     "stargan": "components.families.stargan.recipe:StarGANRecipe",
     "stargan_v2": "components.families.stargan_v2.recipe:StarGANv2Recipe",
     "stargan_vc": "components.families.stargan_vc.recipe:StarGANVCRecipe",
+    "acvae_vc": "components.families.acvae_vc.recipe:ACVAERecipe",
     "simmim": "components.families.simmim.recipe:SimMIMRecipe",
     "stylegan2": "components.families.stylegan2.recipe:StyleGAN2Recipe",
     "detr": "components.families.detr.recipe:DETRRecipe",

@@ -82,6 +82,100 @@ class Shape:
         return x.reshape(x.shape[0], self.picture_channels, self.height, self.width)
 
 
+Layers = list[tuple[int, Pair, Pair]]  # channels, kernel, stride
+
+
+def encoder_layers(shape: Shape, width: int) -> Layers:
+    """Layers down to a quarter of the frames, of the 2-D network also to a single row (arXiv 1806.02169, figure 2)."""
+    if shape.kind == "1d":
+        kernels: list[tuple[int, int, int]] = [(width, 9, 1), (width, 8, 2), (width, 8, 2), (width, 5, 1)]
+        narrow = max(1, width // 4)
+        return [(out, (1, kernel), (1, stride)) for out, kernel, stride in [*kernels, (narrow, 5, 1)]]
+    whole = (shape.height // 4, 5)
+    return [
+        (width, (3, 9), (1, 1)),
+        (2 * width, (4, 8), (2, 2)),
+        (4 * width, (4, 8), (2, 2)),
+        (2 * width, (3, 5), (1, 1)),
+        (5, whole, (whole[0], 1)),
+    ]
+
+
+def critic_layers(shape: Shape, width: int) -> Layers:
+    """Layers of a discriminator, which shrink the frames alone."""
+    if shape.kind == "1d":
+        return [(width, (1, kernel), (1, stride)) for kernel, stride in ((9, 1), (8, 2), (8, 2), (5, 1))]
+    return [(width, (3, kernel), (1, stride)) for kernel, stride in ((9, 1), (8, 2), (8, 2))]
+
+
+class Gated(nn.Module):
+    """Gated convolutions in a row, each told the label if ``labels`` is its length and not 0."""
+
+    def __init__(self, inputs: int, layers: Layers, *, labels: int = 0, normed: bool = True):
+        super().__init__()
+        widths = [inputs, *(out for out, _, _ in layers)]
+        self.outputs = widths[-1]
+        self.layers = nn.ModuleList(
+            GatedConvolution(before, out, kernel, stride, labels=labels, normed=normed)
+            for before, (out, kernel, stride) in zip(widths[:-1], layers, strict=True)
+        )
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """[N, C, h, w], label [N, labels] -> [N, outputs, h', w']."""
+        for layer in self.layers:
+            x = layer(x, label)
+        return x
+
+
+class Decoder(nn.Module):
+    """The mirror image of ``encoder_layers``, each layer told the label: [N, inputs, h, W / 4] -> [N, outputs, rows, W]."""
+
+    def __init__(self, shape: Shape, inputs: int, width: int, *, labels: int, outputs: int):
+        super().__init__()
+        layers = encoder_layers(shape, width)
+        widths = [*(out for out, _, _ in layers[:-1]), inputs]
+        self.layers = nn.ModuleList(
+            GatedConvolution(
+                widths[index],
+                widths[index - 1],
+                layers[index][1],
+                layers[index][2],
+                labels=labels,
+                transposed=layers[index][2] != (1, 1),
+            )
+            for index in range(len(layers) - 1, 0, -1)
+        )
+        kernel = layers[0][1]
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.last = nn.Conv2d(widths[0] + labels, outputs, kernel, padding=padding)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """label [N, labels]."""
+        for layer in self.layers:
+            x = layer(x, label)
+        outputs: Tensor = self.last(with_label(x, label))
+        return outputs
+
+
+class DomainClassifier(nn.Module):
+    """Whose voice it is: the mean of the logits over all positions, as the papers' product of probabilities."""
+
+    def __init__(self, shape: Shape, num_domains: int, width: int):
+        super().__init__()
+        self.shape = shape
+        layers = critic_layers(shape, width)
+        if shape.kind == "2d":
+            narrow = [max(1, width // 4), max(1, width // 2), width]
+            layers = [(out, (4, 4), (2, 2)) for out in narrow] + [(max(1, width // 2), (3, 4), (1, 2))]
+        self.layers = Gated(shape.channels, layers, normed=False)
+        self.last = nn.Conv2d(self.layers.outputs, num_domains, (1, 3), padding=(0, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[N, C, H, W] -> logits [N, K]."""
+        logits: Tensor = self.last(self.layers(self.shape.enter(image)))
+        return logits.mean(dim=(2, 3))
+
+
 def check_at_least_1(**options: int | None) -> None:
     """Raise ValueError for an option below 1."""
     for name, value in options.items():

@@ -1,6 +1,7 @@
 """The catalogue as mypy sees it: every family is a ``Recipe``."""
 
 from components.core.recipe import Detecting, Recipe
+from components.families.acvae_vc.recipe import ACVAERecipe
 from components.families.classification.recipe import Classification
 from components.families.clip.recipe import CLIPRecipe
 from components.families.detr.recipe import DETRRecipe
@@ -26,6 +27,7 @@ RECIPE_TYPES: dict[str, type[Recipe]] = {
     "stargan": StarGANRecipe,
     "stargan_v2": StarGANv2Recipe,
     "stargan_vc": StarGANVCRecipe,
+    "acvae_vc": ACVAERecipe,
     "simmim": SimMIMRecipe,
     "detr": DETRRecipe,
     "stylegan2": StyleGAN2Recipe,
