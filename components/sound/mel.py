@@ -34,13 +34,17 @@ class MelScale:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= self.rate / 2:
-            raise ValueError(f"low {self.low:g} and high {self.high:g} Hz: ascending, up to {self.rate / 2:g}, half of the rate")
+            raise ValueError(
+                f"low {self.low:g} and high {self.high:g} Hz: ascending, up to {self.rate / 2:g}, half of the rate"
+            )
         if self.fft % 2 or not 0 < self.hop <= self.fft // 2:
             raise ValueError(f"fft {self.fft}, hop {self.hop}: an even number of samples, and a hop of at most half of it")
         if self.floor >= self.ceiling:
             raise ValueError(f"floor {self.floor:g} and ceiling {self.ceiling:g} dB: ascending numbers are expected")
         if empty := int((mel_filters(self).sum(1) == 0).sum()):
-            raise ValueError(f"bins {self.bins}: {empty} of them hold no frequency of an FFT of {self.fft}; fewer, or a longer FFT")
+            raise ValueError(
+                f"bins {self.bins}: {empty} of them hold no frequency of an FFT of {self.fft}; fewer, or a longer FFT"
+            )
 
     @property
     def name(self) -> str:

@@ -62,7 +62,7 @@ def covering(frames: int, window: int) -> list[int]:
 
 
 def joined(windows: np.ndarray, starts: list[int], frames: int) -> np.ndarray:
-    """Windows [N, bins, window] at ``starts`` -> float64 [bins, frames]: their mean, each weighted by a triangle over its width."""
+    """Windows [N, bins, window] at ``starts`` -> float64 [bins, frames]: their mean, weighted by triangles."""
     width = windows.shape[2]
     ramp = np.minimum(np.arange(width) + 1, width - np.arange(width)) / width
     total, weight = np.zeros((windows.shape[1], starts[-1] + width)), np.zeros(starts[-1] + width)

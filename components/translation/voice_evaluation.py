@@ -52,8 +52,8 @@ def distortion_row(
 ) -> dict[str, Any] | None:
     """Mean distortions in dB of a pair of voices, against the target's own recordings of the same words; None without any.
 
-    ``mel_cepstral_distortion``: of translations; ``..._identity``: of the untouched inputs, which a translation should undercut;
-    ``..._real``: of another recording of the word by the target, which it can hardly undercut (left out if there is none).
+    ``mel_cepstral_distortion``: of translations; ``..._identity``: of the untouched inputs: an upper bound for a useful one;
+    ``..._real``: of another recording of the word by the target: a lower bound (left out if there is none).
     """
     assert real.label is not None
     source, target = (real.selected[domain] for domain in pair)
@@ -66,7 +66,9 @@ def distortion_row(
     made = translate(served, real.images[inputs], pair[1], seed=settings.seed)
     references = [by_word[int(real.label[index])] for index in inputs]
     figures = {
-        "mel_cepstral_distortion": [between(image, real.images[own[0]], scale) for image, own in zip(made, references, strict=True)],
+        "mel_cepstral_distortion": [
+            between(image, real.images[own[0]], scale) for image, own in zip(made, references, strict=True)
+        ],
         "mel_cepstral_distortion_identity": [
             between(real.images[index], real.images[own[0]], scale) for index, own in zip(inputs, references, strict=True)
         ],

@@ -1,8 +1,8 @@
 """Make the study's recordings, ``voices/<split>/<speaker>/<word>/<number>.wav``: words spoken by three people and a dog.
 
 Run it once, from any folder: ``python experiments/speak-like-a-dog/make_voices.py``. It needs the program espeak-ng
-(``apt-get install espeak-ng``; GPL 3, what it speaks is free of that). Three people are voices of espeak-ng; the dog is a fourth
-voice whose sound is made dog-like: see ``dog``. Nothing is drawn at random: the same version of espeak-ng gives the same files.
+(``apt-get install espeak-ng``; GPL 3). Three people are voices of espeak-ng; the dog is a fourth voice whose sound is made
+dog-like: see ``dog``. Nothing is drawn at random: the same version of espeak-ng gives the same files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ HERE = Path(__file__).parent
 WORDS = ("apple", "banana", "coffee", "dinner", "garden", "hello", "morning", "seven", "window", "yellow")
 SPEAKERS = {"anna": "en+f3", "bruce": "en+m3", "clara": "en-us+f5"}  # name -> voice of espeak-ng
 DOG = "en+m7"  # the voice that is made a dog's
-TAKES = [(pitch, speed) for pitch in (35, 42, 50, 58) for speed in (140, 160, 180)]  # espeak-ng's -p, 0 to 99, and words a minute
+TAKES = [
+    (pitch, speed) for pitch in (35, 42, 50, 58) for speed in (140, 160, 180)
+]  # espeak-ng's -p, 0 to 99, and words a minute
 TEST_PITCH, VALIDATION = 58, (42, 160)  # the highest voice is held out of the training
 GROWL_HZ, BARK_HZ = 38.0, 6.0
 
@@ -53,7 +55,7 @@ def dog(signal: np.ndarray, rate: int) -> np.ndarray:
 
 def main() -> int:
     if shutil.which("espeak-ng") is None:
-        print("error: espeak-ng is not here: `apt-get install espeak-ng`", file=sys.stderr)
+        print("error: espeak-ng is not here: `apt-get install espeak-ng`", file=sys.stderr)  # noqa: T201
         return 2
     with tempfile.TemporaryDirectory() as scratch:
         for name, voice in {**SPEAKERS, "dog": DOG}.items():
@@ -65,7 +67,7 @@ def main() -> int:
                     signal, rate = speak(word, voice, pitch, speed, Path(scratch))
                     signal = dog(signal, rate) if name == "dog" else signal
                     wavfile.write(folder / f"{number:02d}.wav", rate, np.rint(signal * 32767).astype(np.int16))
-    print(f"{len(SPEAKERS) + 1} voices, {len(WORDS)} words, {len(TAKES)} takes each: {HERE / 'voices'}")
+    print(f"{len(SPEAKERS) + 1} voices, {len(WORDS)} words, {len(TAKES)} takes each: {HERE / 'voices'}")  # noqa: T201
     return 0
 
 

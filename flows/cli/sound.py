@@ -15,12 +15,12 @@ MAX_ITERATIONS = 10_000
 
 def sound_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
-    parser.add_argument("input", metavar="IN", type=Path, help="a sound file of any length and rate, or a picture of sound (PNG)")
+    parser.add_argument("input", metavar="IN", type=Path, help="a sound file of any length and rate, or a picture of sound")
     parser.add_argument("output", metavar="OUT", type=Path, help="a WAV file: one channel, 16 bits, the run's rate")
     parser.add_argument("--to", metavar="SPEAKER", help="a domain of the translator RUN; without it IN's own picture is played")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the style, if the translator has styles (0)")
     parser.add_argument("--iterations", metavar="N", type=int, default=60, help="of Griffin-Lim (60)")
-    parser.add_argument("--momentum", metavar="M", type=float, default=0.99, help="of Griffin-Lim; 0: the original of 1984 (0.99)")
+    parser.add_argument("--momentum", metavar="M", type=float, default=0.99, help="of Griffin-Lim; 0: the original (0.99)")
     parser.add_argument("--vocoder", metavar="FILE", type=Path, help="an ONNX file that makes sound of log-mel frames instead")
     parser.add_argument("--picture", metavar="FILE", type=Path, help="also write the picture that was played (PNG)")
     add_place(parser)

@@ -1,4 +1,4 @@
-"""Train ACVAE-VC (Kameoka et al. 2018, arXiv 1808.05092): a VAE told the voice, and a classifier that keeps it from ignoring it.
+"""Train ACVAE-VC (Kameoka et al. 2018, arXiv 1808.05092): a VAE that is told the voice, and a classifier that makes it listen.
 
 One update a step, of all networks on the sum of all terms, as in the authors' code.
 """
@@ -89,7 +89,7 @@ class ACVAERecipe(nn.Module):
         return {"train": stream(self.settings.batch_size)}
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
-        """-J + lambda_I I + lambda_L L (eq. 11): the bound of ln p(x | c), and the classifier on real and on decoded pictures."""
+        """-J + lambda_I I + lambda_L L (eq. 11): the bound of ln p(x | c); the classifier on real and on decoded pictures."""
         image, own = batches["train"]["image"], batches["train"]["domain"]
         label, target = self.label(own), shuffled(own, seed=self.seed, step=step)
         mean, log_variance = self.model.encode(image, label)

@@ -1,4 +1,4 @@
-"""Train StarGAN-VC (Kameoka et al. 2018, arXiv 1806.02169, section 3): one generator for all voices, without parallel sentences.
+"""Train StarGAN-VC (Kameoka et al. 2018, arXiv 1806.02169, section 3): one generator for all voices, no parallel sentences.
 
 A step updates the discriminator, the classifier of voices and, at every ``critic_steps``-th step, the generator. Targets are
 the batch's own voices in random order.

@@ -13,7 +13,7 @@ from components.translation.interface import Betas
 
 
 class TrainSettings(Strict):
-    """StarGAN-VC's part of the ``train`` block. The paper names no numbers of these; defaults are those of the authors' code."""
+    """StarGAN-VC's part of the ``train`` block. The defaults are those of the authors' code."""
 
     batch_size: int = Field(ge=2, description="a multiple of the voices; published: 12")
     learning_rate: float = Field(default=5e-4, gt=0, description="Adam's, of generator and classifier")
@@ -25,7 +25,9 @@ class TrainSettings(Strict):
     adversarial: Literal["wasserstein", "logistic"] = Field(
         default="wasserstein", description="logistic: the paper's eq. 1 and 2; wasserstein: the authors' code, with a penalty"
     )
-    gradient_penalty: float = Field(default=1.0, ge=0, description="of the discriminator's gradient between real and translated")
+    gradient_penalty: float = Field(
+        default=1.0, ge=0, description="of the discriminator's gradient between real and translated"
+    )
     classification: float = Field(default=1.0, ge=0, description="lambda_cls")
     cycle: float = Field(default=1.0, ge=0, description="lambda_cyc")
     identity: float = Field(default=1.0, ge=0, description="lambda_id")
@@ -38,7 +40,9 @@ def check_run(settings: RunSettings, view: Any) -> None:
     if settings.model.name != "stargan_vc":
         raise ValueError(f"model.name: {settings.model.name!r} is no StarGAN-VC; allowed: stargan_vc")
     if train.compile:
-        raise ValueError("train.compile: true is not allowed: the penalty differentiates a gradient, and compiled networks cannot")
+        raise ValueError(
+            "train.compile: true is not allowed: the penalty differentiates a gradient, and compiled networks cannot"
+        )
     if train.steps < train.critic_steps:
         fault = f"train.steps: {train.steps} is not allowed: the generator is first updated at step {train.critic_steps}"
         raise ValueError(f"{fault} (train.critic_steps)")

@@ -31,7 +31,7 @@ def scale_of(workspace: Workspace, run: str, facts: Mapping[str, Any]) -> MelSca
     scale = MelScale.parse(names[0])
     if (height := window_of(facts)[0]) != scale.bins:
         raise SettingsError(
-            f"RUN: {run} sees pictures of {height} rows, and sound has {scale.bins}: the view's image_size must be [bins, frames]"
+            f"RUN: {run} sees pictures of {height} rows, and sound has {scale.bins}; image_size must be [bins, frames]"
         )
     return scale
 

@@ -101,7 +101,9 @@ def _check(found: Recordings, walk: Walk, *, similar: bool) -> None:
     worded = [recording for recording in recordings if recording.word is not None]
     if worded and len(worded) < len(recordings):
         bare = next(recording for recording in recordings if recording.word is None)
-        walk.faults.add(f"{walk.root}: {worded[0].name} lies in a word's folder and {bare.name} in none; all or no recordings do")
+        walk.faults.add(
+            f"{walk.root}: {worded[0].name} lies in a word's folder and {bare.name} in none; all or no recordings do"
+        )
     for names in ({recording.speaker for recording in recordings}, {recording.word or "" for recording in recordings}):
         for line in [*same_looking(sorted(names)), *([] if similar else nearly_equal(sorted(names)))]:
             walk.faults.add(f"{walk.root}: {line}")

@@ -41,7 +41,7 @@ class Audio:
         column: Literal["domain", "label"] = Field(
             default="domain", description="meaning of the speakers' folders: domains to translate between, or classes"
         )
-        sampling_rate: int = Field(default=16_000, ge=4_000, le=96_000, description="Hz; recordings of other rates are resampled")
+        sampling_rate: int = Field(default=16_000, ge=4_000, le=96_000, description="Hz, of the pictures")
         other_rates: Literal["resample", "error"] = Field(
             default="resample", description="recordings of another rate are resampled, which the log counts, or an error"
         )
@@ -57,10 +57,14 @@ class Audio:
         floor: float = Field(default=-80.0, description="dB of an amplitude that makes a pixel of 0")
         ceiling: float = Field(default=20.0, description="dB of an amplitude that makes a pixel of 255")
         level: float | None = Field(
-            default=None, le=0, description="dB of full scale to which each recording's effective amplitude is set; null: as it is"
+            default=None,
+            le=0,
+            description="dB of full scale that each recording's effective amplitude gets; null: as it is",
         )
         trim: float | None = Field(
-            default=30.0, gt=0, description="dB below the loudest frame, under which beginning and end are cut off; null: nothing is"
+            default=30.0,
+            gt=0,
+            description="dB below the loudest frame at which beginning and end are cut off; null: nothing",
         )
         silent: Literal["error", "skip"] = Field(
             default="error", description="recordings of silence are an error, or left out and counted"
@@ -147,36 +151,33 @@ def write_pictures(found: Recordings, settings: Audio.Settings, out: Path, fault
     pictures = {split: [_read(reader, recording, faults) for recording in part] for split, part in found.items()}
     faults.check()
     reader.report(str(faults.where))
-    everything = [recording for part in found.values() for recording in part]
-    classes = {settings.column: _names(recording.speaker for recording in everything)}
-    if everything[0].word is not None:
-        classes[_word_column(settings)] = _names(str(recording.word) for recording in everything)
-    classes |= {"group": _names(recording.name for recording in everything), "sound": [settings.scale.name]}
-    entries = {split: _write(out, split, part, pictures[split], classes, settings) for split, part in found.items()}
+    for split, windows in pictures.items():
+        if not sum(map(len, windows)):
+            raise ValueError(f"{faults.where}: nothing but silence" + (f" in the {split} split" if split != "all" else ""))
+    named = {split: _columns(part, settings) for split, part in found.items()}
+    classes = {name: _distinct(names[name] for names in named.values()) for name in next(iter(named.values()))}
+    classes["sound"] = [settings.scale.name]
+    entries = {}
+    for split, windows in pictures.items():
+        counts = [len(part) for part in windows]
+        columns = {"image": np.concatenate(windows), "sound": np.zeros(sum(counts), np.int64)}
+        for name, values in named[split].items():
+            places = {value: index for index, value in enumerate(classes[name])}
+            columns[name] = np.repeat(np.array([places[value] for value in values], np.int64), counts)
+        entries[split] = write_arrays(out, split, columns)
     write_index(out, "arrays", entries, classes)
 
 
-def _write(
-    out: Path,
-    split: str,
-    part: list[Recording],
-    pictures: list[np.ndarray],
-    classes: dict[str, list[str]],
-    settings: Audio.Settings,
-) -> dict[str, str]:
-    """Write a split: the windows of its recordings, one recording after another."""
-    counts = [len(windows) for windows in pictures]
-    if not sum(counts):
-        raise ValueError(f"{settings.path}: nothing but silence" + (f" in the {split} split" if split != "all" else ""))
-    values = {settings.column: [recording.speaker for recording in part], "group": [recording.name for recording in part]}
-    if part[0].word is not None:
-        values[_word_column(settings)] = [str(recording.word) for recording in part]
-    columns = {"image": np.concatenate(pictures)}
-    for column, names in values.items():
-        places = {name: index for index, name in enumerate(classes[column])}
-        columns[column] = np.repeat(np.array([places[name] for name in names], np.int64), counts)
-    columns["sound"] = np.zeros(sum(counts), np.int64)
-    return write_arrays(out, split, columns)
+def _columns(part: list[Recording], settings: Audio.Settings) -> dict[str, list[str]]:
+    """Column -> the class name of each recording."""
+    columns = {settings.column: [recording.speaker for recording in part]}
+    words = [recording.word for recording in part if recording.word is not None]
+    columns |= {"label" if settings.column == "domain" else "word": words} if words else {}
+    return columns | {"group": [recording.name for recording in part]}
+
+
+def _distinct(parts: Iterable[list[str]]) -> list[str]:
+    return sorted({name for part in parts for name in part}, key=str.encode)
 
 
 def _read(reader: Reader, recording: Recording, faults: Faults) -> np.ndarray:
@@ -185,11 +186,3 @@ def _read(reader: Reader, recording: Recording, faults: Faults) -> np.ndarray:
     except ValueError as error:
         faults.add(f"{recording.path}: {error}")
         return np.zeros((0, reader.settings.bins, reader.settings.frames), np.uint8)
-
-
-def _word_column(settings: Audio.Settings) -> str:
-    return "label" if settings.column == "domain" else "word"
-
-
-def _names(names: Iterable[str]) -> list[str]:
-    return sorted(set(names), key=str.encode)
