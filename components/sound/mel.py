@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from components.sound.spectrum import num_frames, stft
+from components.sound.spectrum import frames_of, num_frames, spectra_of
 
 LINEAR_HZ, KNEE = 200 / 3, 1000.0  # Slaney (1998), Auditory Toolbox: linear up to 1 kHz, 15 mel, then logarithmic
 LOG_STEP = np.log(6.4) / 27
 SMALLEST = 1e-10  # amplitude
+BLOCK = 4096  # frames
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class MelScale:
         whole = {field.name for field in fields(cls) if field.type == "int"}
         try:
             pairs = dict(part.split("=", 1) for part in name.split())
-            return cls(**{key: int(value) if key in whole else float(value) for key, value in pairs.items()})
+            values: dict[str, Any] = {key: int(value) if key in whole else float(value) for key, value in pairs.items()}
+            return cls(**values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name!r} does not describe pictures of sound: {error}") from None
 
@@ -90,8 +93,10 @@ def mel_filters(scale: MelScale) -> np.ndarray:
 
 
 def mel_amplitude(signal: np.ndarray, scale: MelScale) -> np.ndarray:
-    """float64 [n] -> float64 [T, bins], lowest bin first."""
-    return np.abs(stft(signal, scale.fft, scale.hop)) @ mel_filters(scale).T
+    """float64 [n] -> float64 [T, bins], lowest bin first. Only ``BLOCK`` frames of the spectrum are in memory at once."""
+    frames = frames_of(signal, scale.fft, scale.hop)
+    blocks = (frames[start : start + BLOCK] for start in range(0, len(frames), BLOCK))
+    return np.concatenate([np.abs(spectra_of(block)) @ mel_filters(scale).T for block in blocks])
 
 
 def to_picture(amplitude: np.ndarray, scale: MelScale) -> np.ndarray:

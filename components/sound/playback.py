@@ -16,6 +16,7 @@ from components.sound.windows import at_level, covering, joined
 Translate = Callable[[np.ndarray], np.ndarray]  # uint8 [N, bins, window, 1] -> the same shape
 Vocoder = Callable[[np.ndarray], np.ndarray]  # amplitudes of mel bins [T, bins] -> signal [n]
 SECTION, SEARCH, OVERLAP = 2048, 1024, 4  # frames: at most of a section, in which its quiet end is looked for, of a fade
+MEASURED = 60  # seconds of a round trip
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ def translated(picture: np.ndarray, window: int, translate: Translate, batch: in
 def round_trip(signal: np.ndarray, player: Player) -> tuple[np.ndarray, dict[str, float]]:
     """(the sound of the recording's picture, figures of how near its amplitudes are).
 
-    ``spectral_convergence`` and ``snr_db`` compare the amplitudes of the short-time spectra: the phases are others by design,
-    so that a difference of the signals themselves would say nothing.
+    ``spectral_convergence`` and ``snr_db`` compare the amplitudes of the short-time spectra of the first minute: the phases are
+    others by design, so that a difference of the signals themselves would say nothing.
     """
     scale = player.scale
     signal = at_level(signal, scale.level)
     found = player.play(picture_of(signal, scale))
-    length = min(len(signal), len(found))
+    length = min(len(signal), len(found), MEASURED * scale.rate)
     before, after = (np.abs(stft(part[:length], scale.fft, scale.hop)) for part in (signal, found))
     return found, {
         "spectral_convergence": spectral_convergence(before, after),

@@ -21,11 +21,19 @@ def stft(signal: np.ndarray, fft: int, hop: int) -> np.ndarray:
 
     A signal of fewer than ``fft`` samples is extended by zeros for the frames, whose number stays.
     """
-    frames = num_frames(len(signal), hop)
+    return spectra_of(frames_of(signal, fft, hop))
+
+
+def frames_of(signal: np.ndarray, fft: int, hop: int) -> np.ndarray:
+    """The frames [T, fft] of ``stft``: a view of the signal, which needs no memory."""
     whole = np.pad(signal, (0, max(0, fft - len(signal))))
     padded = np.pad(whole, fft // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, fft)[::hop][:frames]
-    return np.asarray(transform.rfft(windows * hann(fft), axis=1))
+    return np.lib.stride_tricks.sliding_window_view(padded, fft)[::hop][: num_frames(len(signal), hop)]
+
+
+def spectra_of(frames: np.ndarray) -> np.ndarray:
+    """Transform frames [T, fft], each under the window: complex128 [T, fft / 2 + 1]."""
+    return np.asarray(transform.rfft(frames * hann(frames.shape[1]), axis=1))
 
 
 def istft(spectrum: np.ndarray, hop: int, length: int | None = None) -> np.ndarray:

@@ -64,8 +64,8 @@ def into_voice(picture: np.ndarray, model: Model, name: str, seed: int) -> np.nd
 
 def player_of(args: argparse.Namespace, scale: MelScale) -> Player:
     """Return the player of the command's arguments. SettingsError for a vocoder that is none."""
+    from components.registry.predict.vocoder import OnnxVocoder
     from components.sound.playback import Player
-    from components.sound.vocoder import OnnxVocoder
 
     if args.vocoder is not None and not args.vocoder.is_file():
         raise SettingsError(f"--vocoder: {str(args.vocoder)!r}: no such file")

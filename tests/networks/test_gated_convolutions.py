@@ -49,7 +49,7 @@ def test_published_widths_and_what_is_refused():
     assert StarGANVC(**facts).generator.encoder.layers[0].convolution.out_channels == 2 * 64
     assert StarGANVC(**facts, convolution="2d").generator.encoder.layers[0].convolution.out_channels == 2 * 32
     for size in ((80, 66), (8, 64), 30):
-        with pytest.raises(ValueError, match="image_size: .* is not allowed: multiples of 4 pixels, at least 16"):
+        with pytest.raises(ValueError, match=r"image_size: .* is not allowed: multiples of 4 pixels, at least 16"):
             Shape("1d", size, 1)
     with pytest.raises(ValueError, match="width: 0 is not allowed"):
         ACVAE(**facts, width=0)
