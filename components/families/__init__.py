@@ -16,6 +16,8 @@ RECIPES: dict[str, str] = {
     "unit": "components.families.unit.recipe:UNITRecipe",
     "stargan": "components.families.stargan.recipe:StarGANRecipe",
     "stargan_v2": "components.families.stargan_v2.recipe:StarGANv2Recipe",
+    "stargan_vc": "components.families.stargan_vc.recipe:StarGANVCRecipe",
+    "acvae_vc": "components.families.acvae_vc.recipe:ACVAERecipe",
     "simmim": "components.families.simmim.recipe:SimMIMRecipe",
     "stylegan2": "components.families.stylegan2.recipe:StyleGAN2Recipe",
     "detr": "components.families.detr.recipe:DETRRecipe",

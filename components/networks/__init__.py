@@ -20,6 +20,8 @@ MODELS: dict[str, str] = {
     "unit": "components.families.unit.networks:UNIT",
     "stargan": "components.families.stargan.networks:StarGAN",
     "stargan_v2": "components.families.stargan_v2.networks:StarGANv2",
+    "stargan_vc": "components.families.stargan_vc.networks:StarGANVC",
+    "acvae_vc": "components.families.acvae_vc.networks:ACVAE",
     "stylegan2": "components.families.stylegan2.networks.stylegan2:StyleGAN2",
     "detr": "components.families.detr.network.detr:DETR",
 }

@@ -12,6 +12,7 @@ COMMANDS = {  # name -> module, summary in --help
     "search": ("flows.cli.search", "find the pictures that fit a text: a CSV file and a page of them"),
     "sample": ("flows.cli.sample", "draw pictures with a generator"),
     "write": ("flows.cli.write", "set a text in handwriting, in a translator's style"),
+    "sound": ("flows.cli.sound", "translate recordings into another voice, or play pictures of sound: a WAV file"),
     "image": ("flows.cli.image", "write a container context that serves a run's model"),
     "seeds": ("flows.cli.seeds", "repeat a run with other seeds"),
     "sweep": ("flows.cli.sweep", "search for better settings of a run"),

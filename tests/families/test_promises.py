@@ -24,6 +24,7 @@ from components.stages.train.settings import LoopSettings
 
 # Their own tests export the same networks and hold what is served against torch.
 EXPORTED_ELSEWHERE = ("clip", "limoe", "pixelcnn", "diffusion", "noisy_classifier", "munit", "unit", "stargan", "stargan_v2")
+EXPORTED_ELSEWHERE += ("stargan_vc", "acvae_vc")
 EXPORTED = [pytest.param(family, marks=pytest.mark.slow) if family in EXPORTED_ELSEWHERE else family for family in TINY]
 ACTS = [(family, setting) for family, entry in TINY.items() for setting in entry["acts"]]
 

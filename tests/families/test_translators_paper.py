@@ -5,9 +5,11 @@ import torch
 from pydantic import create_model
 from pydantic_core import PydanticUndefined
 
+from components.families.acvae_vc.recipe import ACVAERecipe
 from components.families.munit.recipe import MUNITRecipe
 from components.families.stargan.recipe import StarGANRecipe
 from components.families.stargan_v2.recipe import StarGANv2Recipe
+from components.families.stargan_vc.recipe import StarGANVCRecipe
 from components.families.unit.recipe import UNITRecipe
 from components.networks import translator_blocks
 from components.stages.train.settings import LoopSettings
@@ -21,6 +23,9 @@ STARGAN_CODE = "yunjey/stargan, solver.py"
 STARGAN_LOSS = "arXiv 1711.09020, eq. 5, 6 and 8"
 STARGAN_V2 = "arXiv 1912.01865, appendix, training details"
 STARGAN_V2_CODE = "clovaai/stargan-v2, core/solver.py"
+STARGAN_VC_CODE = "kamepong/StarGAN-VC, train.py: the paper, arXiv 1806.02169, names no numbers"
+ACVAE_CODE = "kamepong/ACVAE-VC: the sum of four means; one optimizer"
+OURS = "none published: as StarGAN-VC's"
 
 PAIR = {
     "learning_rate": (1e-4, MUNIT_PAPER),
@@ -71,6 +76,30 @@ PAPERS = {
         "cycle": (1.0, STARGAN_V2),
         "r1": (1.0, STARGAN_V2),
         "r1_every": (1, STARGAN_V2),
+    },
+    StarGANVCRecipe: {
+        "learning_rate": (5e-4, STARGAN_VC_CODE),
+        "discriminator_learning_rate": (5e-6, STARGAN_VC_CODE),
+        "betas": ((0.9, 0.999), STARGAN_VC_CODE),
+        "discriminator_betas": ((0.5, 0.999), STARGAN_VC_CODE),
+        "schedule": ("constant", STARGAN_VC_CODE),
+        "ema_decay": (None, STARGAN_VC_CODE),
+        "clip_norm": (1.0, STARGAN_VC_CODE),
+        "adversarial": ("wasserstein", STARGAN_VC_CODE),
+        "gradient_penalty": (1.0, STARGAN_VC_CODE),
+        "classification": (1.0, STARGAN_VC_CODE),
+        "cycle": (1.0, STARGAN_VC_CODE),
+        "identity": (1.0, STARGAN_VC_CODE),
+        "critic_steps": (1, STARGAN_VC_CODE),
+    },
+    ACVAERecipe: {
+        "learning_rate": (5e-4, OURS),
+        "betas": ((0.9, 0.999), OURS),
+        "schedule": ("constant", OURS),
+        "clip_norm": (1.0, OURS),
+        "divergence": (1.0, ACVAE_CODE),
+        "classification": (1.0, ACVAE_CODE),
+        "information": (1.0, ACVAE_CODE),
     },
 }
 ROWS = [(recipe, name, *row) for recipe, rows in PAPERS.items() for name, row in rows.items()]

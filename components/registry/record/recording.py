@@ -24,6 +24,7 @@ from components.registry.record.outs import (
     tags,
 )
 from components.registry.record.parameters import evaluation_parameters, flatten, parameters
+from components.registry.record.sounds import log_sounds
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -162,6 +163,7 @@ def _complete_evaluation(server: Server, child: Run, outs: RunOutputs, metrics: 
     for folder in ("report", "plots"):
         if (outs.evaluate / folder).is_dir():
             server.client.log_artifacts(run_id, str(outs.evaluate / folder), folder)
+    log_sounds(server, run_id, outs)
     server.client.set_terminated(run_id, "FINISHED")
     server.add_tags(run_id, {**_directions(outs.evaluate), WHOLE: "yes"})
 

@@ -23,4 +23,5 @@ SOURCES: dict[str, str] = {
     "printed": "components.stages.fetch.mirrored.printed:Printed",
     "mirrored": "components.stages.fetch.mirrored.images:Mirrored",
     "handwriting": "components.stages.fetch.mirrored.handwriting:Handwriting",
+    "audio": "components.stages.fetch.audio.source:Audio",
 }

@@ -1,0 +1,1 @@
+"""The source ``audio``: recordings become log-mel pictures. Read ``source`` first."""
