@@ -216,9 +216,7 @@ def test_a_detector_whose_evaluation_was_recorded_without_scores_says_how_to_get
     text = table.read_text()
     table.unlink()
     promote(finder)
-    with pytest.raises(
-        ValueError, match=r"study.small: there are no scores .* version 1 .*; `python -m flows run --runs"
-    ):
+    with pytest.raises(ValueError, match=r"study.small: there are no scores .* version 1 .*; `python -m flows run --runs"):
         find_champion(finder.workspace, "small")
     table.write_text(text)  # evaluated again: the same export, so these are its scores
     assert len(find_champion(finder.workspace, "small").reference) == 300
