@@ -36,8 +36,8 @@ def fitted(features: Tensor, label: Tensor) -> Tensor:
         optimizer.zero_grad()
         logits = features @ weight[:-1] + weight[-1]
         loss = F.binary_cross_entropy_with_logits(logits, label) + DECAY * weight[:-1].square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
     return weight.detach()

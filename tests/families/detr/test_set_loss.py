@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from components.families.detr import losses
 from components.families.detr.boxes import Targets, corners, overlaps
 from components.families.detr.losses import set_loss
 from components.families.detr.matching import assign, cost, match
@@ -152,3 +153,11 @@ def test_a_class_is_worth_a_match_only_where_it_is_likely():
     price = cost(logits, boxes, targets, PLAIN)[0, :, 0]
     assert (price[0] - price[1]).item() == pytest.approx((logits[0, 1].softmax(-1)[2] - 0.25).item())
     assert F.softmax(logits, -1)[0, 0, 2] == 0.25
+
+
+def test_losses_are_shares_of_the_boxes_of_all_processes(monkeypatch):
+    """An update averages over processes, so each divides by the mean number of boxes; Adam and clipping hide a wrong factor."""
+    monkeypatch.setattr(losses, "processes", lambda: (0, 2))
+    monkeypatch.setattr(losses, "gather", lambda mine: torch.cat([mine, torch.tensor([[5.0, 0.0]])]))
+    assert losses.share(torch.tensor([3.0, 0.0])).tolist() == [4, 1]
+    assert losses.share(torch.tensor([3.0, 0.5]), least=0.0).tolist() == [4, 0.25]

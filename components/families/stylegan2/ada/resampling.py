@@ -7,6 +7,9 @@ nothing.
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,7 +34,8 @@ def resample(image: Tensor, inverse: Tensor) -> Tensor:
     sizes = inverse.new_tensor([width, height])
     margins = padding(inverse, sizes)
     x, y = (min(margin, size - 1) for margin, size in zip(margins, (width, height), strict=True))
-    doubled = upsample(F.pad(image, [x, x, y, y], mode="reflect"))
+    rows, columns = (as_tensor(doubling(size, margin), image) for size, margin in ((height, y), (width, x)))
+    doubled = rows @ image @ columns.T
     seen = 1 / (1 + 2 * inverse.new_tensor([x, y]) / sizes)  # from coordinates of the image to those of the padded one
     asked = 1 + 2 * REACH / sizes  # from coordinates of the result, with its border for the filter, to those of the image
     one, late = inverse.new_ones(1), torch.eye(3, dtype=inverse.dtype, device=inverse.device)
@@ -39,7 +43,9 @@ def resample(image: Tensor, inverse: Tensor) -> Tensor:
     matrix = torch.cat([seen, one])[:, None] * (late.inverse() @ inverse @ late) * torch.cat([asked, one])
     shape = [*image.shape[:2], 2 * (height + 2 * REACH), 2 * (width + 2 * REACH)]
     grid = F.affine_grid(matrix[:, :2].to(image.dtype), shape, align_corners=False)
-    return downsample(F.grid_sample(doubled, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
+    sampled = F.grid_sample(doubled, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    rows, columns = (as_tensor(halving(size), image) for size in (height, width))
+    return rows @ sampled @ columns.T
 
 
 def padding(inverse: Tensor, sizes: Tensor) -> list[int]:
@@ -51,18 +57,30 @@ def padding(inverse: Tensor, sizes: Tensor) -> list[int]:
     return beyond
 
 
-def upsample(image: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, C, 2 H, 2 W]: zeros between the pixels, then the low-pass."""
-    taps, single = image.new_tensor(SYM6), image.flatten(0, 1).unsqueeze(1)
-    single = F.conv_transpose2d(single, taps.view(1, 1, 1, -1), stride=(1, 2), padding=(0, CENTRE))
-    single = F.conv_transpose2d(single, taps.view(1, 1, -1, 1), stride=(2, 1), padding=(CENTRE, 0))
-    return single.squeeze(1).unflatten(0, image.shape[:2])
+@cache
+def doubling(size: int, margin: int) -> np.ndarray:
+    """The filter on a side as a matrix [2 (size + 2 margin), size]: reflect ``margin`` pixels, put zeros between, low-pass.
+
+    As matrices, since a convolution of one channel is slow on CPUs.
+    """
+    padded = size + 2 * margin
+    spread = np.zeros((2 * padded + len(SYM6), padded))
+    for pixel in range(padded):
+        spread[2 * pixel : 2 * pixel + len(SYM6), pixel] = SYM6
+    reflect = np.pad(np.eye(size), ((margin, margin), (0, 0)), mode="reflect") if margin else np.eye(size)
+    return spread[CENTRE : CENTRE + 2 * padded] @ reflect
 
 
-def downsample(image: Tensor) -> Tensor:
-    """Transpose of ``upsample`` of an image with a border of ``REACH``: [N, C, 2 (H + 6), 2 (W + 6)] -> [N, C, H, W]."""
-    taps, single = image.new_tensor(SYM6), image.flatten(0, 1).unsqueeze(1)
+@cache
+def halving(size: int) -> np.ndarray:
+    """The filter at every second sample of a side with a border of ``REACH`` pixels, [size, 2 (size + 2 REACH)]."""
+    taken = np.zeros((size, 2 * (size + 2 * REACH)))
     first = 2 * REACH - CENTRE
-    single = F.conv2d(single[..., first:-first], taps.view(1, 1, 1, -1), stride=(1, 2))
-    single = F.conv2d(single[:, :, first:-first], taps.view(1, 1, -1, 1), stride=(2, 1))
-    return single.squeeze(1).unflatten(0, image.shape[:2])
+    for pixel in range(size):
+        taken[pixel, first + 2 * pixel : first + 2 * pixel + len(SYM6)] = SYM6
+    return taken
+
+
+def as_tensor(matrix: np.ndarray, image: Tensor) -> Tensor:
+    """The matrix in the dtype and on the device of the image."""
+    return torch.from_numpy(matrix).to(image)
