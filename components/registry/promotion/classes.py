@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from components.registry.promotion.gates import ROUNDING, GateResult, Gates
 from components.registry.promotion.scores import VersionScores
 
 BELOW = 50.0  # by which the logit of an unknown class is below the smallest of the others: a probability under 1e-21
@@ -98,3 +99,40 @@ def rows_of(scores: VersionScores, names: list[str]) -> np.ndarray:
 def listed(names: list[str], most: int = 5) -> str:
     """Format some of the names."""
     return ", ".join(name[:40] for name in names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def class_list(
+    gates: Gates, metric: str, sign: float, candidate: VersionScores, champion: VersionScores
+) -> Iterator[GateResult]:
+    """Say how the class lists differ, and hold the metric of each new class against its floor.
+
+    ``sign``: of an improvement of the metric, 1 or -1.
+    """
+    new, gone = added(candidate, champion), removed(candidate, champion)
+    if not (new or gone):
+        return
+    changes = [f"{len(names)} {how}: {listed(names)}" for names, how in ((new, "added"), (gone, "removed")) if names]
+    both = len(candidate.classes) - len(new)
+    words = f"{'; '.join(changes)}; compared on the images of the {both} classes that both know"
+    yield GateResult("class_list", True, words, {"added": float(len(new)), "removed": float(len(gone))})
+    if new:
+        yield _new_classes(gates, metric, sign, candidate, new)
+
+
+def _new_classes(gates: Gates, metric: str, sign: float, candidate: VersionScores, new: list[str]) -> GateResult:
+    floor = gates.floor if gates.new_class_floor is None else gates.new_class_floor
+    if floor is None or metric not in candidate.items:
+        why = f"{metric} has no value an image" if floor is not None else "add new_class_floor: what must they reach?"
+        return GateResult("new_classes", False, f"{listed(new)}: {why}", {})
+    rows = {name: rows_of(candidate, [name]) for name in new}
+    if empty := [name for name, of_name in rows.items() if not of_name.any()]:
+        return GateResult("new_classes", False, f"{listed(empty)}: no images to measure them on", {})
+    values = {name: float(candidate.items[metric][of_name].mean()) for name, of_name in rows.items()}
+    worst = min(values, key=lambda name: sign * values[name])
+    bound = "at least" if sign > 0 else "at most"
+    words = (
+        f"{metric} {values[worst]:.4f} on {int(rows[worst].sum())} images of {worst[:40]!r}, the worst of {len(new)} new ones, "
+    )
+    words += f"{bound} {floor:g} is required"
+    passed = sign * (values[worst] - floor) >= -ROUNDING
+    return GateResult("new_classes", passed, words, {"value": values[worst], "floor": floor})

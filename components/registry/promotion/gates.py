@@ -1,8 +1,9 @@
-"""Settings of the ``promote`` block: the gates that a candidate must pass to become the champion."""
+"""The gates that a candidate must pass to become the champion: settings of the ``promote`` block, and the result of one."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from components.core.config.strict import SettingsError, Strict
 
 EXAMPLE = "promote: {metric: accuracy, floor: 0.9, margin: 0.02}"
+ROUNDING = 1e-9  # a mean of 24 values and a limit written in decimal are the same number only up to this
 DURATION = re.compile(r"(\d+(?:\.\d+)?)([mhd])")
 HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
@@ -89,3 +91,16 @@ class Gates(Strict):
         if self.metric is None:
             raise SettingsError(f"{key}: nothing says what a candidate must reach; add for example\n  {EXAMPLE}")
         return self.metric
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The result of one gate: figures, and ``words`` for a reader."""
+
+    gate: str
+    passed: bool
+    words: str
+    figures: dict[str, float]
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'FAILED'}  {self.gate:<15} {self.words}"

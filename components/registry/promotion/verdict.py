@@ -10,26 +10,12 @@ from typing import Any
 import numpy as np
 
 from components.core.config.strict import SettingsError
-from components.registry.promotion.classes import added, listed, removed, rows_of, shared_rows
-from components.registry.promotion.gates import Gates
+from components.registry.promotion.classes import added, class_list, shared_rows
+from components.registry.promotion.gates import ROUNDING, GateResult, Gates
 from components.registry.promotion.intervals import paired_interval
 from components.registry.promotion.scores import VersionScores
 
-ROUNDING = 1e-9  # a mean of 24 values and a limit written in decimal are the same number only up to this
 LATENCY = "latency_p50_ms"
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """The result of one gate: figures, and ``words`` for a reader."""
-
-    gate: str
-    passed: bool
-    words: str
-    figures: dict[str, float]
-
-    def __str__(self) -> str:
-        return f"{'passed' if self.passed else 'FAILED'}  {self.gate:<15} {self.words}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +51,7 @@ def judge(gates: Gates, key: str, candidate: VersionScores, champion: VersionSco
     figures = {metric: candidate.metrics[metric]}
     if champion is not None:
         figures |= {f"champion {metric}": value for name, value in champion.metrics.items() if name == metric}
-        lines += [*_class_list(gates, metric, candidate, champion)]
+        lines += [*class_list(gates, metric, _sign(candidate, metric), candidate, champion)]
         lines += [*_gain(gates, metric, candidate, champion), *_margin(gates, metric, candidate, champion)]
         lines += [*_spread(gates, metric, candidate, champion), *_classes(gates, metric, candidate, champion)]
     return Verdict((*lines, *_latency(gates, candidate)), figures | candidate.latency)
@@ -185,39 +171,6 @@ def _classes(gates: Gates, metric: str, candidate: VersionScores, champion: Vers
     words += f"no class may lose more than {gates.max_class_fall:g}"
     passed = bool(fall <= gates.max_class_fall + ROUNDING)
     yield GateResult("max_class_fall", passed, words, {"fall": fall, "images": float(number), "allowed": gates.max_class_fall})
-
-
-def _class_list(gates: Gates, metric: str, candidate: VersionScores, champion: VersionScores) -> Iterator[GateResult]:
-    """Say how the class lists differ, and hold the metric of each new class against its floor."""
-    new, gone = added(candidate, champion), removed(candidate, champion)
-    if not (new or gone):
-        return
-    changes = [f"{len(names)} {how}: {listed(names)}" for names, how in ((new, "added"), (gone, "removed")) if names]
-    both = len(candidate.classes) - len(new)
-    words = f"{'; '.join(changes)}; compared on the images of the {both} classes that both know"
-    yield GateResult("class_list", True, words, {"added": float(len(new)), "removed": float(len(gone))})
-    if new:
-        yield _new_classes(gates, metric, candidate, new)
-
-
-def _new_classes(gates: Gates, metric: str, candidate: VersionScores, new: list[str]) -> GateResult:
-    floor = gates.floor if gates.new_class_floor is None else gates.new_class_floor
-    if floor is None or metric not in candidate.items:
-        why = f"{metric} has no value an image" if floor is not None else "add new_class_floor: what must they reach?"
-        return GateResult("new_classes", False, f"{listed(new)}: {why}", {})
-    rows = {name: rows_of(candidate, [name]) for name in new}
-    if empty := [name for name, of_name in rows.items() if not of_name.any()]:
-        return GateResult("new_classes", False, f"{listed(empty)}: no images to measure them on", {})
-    sign = _sign(candidate, metric)
-    values = {name: float(candidate.items[metric][of_name].mean()) for name, of_name in rows.items()}
-    worst = min(values, key=lambda name: sign * values[name])
-    bound = "at least" if sign > 0 else "at most"
-    words = (
-        f"{metric} {values[worst]:.4f} on {int(rows[worst].sum())} images of {worst[:40]!r}, the worst of {len(new)} new ones, "
-    )
-    words += f"{bound} {floor:g} is required"
-    passed = sign * (values[worst] - floor) >= -ROUNDING
-    return GateResult("new_classes", passed, words, {"value": values[worst], "floor": floor})
 
 
 def _pair(metric: str, candidate: VersionScores, champion: VersionScores) -> tuple[np.ndarray, np.ndarray]:

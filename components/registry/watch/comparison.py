@@ -11,7 +11,7 @@ whole watch returns a champion that is as good as the old one.
 
 from __future__ import annotations
 
-from components.registry.promotion.verdict import GateResult
+from components.registry.promotion.gates import GateResult
 from components.registry.watch.traffic import Traffic, milliseconds
 
 LEAST = 100  # requests, or pictures, of each version

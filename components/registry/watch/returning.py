@@ -15,7 +15,8 @@ from components.core.files import read_json, write_json
 from components.registry import model_registry as registry
 from components.registry.promotion.audit import BACK, COMMENT, Entry, now
 from components.registry.promotion.foreign import last_move
-from components.registry.promotion.verdict import GateResult, finite
+from components.registry.promotion.gates import GateResult
+from components.registry.promotion.verdict import finite
 from components.registry.watch.comparison import compare, look_of, requests_for
 from components.registry.watch.traffic import Traffic, read_traffic
 
