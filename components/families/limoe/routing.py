@@ -39,7 +39,8 @@ def sums_of(routed: Routed, seen: Tensor, patches: int, noise: float) -> Sums:
 
     ``noise``: deviation of the noise on the logits; with 0 there is no load.
     """
-    probability, log = routed.logits.softmax(-1), routed.logits.log_softmax(-1)
+    log = routed.logits.log_softmax(-1)
+    probability = log.exp()
     entropy = -(probability * log).sum(-1, keepdim=True)
     chosen = F.one_hot(routed.expert, probability.shape[-1]).to(log.dtype)
     own = {"probability": probability, "entropy": entropy, "chosen": chosen, "tokens": torch.ones_like(entropy)}
