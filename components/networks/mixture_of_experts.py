@@ -88,26 +88,32 @@ class MixtureOfExperts(nn.Module):
         place = torch.where(routed.taken, routed.expert, number).flatten()  # the last heap: tokens that nobody takes
         order = place.argsort(stable=True)
         counts = torch.bincount(place, minlength=number + 1).tolist()
-        heaps = tokens[order].split(counts)
-        done = [self.mlp(expert, heap) for expert, heap in enumerate(heaps[:number])]
+        heaps = tokens.index_select(0, order).split(counts)
+        done = [mlp(heap, *weights) for heap, weights in zip(heaps[:number], self.weights(), strict=True)]
         rows = torch.cat([*done, torch.zeros_like(heaps[number], dtype=done[0].dtype)])
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        return rows[back].view(x.shape)
+        return rows.index_select(0, back).view(x.shape)
 
     def _unsorted(self, x: Tensor, routed: Routed) -> Tensor:
         """The same by indexing, which the exporter of ONNX can follow."""
         tokens = x.flatten(0, 1)
         place = torch.where(routed.taken, routed.expert, self.experts).flatten()
         rows = torch.zeros_like(tokens)
-        for expert in range(self.experts):
+        for expert, weights in enumerate(self.weights()):
             (index,) = torch.nonzero(place == expert, as_tuple=True)
-            rows = rows.index_put((index,), self.mlp(expert, tokens[index]).to(rows.dtype))
+            rows = rows.index_put((index,), mlp(tokens[index], *weights).to(rows.dtype))
         return rows.view(x.shape)
 
-    def mlp(self, expert: int, tokens: Tensor) -> Tensor:
-        """One expert on tokens [M, D] -> [M, D]."""
-        hidden = F.gelu(F.linear(tokens, self.fc_weight[expert], self.fc_bias[expert]))
-        return F.linear(hidden, self.proj_weight[expert], self.proj_bias[expert])
+    def weights(self) -> list[tuple[Tensor, ...]]:
+        """Return the tensors of each expert; by ``unbind``, whose gradient is one stack and not a sum over the experts."""
+        return list(
+            zip(*(part.unbind(0) for part in (self.fc_weight, self.fc_bias, self.proj_weight, self.proj_bias)), strict=True)
+        )
+
+
+def mlp(tokens: Tensor, fc_weight: Tensor, fc_bias: Tensor, proj_weight: Tensor, proj_bias: Tensor) -> Tensor:
+    """Compute one expert on tokens [M, D] -> [M, D]."""
+    return F.linear(F.gelu(F.linear(tokens, fc_weight, fc_bias)), proj_weight, proj_bias)
 
 
 def taken_tokens(gate: Tensor, expert: Tensor, seen: Tensor, experts: int, dispatch: Dispatch) -> Tensor:

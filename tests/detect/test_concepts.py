@@ -46,10 +46,8 @@ def test_maximum_concept_matching_stands_in_the_table(tiny):
     stage.run(space, "names")
     outside.run(space, "far")
     table.run(space, "names")
-    found = {
-        name: read_arrays(tiny.folder / "outputs/ood/names" / name / f"{file}.npz")["mcm"]
-        for name, file in (("inside", "inside"), ("turned", "scores"))
-    }
+    inside = read_arrays(tiny.folder / "outputs/ood/names/inside/inside.npz")
+    turned = read_arrays(tiny.folder / "outputs/ood/names/turned/scores.npz")
     recipe = scattered(tiny.build()).eval()
     graphs = recipe.exportable().graphs
     texts = [template.replace("{}", word) for word in ("a", "bee", "c") for template in CONCEPTS["templates"]]
@@ -59,8 +57,10 @@ def test_maximum_concept_matching_stands_in_the_table(tiny):
         concepts = torch.nn.functional.normalize(rows.view(3, 2, -1).mean(1), dim=1)
         (batch,) = tiny.views["main"].batches("test", 100)
         cosines = graphs["image"].module(batch["image"])[0] @ concepts.T
-    np.testing.assert_allclose(found["inside"], maximum_concept_matching(cosines.numpy(), 1.0), rtol=1e-5)
-    assert len(found["turned"]) == 3 * 24
+    np.testing.assert_allclose(inside["mcm"], maximum_concept_matching(cosines.numpy(), 1.0), rtol=1e-5)
+    scale = recipe.exportable().facts["scale"]  # MSP is the same at the learnt temperature
+    np.testing.assert_allclose(inside["msp"], maximum_concept_matching(cosines.numpy(), 1 / scale), rtol=1e-4)
+    assert len(turned["mcm"]) == 3 * 24
     lines = list(csv.DictReader((tiny.folder / "outputs/ood_table/names/report/ood.csv").open()))
     assert [line["view"] for line in lines if line["detector"] == "mcm"] == ["turned", "far"]
     fitted = json.loads((tiny.folder / "outputs/detect/names/fitted/detectors.json").read_text())

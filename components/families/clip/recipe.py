@@ -121,8 +121,8 @@ class CLIPRecipe(nn.Module):
 
     def exportable(self) -> Exportable:
         image, text = ImageEncoder(self.clip, self.mean, self.std), TextEncoder(self.clip)
-        sizes = {"embed_dim": self.clip.embed_dim, "logit_scale": self.clip.logit_scale}
-        return exportable_of(image, text, self.view, self.prompts, **sizes)
+        scale = self.clip.logit_scale
+        return exportable_of(image, text, self.view, self.prompts, embed_dim=self.clip.embed_dim, logit_scale=scale)
 
 
 def check_tower(train: TrainSettings, clip: CLIP) -> None:

@@ -78,10 +78,10 @@ def table(observed: Observed, number: int) -> list[dict[str, Any]]:
     for layer in range(patches.shape[0]):
         seen = frequent_words(observed, layer)
         for expert in range(number):
-            row = {"mixture": layer + 1, "expert": expert, "patches": int(patches[layer, expert])}
-            row |= {"share_of_patches": round(float(patches[layer, expert] / patches[layer].sum()), 4)}
-            row |= {"words": int(words[layer, expert])}
-            row |= {"share_of_words": round(float(words[layer, expert] / words[layer].sum()), 4)}
+            row: dict[str, Any] = {"mixture": layer + 1, "expert": expert}
+            for name, counts in (("patches", patches), ("words", words)):
+                own = int(counts[layer, expert])
+                row |= {name: own, f"share_of_{name}": round(own / int(counts[layer].sum()), 4)}
             most = sorted(seen.get(expert, Counter()).items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
             rows.append(row | {"most_seen": ", ".join(f"{piece} {count}" for piece, count in most)})
     return rows

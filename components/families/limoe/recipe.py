@@ -105,7 +105,7 @@ class LIMoERecipe(nn.Module):
         image, tokens, experts = (batch["image"] - self.mean) / self.std, batch["tokens"], self.limoe.experts
         patches, number = self.limoe.image.num_patches, tokens.shape[0]
         if not self.limoe.mixtures:
-            return self.limoe(image, tokens)  # type: ignore[no-any-return]
+            return self.limoe(image, tokens)
         length = patches + tokens.shape[1]
         dispatch = dispatch_of(self.settings, number, length, experts, seed=self.settings.seed, step=step)
         images, texts, routed = self.limoe(image, tokens, dispatch)

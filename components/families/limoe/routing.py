@@ -39,7 +39,8 @@ def sums_of(routed: Routed, seen: Tensor, patches: int, noise: float) -> Sums:
 
     ``noise``: deviation of the noise on the logits; with 0 there is no load.
     """
-    probability, log = routed.logits.softmax(-1), routed.logits.log_softmax(-1)
+    log = routed.logits.log_softmax(-1)
+    probability = log.exp()
     entropy = -(probability * log).sum(-1, keepdim=True)
     chosen = F.one_hot(routed.expert, probability.shape[-1]).to(log.dtype)
     own = {"probability": probability, "entropy": entropy, "chosen": chosen, "tokens": torch.ones_like(entropy)}
@@ -70,18 +71,23 @@ def of_all_pairs(layers: list[Sums]) -> list[Sums]:
 
 def losses_of(sums: Sums, settings: TrainSettings) -> dict[str, Tensor]:
     """Return the losses of one mixture whose weight is not 0, without their weights."""
-    experts = sums["image_probability"].shape[1]
-    tokens = sums["image_tokens"].sum() + sums["text_tokens"].sum()
-    found = {"z_loss": lambda: sums["z"].sum() / tokens}
-    found["importance"] = lambda: variation(sums["image_probability"] + sums["text_probability"], settings.groups)
-    found["load"] = lambda: variation(sums["load"], settings.groups)
-    for modality in MODALITIES:
-        log_least = math.log(settings.least(modality, experts))
-        found[f"{modality}_local_entropy"] = lambda m=modality: sums[f"{m}_entropy"].sum() / sums[f"{m}_tokens"].sum()
-        found[f"{modality}_global_entropy"] = lambda m=modality, bound=log_least: (
-            bound - entropy_of_mean(sums[f"{m}_probability"], sums[f"{m}_tokens"])
-        ).clamp(min=0)
-    return {name: found[name]() for name in WEIGHTS if getattr(settings, name)}
+    return {name: loss_of(name, sums, settings) for name in WEIGHTS if getattr(settings, name)}
+
+
+def loss_of(name: str, sums: Sums, settings: TrainSettings) -> Tensor:
+    """Return one loss of a mixture, by the name of its weight."""
+    if name == "importance":
+        return variation(sums["image_probability"] + sums["text_probability"], settings.groups)
+    if name == "load":
+        return variation(sums["load"], settings.groups)
+    if name == "z_loss":
+        return sums["z"].sum() / (sums["image_tokens"].sum() + sums["text_tokens"].sum())
+    modality, kind = name.split("_", maxsplit=1)
+    probability, tokens = sums[f"{modality}_probability"], sums[f"{modality}_tokens"]
+    if kind == "local_entropy":
+        return sums[f"{modality}_entropy"].sum() / tokens.sum()
+    least = math.log(settings.least(modality, probability.shape[1]))
+    return (least - entropy_of_mean(probability, tokens)).clamp(min=0)
 
 
 def entropy_of_mean(probability: Tensor, tokens: Tensor) -> Tensor:
