@@ -92,6 +92,10 @@ def test_prints_set_in_their_places_are_the_font_s_line(source: str | None) -> N
     assert bottoms[g] > bottoms[h] + 8
     assert tops[g] > tops[h] + 8
     assert abs(tops[g] - tops[o]) <= 2
+    comma = 60 * (0.6 + x_of(prints, prints[2]))
+    part = (columns >= comma) & (columns < comma + 60 * prints[2].advance)
+    assert np.ptp(rows[part]) < 20  # as small as in print, though its picture is filled by it
+    assert np.ptp(columns[part]) < 12
     assert 40 <= bottoms[h] - tops[h] <= 46  # a capital is 0.73 em high
 
 
