@@ -82,6 +82,8 @@ def test_a_page_its_sheet_and_what_is_read_otherwise(project: Project, capsys: p
     assert written(project, "AB A", "again.png", "--em", "20", "--no-sheet") == 0
     assert Path("again.png").read_bytes() == Path("page.png").read_bytes()
     assert not Path("again_characters.png").exists()
+    assert written(project, "AZ", "more.png", "--no-sheet") == 0
+    assert "1 of 1 characters are read as written; no class of the judge: Z" in capsys.readouterr().out
 
 
 def test_a_hand_s_slant_is_given_to_the_page(project: Project) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from components.core.config.strict import SettingsError
 from components.registry.writing.hand import characters_of, read_hand, slant_of
@@ -92,6 +92,12 @@ def test_prints_set_in_their_places_are_the_font_s_line(source: str | None) -> N
     assert bottoms[g] > bottoms[h] + 8
     assert tops[g] > tops[h] + 8
     assert abs(tops[g] - tops[o]) <= 2
+    comma = 60 * (0.6 + x_of(prints, prints[2]))
+    part = (columns >= comma) & (columns < comma + 60 * prints[2].advance)
+    sheet = Image.new("L", (90, 90))
+    ImageDraw.Draw(sheet).text((20, 10), ",", fill=255, font=ImageFont.truetype(str(glyph_file()), 60))
+    for places, own in zip((rows, columns), np.nonzero(np.asarray(sheet) > 155), strict=True):
+        assert np.ptp(places[part]) == pytest.approx(np.ptp(own), abs=2)  # as in print, though its picture is filled by it
     assert 40 <= bottoms[h] - tops[h] <= 46  # a capital is 0.73 em high
 
 
@@ -115,6 +121,7 @@ def test_the_slant_of_strokes_is_measured_and_given_to_the_page(slant: float) ->
     upright = [Print("l", stem(0)[:, 10:70], 1 / 60, (0.5, 0.0), 1.0)]
     page = set_page("l", upright, np.stack([p.pixels for p in upright]), Layout(60, 9, slant=slant), 0)
     assert slant_of([255 - page]) == pytest.approx(slant, abs=0.05)
+    assert np.nonzero(page < 128)[1].mean() == pytest.approx(page.shape[1] / 2, abs=1.5)  # about its centre
 
 
 def test_a_hand_s_lines_give_its_characters_and_spacing(tmp_path: Path) -> None:

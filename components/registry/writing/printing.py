@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from components.core.config.strict import SettingsError
 from components.stages.fetch.glyphs import drawing as glyph_drawing
@@ -16,7 +16,7 @@ from components.stages.fetch.mirrored.fonts import Face, find_face, require_glyp
 from components.stages.fetch.mirrored.ink import MARGIN
 from components.stages.fetch.mirrored.printing import print_character
 
-UNITS = 1000  # pixels an em at which fonts are measured
+UNITS = 300  # pixels an em at which fonts are measured
 EXACT = np.zeros(5)  # a pose
 
 
@@ -68,11 +68,21 @@ def printer(font: str, source: str | None, folder: Path, side: int) -> Callable[
 
 def _framed(face: Face, character: str, side: int, pen: ImageFont.FreeTypeFont) -> Print:
     """Draw as the source ``handwriting``: cut to the ink, whose longer side fills the picture but for its margin."""
-    left, top, right, bottom = (value / UNITS for value in pen.getbbox(character, anchor="ls"))
+    left, top, right, bottom = ink_box(character, pen)
     scale = max(right - left, bottom - top) / (side * (1 - 2 * MARGIN))
     centre = ((left + right) / 2, (top + bottom) / 2)
     pixels = print_character(face, character, side, EXACT)
     return Print(character, pixels, scale, centre, pen.getlength(character) / UNITS)
+
+
+def ink_box(character: str, pen: ImageFont.FreeTypeFont) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of the ink in em from the pen's place. ``getbbox`` covers the advance as well."""
+    sheet = Image.new("L", (3 * UNITS, 3 * UNITS), 0)
+    ImageDraw.Draw(sheet).text((UNITS, 2 * UNITS), character, fill=255, font=pen, anchor="ls")
+    box = sheet.getbbox()
+    if box is None:
+        raise ValueError(f"{character!r} leaves no ink in the font")
+    return (box[0] / UNITS - 1, box[1] / UNITS - 2, box[2] / UNITS - 1, box[3] / UNITS - 2)
 
 
 def _of_glyphs(font: str, character: str, side: int, pen: ImageFont.FreeTypeFont) -> Print:
