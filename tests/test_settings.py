@@ -313,7 +313,7 @@ def test_a_fault_names_path_value_and_choices(workspace, path, value, message):
         ),
         ("views.plain.augment", {}, "views.plain.augment: {} is not allowed: a list is expected, [a, b]"),
         ("runs.net.train.warmup", 7, "runs.net.train.warmup: 7 is not allowed: at most steps, 5"),
-        ("runs.net.model", {"width": 3}, "runs.net.model.name: missing; the network is one of clip, clip_resnet, "),
+        ("runs.net.model", {"width": 3}, "runs.net.model.name: missing; the network is one of acvae_vc, clip, clip_resnet, "),
         ("detect.strange.tpr", None, "detect.strange.tpr: null is not allowed: a number is expected"),
         ("servers", {"mlflow_port": 0}, "servers.mlflow_port: 0 is not allowed: it must be at least 1"),
         ("datasets", None, "datasets: null is not allowed: a block of keys is expected; {} for none"),
