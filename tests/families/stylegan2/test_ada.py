@@ -114,6 +114,8 @@ def test_gains_keep_the_expected_power_and_act_on_their_band():
     one = corruption.gains(torch.tensor(0.5), torch.tensor([[0.9, 0.9, 0.9, 0.1]]), torch.ones(1, 4))
     norm = math.sqrt((12 + 4) / 13)
     torch.testing.assert_close(one, torch.tensor([[1, 1, 1, 2]]) / norm)
+    coarsest = corruption.gains(torch.tensor(0.5), torch.tensor([[0.1, 0.9, 0.9, 0.9]]), torch.ones(1, 4))
+    torch.testing.assert_close(coarsest, torch.tensor([[2.0, 1, 1, 1]]) / math.sqrt((4 * 10 + 3) / 13))
     fine, coarse = waves(64, period=2.0), waves(64, period=64.0)
     filtered = corruption.filtered(torch.cat([fine, coarse], 1), torch.tensor([[1.0, 1.0, 1.0, 3.0]]))
     assert float(filtered[0, 0].abs().max()) == pytest.approx(3.0, abs=0.01)
