@@ -40,7 +40,7 @@ def classes_of(view: Path) -> list[str]:
     """Return the classes of the column ``sound`` of a view.json; none if there is no such file or column."""
     if not view.is_file():
         return []
-    names: list[str] = json.loads(view.read_text(encoding="utf-8"))["classes"].get(COLUMN, [])
+    names: list[str] = json.loads(view.read_text(encoding="utf-8")).get("classes", {}).get(COLUMN, [])
     return names
 
 

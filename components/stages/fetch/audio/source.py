@@ -170,7 +170,7 @@ def write_pictures(found: Recordings, settings: Audio.Settings, out: Path, fault
 
 def _columns(part: list[Recording], settings: Audio.Settings) -> dict[str, list[str]]:
     """Column -> the class name of each recording."""
-    columns = {settings.column: [recording.speaker for recording in part]}
+    columns: dict[str, list[str]] = {settings.column: [recording.speaker for recording in part]}
     words = [recording.word for recording in part if recording.word is not None]
     columns |= {"label" if settings.column == "domain" else "word": words} if words else {}
     return columns | {"group": [recording.name for recording in part]}
