@@ -8,7 +8,7 @@ from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.detectors.shared.protocol import Head
 
-READERS = sorted(set(BY_FEATURES) - {"msp", "max_logit", "energy", "gradnorm", "nusa"})
+READERS = sorted(set(BY_FEATURES) - {"msp", "max_logit", "energy", "gradnorm", "nusa", "mcm"})
 SECOND_MOMENTS = ["vim", "residual", "mahalanobis", "relative_mahalanobis"]
 
 
