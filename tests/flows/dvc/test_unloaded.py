@@ -36,7 +36,7 @@ def edit_param(folder: Path, draw: random.Random) -> None:
     content = json.loads((folder / "params.yaml").read_text())
     run = content["runs"][draw.choice("abc")]
     value = draw.choice([1, 1.0, True, "1", None, [1], {"x": 1}, 2])
-    run[draw.choice(["train", "export", "evaluate"])][draw.choice(["rate", "threads"])] = value
+    run.setdefault(draw.choice(["train", "export", "evaluate"]), {})[draw.choice(["rate", "threads"])] = value
     content["datasets"]["d"] = draw.choice([content["datasets"]["d"], {"path": "data.txt", "source": "fake"}])
     (folder / "params.yaml").write_text(json.dumps(content, indent=draw.choice([None, 1, 2])))
 
