@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
 from workbench import ROOT, add_own, run, toy_params, write_params
 
 from components import __main__ as entry
 from components.core.config.references import Link, Ood
 from components.core.config.strict import SettingsError, collected, read_yaml, refuse
 from components.core.settings import ModelSettings, Workspace
-from components.stages.buildable import build_without_memory
+from components.stages.buildable import build_without_memory, check_convolutions
 from components.stages.checks import check_detection, check_ood, check_run, run_faults
 from components.stages.contents import check_contents
 
@@ -203,13 +204,13 @@ def test_an_average_forgets_the_random_start_unless_the_start_is_linked(workspac
 
 
 def test_a_convolution_that_torch_cannot_train_safely_is_refused():
-    view = SimpleNamespace(image_size=32, channels=1)
-    build_without_memory(ModelSettings("resnet18", {"width": 8}), view, "runs.net.model")
-    fault = (
-        r"^runs\.net\.model: layer2\.0\.shortcut\.0 is a 1 x 1 convolution of 7 channels with a stride, .* at least 8 channels"
-    )
+    fault = r"^runs\.net\.model: 1 is a 1 x 1 convolution of 15 channels with a stride, .* at least 16 channels"
     with pytest.raises(SettingsError, match=fault):
-        build_without_memory(ModelSettings("resnet18", {"width": 7}), view, "runs.net.model")
+        check_convolutions(nn.Sequential(nn.Conv2d(3, 15, 1), nn.Conv2d(15, 30, 1, 2)), "runs.net.model")
+    check_convolutions(nn.Sequential(nn.Conv2d(3, 15, 1), nn.Conv2d(16, 30, 1, 2)), "runs.net.model")
+    view = SimpleNamespace(image_size=64, channels=1)
+    for width in (1, 15, 16):
+        build_without_memory(ModelSettings("resnet18", {"width": width}), view, "runs.net.model")
 
 
 def everything(workspace):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .published import ClassNames, Fitted, fit_classifier, with_counters
 from .resnet18 import STEM, initialise, with_our_head
+from .shortcut import projection
 
 Variant = Literal[18, 34, 50, 101]
 
@@ -148,7 +149,7 @@ def _shortcut(width_in: int, width: int, stride: int) -> nn.Sequential:
     """Option B: a projection where the shape changes (eq. 2), else nothing (eq. 1)."""
     if stride == 1 and width_in == width:
         return nn.Sequential()
-    return nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+    return nn.Sequential(projection(width_in, width, stride), nn.BatchNorm2d(width))
 
 
 def _stage(

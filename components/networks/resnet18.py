@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .published import ClassNames, Fitted, fit_classifier, with_counters
+from .shortcut import projection
 
 BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer
 RENAMED = {"fc": "head", "linear": "head"}  # OpenOOD, torchvision and timm; kuangliu/pytorch-cifar
@@ -29,7 +30,7 @@ class ResidualBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut = nn.Sequential()
         if stride != 1 or width_in != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(projection(width_in, width, stride), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
         branch = F.relu(self.bn1(self.conv1(x)))

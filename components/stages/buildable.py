@@ -9,8 +9,6 @@ from typing import Any
 from components.core.config.strict import SettingsError, resolve
 from components.core.settings import ModelSettings
 
-MIN_CHANNELS = 8  # channels of a 1 x 1 convolution with a stride
-
 
 def build_without_memory(model: ModelSettings, view: Any, key: str) -> Any:
     """Build and return the network with two classes; SettingsError if its options are inconsistent."""
@@ -36,23 +34,25 @@ def without_memory(build: Callable[[], Any], key: str) -> Any:
 
 
 def check_convolutions(network: Any, key: str) -> None:
-    """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride, of fewer than 8 channels.
+    """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride and few channels.
 
-    On CPUs without AVX-512, in channels_last, torch 2.13.0 writes beyond the end of the weights' gradient (detected by glibc's
-    heap checks; 8 or more channels, no stride, other memory formats and CPUs with AVX-512 are not affected).
+    ``components.networks.shortcut`` tells of the fault, and how our own networks avoid it; timm's do not.
     """
     from torch import nn
+
+    from components.networks.shortcut import SAFE_CHANNELS, Subsampled
 
     for name, layer in network.named_modules():
         if (
             isinstance(layer, nn.Conv2d)
             and layer.kernel_size == (1, 1)
             and max(layer.stride) > 1
-            and layer.in_channels < MIN_CHANNELS
+            and layer.in_channels < SAFE_CHANNELS
+            and not isinstance(layer, Subsampled)
         ):
             fault = (
                 f"{name} is a 1 x 1 convolution of {layer.in_channels} channels with a stride, which torch cannot train safely"
             )
             raise SettingsError(
-                f"{key}: {fault} on every CPU; at least {MIN_CHANNELS} channels are needed: make the network wider"
+                f"{key}: {fault} on every CPU; at least {SAFE_CHANNELS} channels are needed: make the network wider"
             )
