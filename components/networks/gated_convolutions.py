@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from components.networks.published import ClassNames
+
 Kind = Literal["1d", "2d"]  # the annotation of a network's option
 Pair = tuple[int, int]
 SMALLEST = 16  # pixels of a side
@@ -174,6 +176,12 @@ class DomainClassifier(nn.Module):
         """[N, C, H, W] -> logits [N, K]."""
         logits: Tensor = self.last(self.layers(self.shape.enter(image)))
         return logits.mean(dim=(2, 3))
+
+
+def require_same_voices(names: ClassNames | None) -> None:
+    """Raise ValueError if a file's voices are not this run's, in the same order."""
+    if names is not None and names.disagree():
+        raise ValueError(f"the file's voices are {', '.join(names.file or ())}, this run's {', '.join(names.own)}")
 
 
 def check_at_least_1(**options: int | None) -> None:

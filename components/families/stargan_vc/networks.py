@@ -21,6 +21,7 @@ from components.networks.gated_convolutions import (
     check_at_least_1,
     critic_layers,
     encoder_layers,
+    require_same_voices,
     with_label,
 )
 from components.networks.published import ClassNames, Fitted, taken_whole
@@ -84,6 +85,5 @@ class StarGANVC(nn.Module):
 
     def load_published(self, state: Mapping[str, Any], names: ClassNames | None = None) -> Fitted:
         """Load another run's weights, of the same voices in the same order; ValueError for any others."""
-        if names is not None and names.disagree():
-            raise ValueError(f"the file's voices are {', '.join(names.file or ())}, this run's {', '.join(names.own)}")
+        require_same_voices(names)
         return taken_whole(self, dict(state))

@@ -50,7 +50,7 @@ def widened(export: Path, classes: tuple[str, ...]) -> Iterator[Path]:
 
     One class per image alone: what has several, or no classes at all, is left as it is.
     """
-    facts = json.loads((export / "facts.json").read_text(encoding="utf-8")) if (export / "facts.json").is_file() else {}
+    facts = _facts(export)
     missing = [name for name in classes if name not in facts.get("classes", ())]
     if not missing or not facts.get("classes") or facts.get("multi_label"):
         yield export
@@ -63,10 +63,13 @@ def widened(export: Path, classes: tuple[str, ...]) -> Iterator[Path]:
 
 def classes_of(export: Path) -> tuple[str, ...]:
     """Return the classes that the export predicts; empty for other models."""
-    path = export / "facts.json"
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    names = facts.get("classes")
+    names = _facts(export).get("classes")
     return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _facts(export: Path) -> dict[str, Any]:
+    path = export / "facts.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def added(candidate: VersionScores, champion: VersionScores) -> list[str]:
