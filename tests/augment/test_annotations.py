@@ -7,6 +7,7 @@ import torch
 from components.core.batch import Stream, check
 from components.core.config.strict import SettingsError
 from components.serving.text import Tokeniser
+from components.stages.augment.contact import draw_sheet, enlarged
 from components.stages.augment.tokens import tokenise
 from components.stages.views.loader import training_batches
 
@@ -46,6 +47,14 @@ def test_every_key_is_written_and_read(annotated, make):
     with pytest.raises(ValueError, match=r"stream 'r': view 'small' has no column 'fnt'"):
         steps(view, Stream("main", 8, columns=("fnt",)))
     assert (view.folder / "contact.png").stat().st_size > 1000
+
+
+def test_the_contact_sheet_shows_a_whole_caption():
+    tile = enlarged(np.zeros((SIDE, SIDE, 1), np.uint8))
+    first, second = (draw_sheet("", "", [[tile]], [f"a child in a pink dress climbs the {what}"]) for what in ("stairs", "ladder"))
+    assert first != second
+    most = [draw_sheet("", "", [[tile]], [" ".join(["word"] * count)]) for count in (100, 101)]
+    assert most[0] == most[1]  # what does not fit beside the picture ends in dots
 
 
 def test_a_batch_that_breaks_the_contract_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,7 @@ from components.stages.views.frames import Arrays, centre_crop
 
 LINES, COLUMNS = 10, 8
 TILE, GAP, MARGIN = 96, 6, 20  # pixels
+ACROSS = 26  # letters in a line of a caption
 BOXES = ("boxes", "box_label", "box_mask")
 COLOURS = ((220, 50, 47), (38, 139, 210), (133, 153, 0), (211, 54, 130), (203, 75, 22), (42, 161, 152))
 PAPER, INK, FAINT = (250, 250, 248), (30, 30, 30), (120, 120, 120)
@@ -81,8 +83,8 @@ def _tiles(arrays: Arrays) -> list[Image.Image]:
 def draw_sheet(title: str, subtitle: str, lines: list[list[Image.Image]], captions: list[str]) -> bytes:
     """Draw lines of equally large tiles, each with its caption at the left, as PNG."""
     width, height = lines[0][0].size
-    font, captions = ImageFont.load_default(15), [_short(caption) for caption in captions]
-    space = max(round(font.getlength(caption)) for caption in captions)
+    font, captions = ImageFont.load_default(15), [_wrapped(caption, max(1, height // 18)) for caption in captions]
+    space = max(round(font.getlength(text)) for caption in captions for text in caption.split("\n"))
     left, apart = (MARGIN + space + MARGIN, 3 * GAP) if space else (MARGIN, 0)  # the gap sets the originals apart
     top, pitch, across = MARGIN + 56, (width + GAP, height + GAP), COLUMNS
     size = (left + across * pitch[0] - GAP + apart + MARGIN, top + len(lines) * pitch[1] - GAP + MARGIN)
@@ -110,8 +112,7 @@ def enlarged(pixels: np.ndarray) -> Image.Image:
     return image.resize((width, height), Image.Resampling.NEAREST if longer == TILE else Image.Resampling.LANCZOS)
 
 
-def _short(caption: str) -> str:
-    """Escape and truncate a caption for the built-in font and the available space."""
+def _wrapped(caption: str, lines: int) -> str:
+    """Escape a caption for the built-in font and wrap it; what takes more than ``lines`` ends in three dots."""
     shown = caption if caption.isascii() else caption.encode("ascii", "backslashreplace").decode()
-    most = 14 if "," not in shown else 40  # more for several annotations
-    return shown if len(shown) <= most else shown[: most - 1] + "."
+    return "\n".join(textwrap.wrap(shown, ACROSS, max_lines=lines, placeholder=" ..."))
