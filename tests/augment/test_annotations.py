@@ -51,7 +51,9 @@ def test_every_key_is_written_and_read(annotated, make):
 
 def test_the_contact_sheet_shows_a_whole_caption():
     tile = enlarged(np.zeros((SIDE, SIDE, 1), np.uint8))
-    first, second = (draw_sheet("", "", [[tile]], [f"a child in a pink dress climbs the {what}"]) for what in ("stairs", "ladder"))
+    first, second = (
+        draw_sheet("", "", [[tile]], [f"a child in a pink dress climbs the {what}"]) for what in ("stairs", "ladder")
+    )
     assert first != second
     most = [draw_sheet("", "", [[tile]], [" ".join(["word"] * count)]) for count in (100, 101)]
     assert most[0] == most[1]  # what does not fit beside the picture ends in dots

@@ -42,6 +42,23 @@ def test_losses_are_the_paper_s(tiny, adversarial):
     torch.testing.assert_close(losses["identity"], 3 * (image - same).abs().mean())  # eq. 6
 
 
+class LinearCritic(torch.nn.Module):
+    """Frames of scores, each the sum of the picture times 0.1: the summed critic has a gradient of 0.1 per frame and pixel."""
+
+    def forward(self, image, label):
+        return torch.stack([0.1 * image.flatten(1).sum(1)] * 4, dim=1)
+
+
+def test_the_penalty_is_of_the_critic_summed_over_time(tiny):
+    recipe = tiny.build(gradient_penalty=3.0)
+    recipe.discriminator = LinearCritic()
+    batch = tiny.batch(6)
+    image, own = batch["image"], batch["domain"]
+    losses = recipe.discriminator_losses(image, own, torch.zeros_like(image), own, STEP)
+    norm = 0.4 * image[0].numel() ** 0.5
+    assert losses["penalty"].item() == pytest.approx(3 * (norm - 1) ** 2, rel=1e-5)
+
+
 def test_targets_are_the_voices_of_the_batch_in_another_order_each_step():
     own = torch.arange(12) % 3
     orders = [shuffled(own, seed=0, step=step) for step in range(4)]
