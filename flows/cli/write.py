@@ -35,8 +35,9 @@ def write(args: argparse.Namespace) -> int:
     """Set TEXT in a style of a translator from print to handwriting (MUNIT, StarGAN v2), character by character.
 
     The style is that of --hand, a folder with some samples, whose slant and spacing are kept, or one drawn from --seed. A
-    classifier reads the characters back; those that it reads otherwise are named. Beside OUT, OUT_characters.png shows each
-    character below its print. A character that the font lacks is an error.
+    diffusion model whose classes are characters draws those that it knows, each anew. A classifier reads the characters back;
+    those that it reads otherwise are named. Beside OUT, OUT_characters.png shows each character below its print. A character
+    that the font or the model lacks is an error.
     """
     limits = {"--variation": (args.variation, 0, 1), "--em": (args.em, 8, 512), "--columns": (args.columns, 1, 1000)}
     for name, (value, least, most) in {**limits, "--seed": (args.seed, 0, 2**31 - 1)}.items():

@@ -1,4 +1,4 @@
-"""Set a text in a translator's style: print, translate, set on a page, read back."""
+"""Set a text in a translator's style, or as a diffusion model draws its classes: print, write, set on a page, read back."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HANDWRITTEN = "handwritten"  # domain of the source ``handwriting``
 BRIGHT = ("handwriting", "glyphs")  # sources that draw bright ink
 EXPORTS = "outputs/export/"
+JUDGES = ("content", "classifier")  # roles of the judge of characters
 
 
 def write_text(args: argparse.Namespace, project: Project, model: Model) -> int:
@@ -33,26 +34,33 @@ def write_text(args: argparse.Namespace, project: Project, model: Model) -> int:
     from components.registry.writing.hand import read_hand
     from components.registry.writing.page import set_page
     from components.registry.writing.printing import printer
-    from components.registry.writing.style import write
+    from components.registry.writing.style import draw_classes, must_draw, write
 
-    model.must_be("translator", "write")
+    drawn = model.kind == "generator"
+    if drawn:
+        must_draw(model, args.text, hand=args.hand is not None, domain=args.domain is not None)
+    else:
+        model.must_be("translator", "write")
     workspace = project.workspace
     dataset = dataset_of(workspace, args.run)
     bright = args.ink == "bright" if args.ink else has_bright_ink(workspace, args.run, dataset)
-    domain = args.domain or default_domain(model.served.facts["domains"])
+    domain = "its classes" if drawn else args.domain or default_domain(model.served.facts["domains"])
     side = side_of(model.served.facts)
-    index = domain_index(model.served, domain)
+    index = None if drawn else domain_index(model.served, domain)
     prints = printer(args.font or default_font(dataset, domain), dataset.get("source"), workspace.folder, side)(args.text)
     hand = read_hand(args.hand, side) if args.hand else None
-    written = write(
-        model.served,
-        np.stack([printed.pixels for printed in prints]),
-        index,
-        samples=hand.samples if hand else None,
-        seed=args.seed,
-        variation=args.variation,
-        bright=bright,
-    )
+    if index is None:
+        written = draw_classes(model.served, [printed.character for printed in prints], seed=args.seed, bright=bright)
+    else:
+        written = write(
+            model.served,
+            np.stack([printed.pixels for printed in prints]),
+            index,
+            samples=hand.samples if hand else None,
+            seed=args.seed,
+            variation=args.variation,
+            bright=bright,
+        )
     layout = layout_of(args, prints, written, hand)
     write_png(args.out, set_page(args.text, prints, written, layout, args.seed)[:, :, None])
     readings = judged(args, project, prints, written, bright=bright)
@@ -143,9 +151,9 @@ def judged(
 
 
 def linked_judge(workspace: Workspace, run: str) -> str | None:
-    """Return the run whose export is linked as judge of the content of this run's evaluation."""
+    """Return the run whose export is linked as judge of a translator's content, or of a generator's classes."""
     links = [
-        link for link in workspace.params.links.values() if (link.run, link.stage, link.role) == (run, "evaluate", "content")
+        link for link in workspace.params.links.values() if (link.run, link.stage) == (run, "evaluate") and link.role in JUDGES
     ]
     names = [link.artifact.removeprefix(EXPORTS).split("/")[0] for link in links if link.artifact.startswith(EXPORTS)]
     return next((name for name in names if name in workspace.params.runs), None)

@@ -20,6 +20,7 @@ from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
 from components.registry.predict import model as models
 from components.registry.predict.model import Model
+from components.registry.writing.style import draw_classes
 from components.stages.export import stage
 from flows.__main__ import main, parser
 from flows.predict.writing import write_text
@@ -45,6 +46,18 @@ class Judge:
         return {"label": label, "class_name": self.classes[label], "probability": np.ones(len(label))}
 
 
+class Drawer:
+    """Draws class k as a bar of k + 2 pixels, brighter with each picture of a call: no two occurrences are the same."""
+
+    facts = {"classes": ["A", "B"], "image_size": 8, "channels": 1}  # noqa: RUF012
+
+    def predict(self, inputs: dict[str, np.ndarray], params: dict[str, int]) -> dict[str, np.ndarray]:
+        images = np.zeros((len(inputs["label"]), 8, 8, 1), np.uint8)
+        for number, label in enumerate(inputs["label"]):
+            images[number, 1:7, 2 : label + 4] = 155 + 10 * params["seed"] + 20 * number
+        return {"image": images}
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A workspace whose run ``toy`` translates print, drawn by the source ``glyphs``, and has a judge of its content."""
@@ -59,10 +72,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path, None)
 
 
-def exported(folder: Path, name: str, served: Any, outputs: list[str]) -> Model:
+def exported(folder: Path, name: str, served: Any, outputs: list[str], inputs: tuple[str, ...] = ("image", "domain")) -> Model:
     place = folder / f"export_{name}"
     place.mkdir(exist_ok=True)
-    inputs = [] if "class_name" in outputs else [{"name": "image"}, {"name": "domain"}]
+    inputs = [] if "class_name" in outputs else [{"name": name} for name in inputs]
     (place / "signature.json").write_text(json.dumps({"inputs": inputs, "outputs": [{"name": name} for name in outputs]}))
     return Model(name, "outputs/export", place, served, lambda data: np.asarray(Image.open(io.BytesIO(data)))[..., None])
 
@@ -112,6 +125,43 @@ def test_what_cannot_be_written_is_refused(project: Project, words: list[str], f
     with pytest.raises(SettingsError, match=fault):
         written(project, *words)
     assert not Path("page_characters.png").exists()
+
+
+def drawn(project: Project, *words: str, inputs: tuple[str, ...] = ("label",)) -> int:
+    args = parser().parse_args(["write", "toy", *words, "--local"])
+    return write_text(args, project, exported(project.root, "toy", Drawer(), ["image"], inputs))
+
+
+def test_a_model_of_classes_draws_each_occurrence_anew(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    assert drawn(project, "AB\nA", "page.png", "--em", "16", "--no-sheet", "--seed", "1") == 0
+    assert "2 of 3 characters are read as written\n  character 2, B: read as A (1.00)" in capsys.readouterr().out
+    page = 255 - np.asarray(Image.open("page.png")).astype(int)
+    first, second = (half.max() for half in np.array_split(page, 2))
+    assert first < second, "the third picture is the brightest"
+
+
+@pytest.mark.parametrize("bright", [True, False])
+def test_a_picture_is_drawn_for_each_character(bright: bool) -> None:
+    written = draw_classes(Drawer(), ["A", "B", "A"], seed=1, bright=bright)
+    ink = written if bright else 255 - written
+    assert [picture.max() for picture in ink] == [165, 185, 205]
+    assert [int(picture.any(0).sum()) for picture in ink] == [2, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "fault"),
+    [
+        (["AZY"], ("label",), "TEXT: toy draws no Y Z; its classes are A B"),
+        (["A", "--hand", "hand"], ("label",), "--hand: toy draws its classes and has no styles"),
+        (["A", "--domain", "d"], ("label",), "--domain: toy draws its classes and has no styles"),
+        (["A"], ("text",), "write: toy draws no pictures of characters that are named"),
+    ],
+)
+def test_what_a_model_of_classes_cannot_draw_is_refused(
+    project: Project, words: list[str], inputs: tuple[str, ...], fault: str
+) -> None:
+    with pytest.raises(SettingsError, match=fault):
+        drawn(project, words[0], "page.png", *words[1:], inputs=inputs)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Write printed characters in a translator's style: that of a hand's samples, or one drawn from a seed."""
+"""Write printed characters in a translator's style, or characters that are classes of a generator."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from components.core.config.strict import SettingsError
 from components.core.runtime import mix
+from components.registry.predict.model import Model, names
 
 
 def write(
@@ -32,6 +33,27 @@ def write(
     mean = styles.mean(axis=0)
     style = mean + np.float32(variation) * (styles[chosen] - mean)
     return _as_ink(served.translate(pixels, domains, style=style.astype(np.float32)), bright=bright)
+
+
+def must_draw(model: Model, text: str, *, hand: bool, domain: bool) -> None:
+    """Raise SettingsError unless the generator draws pictures of classes, all characters of the text among them."""
+    if names(model.signature["inputs"]) != ["label"] or not model.served.facts["classes"]:
+        raise SettingsError(f"write: {model.name} draws no pictures of characters that are named; `python -m flows sample RUN`")
+    for option, given in (("--hand", hand), ("--domain", domain)):
+        if given:
+            raise SettingsError(f"{option}: {model.name} draws its classes and has no styles; MUNIT and StarGAN v2 have")
+    classes = model.served.facts["classes"]
+    if strange := sorted({character for character in text if not character.isspace()} - set(classes)):
+        raise SettingsError(f"TEXT: {model.name} draws no {' '.join(strange)}; its classes are {' '.join(classes)}")
+
+
+def draw_classes(served: Any, characters: list[str], *, seed: int, bright: bool) -> np.ndarray:
+    """Draw characters by a model of their classes: uint8 [N, side, side], ink bright on 0.
+
+    Each occurrence has noise of its own, so the same character is drawn anew each time.
+    """
+    label = np.array([served.facts["classes"].index(character) for character in characters], np.int64)
+    return _as_ink(served.predict({"label": label}, {"seed": seed})["image"], bright=bright)
 
 
 def _as_input(ink: np.ndarray, channels: int, *, bright: bool) -> np.ndarray:
