@@ -59,6 +59,16 @@ def silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def tell(*lines: str) -> None:
+    """Print lines of a work that goes on, or has its own result, when the reader of its output is gone, such as ``head``."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        if not pipe_is_closed():
+            raise
+        silence_output()
+
+
 def die_with_parent() -> None:
     """Ask the kernel to send SIGTERM when the parent dies, so that a killed flow or DVC leaves no orphan. Linux only."""
     if sys.platform == "linux":

@@ -124,3 +124,19 @@ run_command(lambda: [print("x" * 1000) for _ in range(1000)])
     process.stdout.close()
     assert (process.wait(60), process.stderr.read()) == (141, b"")
     process.stderr.close()
+
+
+def test_a_work_goes_on_when_the_reader_of_its_output_is_gone():
+    """As `python -m flows run | head`: the flow ends as it would have ended."""
+    program = """
+import sys
+from components.command import tell
+for _ in range(1000):
+    tell("x" * 1000, "y")
+print("done", file=sys.stderr)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, b"done\n")
+    process.stderr.close()

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from components.command import tell
 from flows.pipeline.plan import PipelinePlan
 from flows.pipeline.report import Row, metrics_rows, ood_tables, report_address, table, where_to_look
 from flows.pipeline.stages import StageOutcome
@@ -33,7 +34,7 @@ def conclude(project: Project, plan: PipelinePlan, states: dict[str, State[Any]]
     write_artifacts(project, rows, plan.runs)
     done = [run for run in plan.runs if not {*plan.ends[run], f"publish@{run}"} & set(bad)]
     tables = (table(rows), table(metrics_rows(project, done)), ood_tables(project, done))
-    print("", "\n\n".join(filter(None, tables)), where_to_look(project), sep="\n", flush=True)
+    tell("", "\n\n".join(filter(None, tables)), where_to_look(project))
     for name in bad:
         if states[name].is_failed():
             get_run_logger().error("%s failed: %s", name, _error(states[name]))

@@ -13,6 +13,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from components.command import tell
 from components.core.settings import ROOT
 from components.registry.record.published import published
 from components.versions import check_versions
@@ -61,7 +62,7 @@ def pipeline(
                 return Completed(message=describe(plan))
             if not checked:
                 check_settings(place, plan)
-                print(describe(plan))
+                tell(describe(plan))
             return execute(place, plan)
     except AnotherRun as other:
         return Cancelled(message=str(other))
