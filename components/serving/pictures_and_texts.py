@@ -39,7 +39,8 @@ class Served:
 
         ``params``: ``class_names``, in words, and ``templates`` with {} for them; the export's for those that are not given or
         empty. Further outputs: ``probabilities`` float32 [N, K] in the order of the classes, ``embedding`` float32 [N, D].
-        ValueError for anything else.
+        Without any class (a model of captions alone, a request that names none) the label is -1, its name empty, its
+        probability 0. ValueError for anything else.
         """
         names, templates = self._asked(params or {})
         if not isinstance(inputs, Mapping) or set(inputs) != {"image"}:
@@ -82,8 +83,6 @@ class Served:
             raise ValueError(f"params: {', '.join(unknown)} is not known; allowed: {', '.join(PARAMS)}")
         given = {key: as_texts(params.get(key, ()), key) for key in PARAMS}
         names = given["class_names"] or tuple(self.facts["classes"])
-        if not names:
-            raise ValueError("class_names: this model has no classes of its own; name at least one")
         templates = given["templates"] or tuple(self.facts["templates"])
         if wrong := [template for template in templates if template.count("{}") != 1]:
             raise ValueError(f"templates: {wrong[0]!r} must have {{}} once, where the class name goes")
@@ -95,6 +94,8 @@ class Served:
 
     def _outputs(self, scores: Mapping[str, np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         logits = scores["logits"]
+        if not len(classes):
+            return _unnamed(logits) | {"embedding": scores["features"]}
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (shifted / shifted.sum(axis=1, keepdims=True)).astype(np.float32)
         label = logits.argmax(axis=1).astype(np.int64)
@@ -103,6 +104,8 @@ class Served:
 
     def _class_vectors(self, names: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
         """Return a unit row per class: the mean over its templates' unit vectors, of length 1 again (section 3.1.4)."""
+        if not names:
+            return np.zeros((0, self.facts["embed_dim"]), np.float32)
         texts = [template.replace("{}", name) for name in names for template in templates]
         rows = self.embed_text(texts).reshape(len(names), len(templates), -1).mean(axis=1)
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
@@ -123,6 +126,17 @@ class Served:
     @cached_property
     def tokeniser(self) -> Tokeniser:
         return Tokeniser.read(self.folder / FILE)
+
+
+def _unnamed(logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the answer for pictures of no class: logits [N, 0]."""
+    number = len(logits)
+    return {
+        "label": np.full(number, -1, np.int64),
+        "probability": np.zeros(number, np.float32),
+        "class_name": np.full(number, "", dtype=str),
+        "probabilities": logits.astype(np.float32),
+    }
 
 
 def as_texts(texts: Any, name: str) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ def classify_pictures(args: argparse.Namespace, model: Model) -> int:
     out: Path = args.out or Path("predictions.csv")
     if out.is_dir() or out.suffix.lower() not in (".csv", ".txt"):
         raise SettingsError(f"--out: {str(out)!r} is not allowed: the name of a .csv file")
+    if not model.served.facts["classes"]:
+        fault = f"{model.name} has no classes: its view has captions alone"
+        raise SettingsError(f"predict: {fault}; `python -m flows search {args.run} TEXT FOLDER` finds pictures by a text")
     files = {"csv": out} | ({"jsonl": out.with_suffix(".jsonl")} if args.jsonl else {})
     reading, extremes, counts, strange = Reading(args.what), Extremes(), Counter[str](), Counter[str]()
     with tables(out, files.get("jsonl")) as write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import json
@@ -16,10 +17,12 @@ from predict.conftest import CLASSES, SIZE, Colours
 from components.core.config.strict import SettingsError
 from components.registry.predict.classify import Prediction, classify, predictions
 from components.registry.predict.decoding import batches
+from components.registry.predict.model import Model
 from components.registry.predict.pictures import Picture, find_pictures
 from components.registry.predict.sheet import EACH, Extremes, draw_page
 from components.registry.predict.tables import tables
 from components.serving.decoding import Preparation, decode_picture
+from flows.predict.classifying import classify_pictures
 
 PREPARATION = Preparation((SIZE, SIZE), (SIZE, SIZE), 3)
 
@@ -140,3 +143,12 @@ def test_the_sheet_has_the_surest_and_the_least_sure_once(tmp_path: Path, number
     draw_page(tmp_path / "sheet.png", "title " * 40, extremes.blocks())
     with Image.open(tmp_path / "sheet.png") as page:
         assert page.width > page.height / 4
+
+
+def test_a_model_of_captions_alone_names_the_command_that_fits(photos: Path) -> None:
+    args = argparse.Namespace(run="words", what=[str(photos)], out=None, jsonl=False, batch=2, sheet=False)
+    served = Colours()
+    served.facts = {"classes": []}
+    model = Model("words", "outputs/export", photos, served, decode)
+    with pytest.raises(SettingsError, match=r"predict: words has no classes: .*`python -m flows search words TEXT FOLDER`"):
+        classify_pictures(args, model)

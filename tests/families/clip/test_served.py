@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,27 @@ def test_without_class_names_the_export_s_classes_are_told_apart(served, folder,
 def test_bad_requests_are_refused_in_words(served, pixels, params, words):
     with pytest.raises(ValueError, match=words):
         served.predict({"image": pixels[:1]}, params)
+
+
+def test_a_model_of_captions_alone_answers_with_the_vector(served, folder, pixels, tmp_path):
+    shutil.copytree(folder, tmp_path / "export")
+    facts = json.loads((folder / "facts.json").read_text()) | {"classes": []}
+    (tmp_path / "export" / "facts.json").write_text(json.dumps(facts))
+    captions = load_served(tmp_path / "export")
+    answer = captions.predict({"image": pixels[:2]})
+    assert (answer["label"].tolist(), answer["class_name"].tolist(), answer["probability"].tolist()) == (
+        [-1, -1],
+        ["", ""],
+        [0, 0],
+    )
+    assert answer["probabilities"].shape == (2, 0)
+    assert {name: array.dtype.kind for name, array in answer.items()} == {
+        name: array.dtype.kind for name, array in served.predict({"image": pixels[:2]}).items()
+    }
+    np.testing.assert_array_equal(answer["embedding"], served.predict({"image": pixels[:2]})["embedding"])
+    asked = {"class_names": ["a", "bee"], "templates": ["a {}"]}
+    named = [model.predict({"image": pixels[:2]}, asked)["probability"] for model in (captions, served)]
+    np.testing.assert_array_equal(*named)
 
 
 def test_texts_that_are_too_long_are_cut_and_told(served):
