@@ -31,7 +31,7 @@ class Pictures:
     ``splits``: published ones, beside "all"; ``short_side``, ``aspect`` (long / short): medians in pixels; ``grey``: every
     decoded picture is; ``faults``: lines, one a fault; ``boxes``: class -> boxes, or None; ``most_boxes``: of one picture;
     ``box_sides``: quantiles 0.1, 0.25, 0.5, 0.75 of the square root of a box's share of its picture; ``wide``: width / height;
-    ``notes``: what the source changed.
+    ``notes``: what the source changed; ``captions``: whether pictures have some.
     """
 
     source: str
@@ -50,6 +50,7 @@ class Pictures:
     box_sides: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     wide: float = 1.0
     notes: tuple[str, ...] = ()
+    captions: bool = False
 
 
 def look(path: Path) -> Pictures:
@@ -77,6 +78,7 @@ def look(path: Path) -> Pictures:
         boxes=recognised.boxes,
         most_boxes=recognised.most_boxes,
         notes=tuple(recognised.notes),
+        captions=recognised.captions,
         box_sides=quantiles(recognised.box_sides),
         wide=median(width / height for width, height in recognised.sizes or [(1, 1)]),
         faults=tuple(known + [line for line in broken if not any(line.partition(": ")[0] in other for other in known)]),

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from flows.new.box_rules import choose_boxes
+from flows.new.caption_rules import choose_captions
 from flows.new.look import Pictures
 from flows.new.table import TABLE, Choice, Row
 from flows.new.view_rules import VALIDATION, choose_view, image_size, split_shares
@@ -29,6 +30,8 @@ def choose(pictures: Pictures, threads: int | None = None) -> Choice:
     if pictures.boxes is not None and pictures.classes is None:
         return choose_boxes(pictures, number, threads)
     row = next(row for row in TABLE if number <= row.pictures)
+    if pictures.captions and pictures.classes is None:
+        return choose_captions(pictures, row, number, threads)
     size = image_size(row, pictures.short_side)
     view, reasons = choose_view(pictures, row, size, number)
     if pictures.classes is None:

@@ -9,6 +9,7 @@ import pytest
 from workbench import ROOT
 
 from flows.new.box_rules import BOX_TABLE
+from flows.new.caption_rules import CAPTION_TABLE
 from flows.new.look import Pictures
 from flows.new.rules import choose
 from flows.new.table import TABLE
@@ -142,6 +143,23 @@ def test_without_classes_and_boxes_there_is_a_view_alone() -> None:
     assert choice.reasons[-1].startswith("no run: ")
 
 
+def test_captions_alone_have_a_clip() -> None:
+    choice = choose(pictures(1000, source="table", classes=None, captions=True), threads=2)
+    assert choice.run
+    assert choice.run["recipe"] == "clip"
+    assert choice.run["model"] | {"patch": 8, "width": 128, "text_depth": 2, "embed_dim": 128} == choice.run["model"]
+    assert (choice.run["train"]["batch_size"], choice.run["train"]["steps"]) == (128, 600)
+    assert choice.run["promote"] == {"metric": "text_to_image.recall_at_10", "floor": 0.15}
+    assert choice.view["text"]["truncate"]
+    names = [name for transform in choice.view["augment"] for name in transform]
+    assert "HorizontalFlip" not in names, "a caption may say left or right"
+    assert "ColorJitter" in names
+    few = choose(pictures(100, source="table", classes=None, captions=True))
+    assert few.run
+    assert (few.run["train"]["batch_size"], few.run["promote"]["floor"]) == (16, 0.667)
+    assert choose(pictures(1000, captions=True)).run["recipe"] == "classification"  # type: ignore[index]
+
+
 def test_the_documentation_has_this_table() -> None:
     text = (ROOT / "docs" / "new.md").read_text(encoding="utf-8")
     for row in TABLE:
@@ -152,3 +170,7 @@ def test_the_documentation_has_this_table() -> None:
         limit = "more" if row.pictures == float("inf") else f"to {row.pictures:,}"
         layers = f"{row.encoder_layers} + {row.decoder_layers}"
         assert f"| {limit} | {row.width} | {row.hidden_dim} | {layers} | {row.ffn_dim} | {row.epochs} |" in text
+    for towers in CAPTION_TABLE:
+        limit = "more" if towers.pictures == float("inf") else f"to {towers.pictures:,}"
+        cells = (limit, towers.width, f"{towers.image_depth}, {towers.text_depth}", towers.heads, towers.epochs)
+        assert f"| {' | '.join(map(str, cells))} |" in text
