@@ -35,6 +35,11 @@ def tokens_of(texts: Sequence[str], context: int) -> Tensor:
     return torch.frombuffer(bytearray(padded), dtype=torch.uint8).view(len(rows), context).long()
 
 
+def texts_of(tokens: Tensor) -> list[str]:
+    """Decode what ``tokens_of`` encoded; half a character at the end of a text that was cut is left out."""
+    return [bytes(row).rstrip(b"\0").decode(errors="ignore") for row in tokens.to(torch.uint8).tolist()]
+
+
 def lower_resolution(image: Tensor, factor: int) -> Tensor:
     """[N, C, H, W] in [-1, 1] -> [N, C, H / factor, W / factor] by average pooling, rounded to 8 bits like an image on disk."""
     return F.avg_pool2d(image, factor).add(1).mul(127.5).round().div(127.5).sub(1)

@@ -14,6 +14,7 @@ from components.core.recipe import Metric, Report
 from components.core.settings import RunSettings
 from components.diffusion.sampling import SamplerOptions
 from components.diffusion.schedules import make_schedule
+from components.families.diffusion.asked import add_asked, check_judges, sheet_of_captions
 from components.families.diffusion.samples import RealImages, sample_arguments
 from components.families.diffusion.scores import add_inception, add_scored
 from components.families.diffusion.settings import Conditions
@@ -60,6 +61,9 @@ class Settings(Strict):
     dimensions: int | None = Field(default=None, ge=1, description="to which PCA reduces wider features")
     guidance_scales: tuple[float, ...] = Field(default=(), description="a row of figures each, rising")
     samplers: tuple[SamplerRow, ...] = Field(default=(), description="a row of figures each")
+    threshold: float = Field(
+        default=0.5, gt=0, lt=1, description="score from which a linked detector's box counts as an object"
+    )
 
     @field_validator("guidance_scales")
     @classmethod
@@ -70,7 +74,7 @@ class Settings(Strict):
 
 
 def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links: dict[str, Artifact]) -> Report:
-    """The bound, sheets of samples, and figures on the features of a linked classifier and of linked Inception weights."""
+    """The bound, sheets of samples, figures on the features of a linked classifier and of Inception, and judges of captions."""
     asked, real = settings.evaluate, RealImages.of(splits["main"], served.facts)
     report = Report({}, groups=real.label, group_names=real.classes)
     if asked.bound_draws:
@@ -78,6 +82,10 @@ def evaluate(served: Any, splits: dict[str, Split], settings: RunSettings, links
     report.pictures["samples"] = sheet_of_samples(served, real, asked)
     if served.facts["conditions"]["low_resolution"]:
         add_enlarged(report, served, real, asked)
+    if real.texts:
+        report.pictures["captions"] = sheet_of_captions(served, real, asked)
+    if "clip" in links or "detector" in links:
+        add_asked(report, served, real, asked, links)
     if "classifier" in links:
         add_scored(report, served, real, asked, links["classifier"])
     if "inception" in links:
@@ -102,7 +110,7 @@ def add_bound(report: Report, served: Any, real: RealImages, settings: Settings)
 def sheet_of_samples(served: Any, real: RealImages, settings: Settings) -> np.ndarray:
     """Draw a sheet with a column per class, or a square without classes; a cascade starts from its base."""
     conditions = served.facts["conditions"]
-    if conditions["label"] or conditions["text"]:
+    if conditions["label"] or (conditions["text"] and not real.texts):
         index = real.rows_of_classes(settings.rows)
         columns = len(index) // settings.rows
     else:
@@ -149,6 +157,7 @@ def check(settings: RunSettings, view: Any, linked: dict[str, dict[str, RunSetti
             SamplerOptions(row.sampler, row.steps, eta=getattr(row, "eta", 0.0)).check(schedule)
         except ValueError as error:
             raise ValueError(f"evaluate.{key}: {error}") from None
+    check_judges(train.conditions, linked.get("evaluate", {}))
     scorer = linked.get("evaluate", {}).get("classifier")
     if scorer and scorer.recipe not in CLASSIFIERS:
         raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from components.core.batch import Batch, ViewFacts, to_pixels
 from components.core.recipe import Exportable, Graph
-from components.diffusion.conditions import NO_LABEL
+from components.diffusion.conditions import NO_LABEL, texts_of
 from components.diffusion.model import Positional
 from components.diffusion.objective import diffuse, times_of
 from components.families.diffusion.settings import Conditions
@@ -97,8 +97,7 @@ def example(condition: dict[str, Tensor], batch: Batch, view: ViewFacts, conditi
         return {"label": np.full(batch["image"].shape[0], NO_LABEL, np.int64)}
     inputs = {"label": condition["label"].numpy()} if "label" in condition else {}
     if conditions.text:
-        names = view.classes["label"]
-        inputs["text"] = np.array([conditions.text.of(names[k]) for k in batch["label"].tolist()])
+        inputs["text"] = np.array(texts_of(condition["tokens"]))
     if "low_resolution" in condition:
         inputs["image"] = to_pixels(condition["low_resolution"])
     return inputs

@@ -25,9 +25,10 @@ from components.diffusion.conditions import drop_conditions, lower_resolution, n
 from components.diffusion.model import ConditionalModel
 from components.diffusion.objective import times_of, training_loss, variational_bound
 from components.families.diffusion.export import exportable
-from components.families.diffusion.settings import TrainSettings
+from components.families.diffusion.settings import Conditions, TrainSettings
 from components.networks.caption_transformer import CaptionTransformer
 from components.networks.published import ClassNames, Fit, Fitted, below
+from components.serving.text import BYTES
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -39,7 +40,7 @@ class Diffusion(nn.Module):
     Roles: ClassVar[dict[str, tuple[str, ...]]] = {
         "train": ("init",),
         "export": ("classifier", "base"),
-        "evaluate": ("classifier", "inception"),
+        "evaluate": ("classifier", "inception", "clip", "detector"),
     }
     Train: ClassVar[type[Strict]] = TrainSettings
     Export: ClassVar[type[Strict]] = NoSettings
@@ -48,7 +49,7 @@ class Diffusion(nn.Module):
     optimizers: dict[str, Optimizer]
     averaged: dict[str, nn.Module]
     published: Mapping[str, Published]
-    captions: Tensor | None  # int64 [K, context]: the captions of the view's classes
+    captions: Tensor | None  # int64 [K, context]: the captions of the view's classes, if a template makes them
 
     def __init__(self, settings: RunSettings, view: ViewFacts, model: ConditionalModel):
         super().__init__()
@@ -60,7 +61,8 @@ class Diffusion(nn.Module):
         self.published = {"init": Start(model)}
         self.prefers_fp32 = bool(model.network.prefers_fp32)
         text = self.conditions.text
-        tokens = tokens_of([text.of(name) for name in view.classes["label"]], text.context) if text else None
+        named = text and not self.conditions.captions
+        tokens = tokens_of([text.of(name) for name in view.classes["label"]], text.context) if named and text else None
         self.register_buffer("captions", tokens, persistent=False)
 
     @classmethod
@@ -75,7 +77,7 @@ class Diffusion(nn.Module):
         """Build the model for the view."""
         view, train = views["main"], settings.train
         classes = view.classes.get("label", ())
-        if not classes and (train.conditions.label or train.conditions.text):
+        if not classes and train.conditions.need_classes():
             raise ValueError(f"train.conditions: view {view.name!r} has no classes to be conditioned on")
         network = cls.build_network(settings, view.image_size, view.channels, len(classes))
         text = train.conditions.text
@@ -136,6 +138,8 @@ class Diffusion(nn.Module):
             condition["label"] = batch["label"]
         if self.captions is not None:
             condition["tokens"] = self.captions[batch["label"]]
+        elif self.conditions.captions:
+            condition["tokens"] = batch["tokens"]
         if self.conditions.low_resolution:
             condition["low_resolution"] = lower_resolution(batch["image"], self.conditions.low_resolution.factor)
         return condition
@@ -170,10 +174,23 @@ class Diffusion(nn.Module):
         if low and view.image_size % low.factor:
             fault = f"train.conditions.low_resolution.factor: {low.factor} is not allowed"
             raise ValueError(f"{fault}: it does not divide the view's {view.image_size} pixels")
+        check_captions(settings.train.conditions, view)
         if "classifier" in export:
             check_classifier(settings, export["classifier"])
         if "base" in export:
             check_base(settings, export["base"])
+
+
+def check_captions(conditions: Conditions, view: Any) -> None:
+    """A view whose captions are a condition must hold them as bytes, of the same length."""
+    if conditions.text is None or not conditions.captions:
+        return
+    if view.text is None or view.text.tokeniser != BYTES:
+        found = "no captions" if view.text is None else f"its captions as {view.text.tokeniser}"
+        raise ValueError(f"train.conditions.text: without a template the view needs text: {{tokeniser: bytes}}; it has {found}")
+    if view.text.context_length != conditions.text.context:
+        fault = f"train.conditions.text.context: {conditions.text.context} is not allowed"
+        raise ValueError(f"{fault}: the view's context_length is {view.text.context_length}")
 
 
 def check_classifier(settings: RunSettings, other: RunSettings) -> None:

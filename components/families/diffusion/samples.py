@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.core.batch import Split, pixels_of
+from components.core.batch import Batch, Split, pixels_of
+from components.diffusion.conditions import texts_of
 from components.families.diffusion.settings import TextSettings
 
 if TYPE_CHECKING:
@@ -16,19 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RealImages:
-    """Images uint8 [N, H, W, C], labels int64 [N] or None, names of the classes, and the facts of the served model."""
+    """Images uint8 [N, H, W, C], labels int64 [N] or None, names of the classes, and the facts of the served model.
+
+    ``texts``: a caption of each image, as the model is asked for it; () without. ``objects``: of each image.
+    """
 
     images: np.ndarray
     label: np.ndarray | None
     classes: tuple[str, ...]
     facts: dict[str, Any]
+    texts: tuple[str, ...] = ()
+    objects: tuple[Objects, ...] = ()
 
     @classmethod
     def of(cls, split: Split, facts: dict[str, Any]) -> RealImages:
-        batches = [(pixels_of(batch), batch.get("label")) for batch in split]
-        labels = [label.numpy() for _, label in batches if label is not None]
-        images = np.concatenate([images for images, _ in batches])
-        return cls(images, np.concatenate(labels) if labels else None, split.facts.classes.get("label", ()), facts)
+        """Read the split, the first caption of each image and its boxes."""
+        batches, names = list(split), split.facts.classes.get("box_label", ())
+        labels = [batch["label"].numpy() for batch in batches if "label" in batch]
+        captioned = batches if asked_by_caption(facts) else []
+        boxed = [batch for batch in batches if "boxes" in batch]
+        return cls(
+            np.concatenate([pixels_of(batch) for batch in batches]),
+            np.concatenate(labels) if labels else None,
+            split.facts.classes.get("label", ()),
+            facts,
+            tuple(text for batch in captioned for text in texts_of(batch["tokens"])),
+            tuple(Objects.of(batch, row, names) for batch in boxed for row in range(len(batch["boxes"]))),
+        )
 
     def inputs(self, index: np.ndarray, guidance: str = "free") -> dict[str, Any]:
         """Inputs of ``predict`` for the conditions of the images at ``index``."""
@@ -37,7 +52,9 @@ class RealImages:
         if conditions["label"] or guidance == "classifier":
             assert label is not None
             inputs["label"] = label[index]
-        if conditions["text"]:
+        if self.texts:
+            inputs["text"] = np.array([self.texts[k] for k in index])
+        elif conditions["text"]:
             assert label is not None
             text = TextSettings(**conditions["text"])
             inputs["text"] = np.array([text.of(self.classes[k]) for k in label[index]])
@@ -57,6 +74,27 @@ class RealImages:
         assert self.label is not None
         members = [np.flatnonzero(self.label == k) for k in range(len(self.classes))]
         return np.array([own[row % len(own)] for row in range(rows) for own in members if len(own)])
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of an image: ``names`` of their classes, ``centres`` float [n, 2], (right, down) as shares of the sides."""
+
+    names: tuple[str, ...]
+    centres: np.ndarray
+
+    @classmethod
+    def of(cls, batch: Batch, row: int, classes: tuple[str, ...]) -> Objects:
+        """Read the boxes of an image of a batch."""
+        mask = batch["box_mask"][row].numpy()
+        labels = batch["box_label"][row].numpy()[mask]
+        return cls(tuple(classes[label] for label in labels), batch["boxes"][row].numpy()[mask][:, :2])
+
+
+def asked_by_caption(facts: dict[str, Any]) -> bool:
+    """Whether the served model is asked for captions of the view, and not for classes."""
+    text = facts["conditions"]["text"]
+    return bool(text) and text.get("template") is None
 
 
 def sample_arguments(served: Any, settings: Settings, **changes: Any) -> dict[str, Any]:

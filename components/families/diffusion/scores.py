@@ -62,7 +62,8 @@ class Scorer:
     def has_labels(self, guidance: str) -> bool:
         """Whether each sample is meant to show a class."""
         conditions = self.real.facts["conditions"]
-        return bool(conditions["label"] or conditions["text"] or guidance == "classifier")
+        of_class = conditions["label"] or (conditions["text"] and not self.real.texts)
+        return bool(of_class or guidance == "classifier")
 
     def labels(self) -> np.ndarray:
         """The classifier's index of the class of each sample; ValueError if it does not know a class."""

@@ -22,9 +22,11 @@ class NoiseSettings(Strict):
 
 
 class TextSettings(Strict):
-    """A caption made of the class name: ``template`` contains ``{label}``. A transformer encodes its UTF-8 bytes."""
+    """The view's own captions, or one made of the class name. A transformer encodes its UTF-8 bytes."""
 
-    template: str = Field(description="the caption, with {label} for the class name")
+    template: str | None = Field(
+        default=None, description="the caption, with {label} for the class name; null: the view's own, whose tokeniser is bytes"
+    )
     context: int = Field(default=32, ge=1, le=1024, description="maximum number of bytes")
     width: int = Field(default=64, ge=1, description="of the transformer's tokens")
     depth: int = Field(default=2, ge=1, description="blocks of the transformer")
@@ -32,13 +34,16 @@ class TextSettings(Strict):
 
     @field_validator("template")
     @classmethod
-    def _has_a_label(cls, template: str) -> str:
-        if [field for _, field, _, _ in string.Formatter().parse(template) if field is not None] != ["label"]:
+    def _has_a_label(cls, template: str | None) -> str | None:
+        if template is not None and [field for _, field, _, _ in string.Formatter().parse(template) if field is not None] != [
+            "label"
+        ]:
             raise ValueError("{label} is expected in it, once, and no other field")
         return template
 
     def of(self, label: str) -> str:
-        """Return the caption of a class."""
+        """Return the caption of a class; only with a template."""
+        assert self.template is not None
         return self.template.format(label=label)
 
     def encoder_options(self) -> dict[str, int]:
@@ -72,6 +77,15 @@ class Conditions(Strict):
         """The keys of ``components.diffusion.conditions``."""
         settings = {"label": self.label, "tokens": self.text, "low_resolution": self.low_resolution}
         return tuple(name for name, value in settings.items() if value)
+
+    @property
+    def captions(self) -> bool:
+        """Whether images are conditioned on the view's own captions."""
+        return self.text is not None and self.text.template is None
+
+    def need_classes(self) -> bool:
+        """Whether a condition is made of the class."""
+        return self.label or (self.text is not None and not self.captions)
 
     def network_options(self, image_size: int, channels: int, classes: int) -> dict[str, Any]:
         """Arguments of the U-Net that follow from the data and the conditions."""

@@ -76,13 +76,13 @@ def batch(count=12):
     return {"image": to_unit_range(pixels), "label": label}
 
 
-def export(recipe, folder, graphs=False):
+def export(recipe, folder, graphs=False, images=None):
     """An export folder, without its graph unless asked: the served code samples with the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     exportable = recipe.eval().exportable()
     if graphs:
         write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
-    write_rest(exportable, batch(2), folder)
+    write_rest(exportable, images or batch(2), folder)
     write_code("diffusion", folder)
     return load_served(folder)
 
