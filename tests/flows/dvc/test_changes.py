@@ -42,12 +42,13 @@ def modified(name: str, *others: str):
 
 def test_the_digests_of_today_decide_not_those_on_the_disk(workspace):
     stages = [stage("train@a", json.dumps(NEW)), stage("train@b", json.dumps(OLD)), stage("links@a", "other")]
-    status = {one.name: modified(one.name) for one in stages} | {"train@a": modified("train@a", "outputs/views/v")}
+    status = {one.name: [*modified(one.name), "changed command"] for one in stages}
+    status["train@a"] = modified("train@a", "outputs/views/v")
     code = stage("code", None)
     why = changes.reasons_of(workspace, [*stages, code], status | {"code": ["always changed"]}, set())
     assert why["train@a"] == ["modified dep outputs/views/v"]
-    assert why["train@b"] == ["code changed: b.py, c.py"]
-    assert why["links@a"] == ["links changed"]
+    assert why["train@b"] == ["changed command", "code changed: b.py, c.py"]
+    assert why["links@a"] == ["changed command", "links changed"]
 
 
 def test_without_a_change_of_stage_code_the_disk_is_right(workspace):
