@@ -267,6 +267,7 @@ def test_of_two_requests_one_must_be_named_unless_the_other_has_expired(asked, m
     asked.decide("promote")
     with pytest.raises(NotDone, match="versions 2, 3 wait for approval: say which"):
         asked.decide("approve")
+    asked.decide("reject", 2)
     later = audit.now() + audit.timedelta(hours=2)
     monkeypatch.setattr(audit, "now", lambda: later)
     asked.add("0d", wrong=0)

@@ -185,6 +185,8 @@ def test_what_a_block_leaves_out():
     """The defaults of docs/settings.md: a week for an answer, one false return in a thousand watches, anybody approves."""
     block = gates()
     assert (block.confidence, block.approval_hours, block.watch_alarm, block.approval) == (0.95, 168.0, 0.001, False)
+    widest = gates(confidence=0.51, watch_alarm=0.49, margin=0, max_class_fall=0, seed_spread=0)
+    assert (widest.max_class_fall, widest.watch_alarm) == (0, 0.49)
     assert [gates(approval=value).second_person for value in (True, {"by": "anyone"}, {"by": "other"})] == [False, False, True]
 
 
