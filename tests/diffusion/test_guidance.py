@@ -27,7 +27,9 @@ def denoise(x: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize(("scale", "meant"), [(0.0, NULL), (1.0, CONDITION)])
 def test_scale_0_ignores_the_condition_and_1_follows_it_exactly(scale, meant) -> None:
+    sizes.clear()
     assert torch.equal(classifier_free(denoise, CONDITION, NULL, scale)(X, T), conditioned(denoise, meant)(X, T))
+    assert sizes == [3, 3], "one forward, as without guidance"
 
 
 @pytest.mark.parametrize("scale", [0.3, 2.5])
@@ -41,7 +43,9 @@ def test_scale_extrapolates_in_one_forward_of_twice_the_batch(scale) -> None:
 def test_outside_the_interval_the_scale_is_1() -> None:
     guided = classifier_free(denoise, CONDITION, NULL, 3.0, interval=(0.2, 0.3))
     assert torch.equal(guided(X, T), denoise(X, T, CONDITION))
-    assert not torch.allclose(guided(X, torch.tensor(0.25)), denoise(X, torch.tensor(0.25), CONDITION))
+    for inside in (0.2, 0.25, 0.3):  # both ends belong to it: by default the first step, at t = 1, is guided
+        t = torch.tensor(inside, dtype=torch.float64)
+        assert not torch.allclose(guided(X, t), denoise(X, t, CONDITION))
 
 
 def test_bad_guidance_is_refused() -> None:

@@ -82,6 +82,12 @@ def test_ancestral_has_the_data_s_moments(variance) -> None:
     assert float(x.std()) == pytest.approx(oracle.STD, rel=0.03)
 
 
+@pytest.mark.parametrize("variance", ["posterior", "forward"])
+def test_the_last_step_of_ancestral_sampling_adds_no_noise(variance) -> None:
+    schedule, x0, times = make_schedule("linear", 50), noise(8, 1), torch.tensor([0.02, 0.0], dtype=torch.float64)
+    assert torch.allclose(ancestral(lambda x, t: x0, noise(8), schedule, times, generator(), variance=variance), x0, atol=1e-12)
+
+
 def test_ddim_with_eta_1_is_ancestral_sampling() -> None:
     schedule, x = make_schedule("cosine", 50), noise(8)
     times, denoise = time_grid(schedule, 20), oracle.denoiser(schedule)

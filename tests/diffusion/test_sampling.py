@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from components.diffusion.conditions import lower_resolution, null_of, tokens_of
 from components.diffusion.model import ConditionalModel
 from components.diffusion.samplers import image_generators, normal_like
-from components.diffusion.sampling import Guide, SamplerOptions, draw_images
+from components.diffusion.sampling import Guide, SamplerOptions, conditional_denoiser, draw_images
 from components.diffusion.schedules import make_schedule
 
 
@@ -38,6 +38,7 @@ def test_an_image_is_the_same_in_every_batch() -> None:
             alone = draw(options, {"label": LABEL["label"][i : i + 1]}, first=i)
             assert torch.allclose(alone, whole[i : i + 1], atol=1e-6)
         assert not torch.allclose(whole[1], whole[2])
+    assert not torch.allclose(draw(SamplerOptions("ddim", 8, eta=0.5)), draw(SamplerOptions("ddim", 8)))
 
 
 def test_streams_of_noise_differ_by_seed_and_image() -> None:
@@ -45,6 +46,9 @@ def test_streams_of_noise_differ_by_seed_and_image() -> None:
     drawn = torch.cat([normal_like(x, image_generators(seed, first, 5)) for seed, first in ((0, 0), (0, 5), (1, 0))])
     assert len(torch.unique(drawn)) == drawn.numel()
     assert torch.equal(drawn[:5], normal_like(x, image_generators(0, 0, 5)))
+    seeds = [generator.initial_seed() for generator in image_generators(2, 5, 2)]
+    assert seeds == [0xD4735E3A + 5, 0xD4735E3A + 6], "what was drawn once is drawn again: SHA-256 of the text 2"
+    assert normal_like(x.double(), image_generators(0, 0, 5)).dtype == torch.float64
 
 
 def test_scale_0_is_blind_1_is_plain_and_more_goes_further() -> None:
@@ -53,6 +57,7 @@ def test_scale_0_is_blind_1_is_plain_and_more_goes_further() -> None:
     }
     nothing = draw(SamplerOptions(steps=8, clip=False), null_of(LABEL)).flatten(1).mean(1)
     assert torch.equal(means[0.0], nothing)
+    assert torch.equal(means[1.0], draw(SamplerOptions(steps=8, clip=False)).flatten(1).mean(1)), "the default"
     assert means[2.0][0] < means[1.0][0] < means[0.0][0]
     assert means[2.0][1] > means[1.0][1] > means[0.0][1]
 
@@ -72,8 +77,23 @@ def test_a_classifier_pulls_to_its_label_within_the_interval(sampler) -> None:
     )
     assert pulled[0] < -0.02
     assert pulled[1:].min() > 0.02
+    with torch.no_grad():
+        t, x = torch.tensor(0.5, dtype=torch.float64), torch.ones(3, 1, 2, 2)
+        at_ends = guide.gradient(MODEL.schedule, SamplerOptions(interval=(0.5, 1.0)))
+    assert at_ends(x, t).abs().min() > 0
+    assert at_ends(x, 2 * t).abs().max() > 0
+    assert at_ends(x, t / 2).abs().max() == 0
     never = draw(SamplerOptions(sampler, 10, guidance_scale=1.0, interval=(1e-8, 2e-8), clip=False), nothing, guide=guide)
     assert torch.equal(never, plain)
+
+
+def test_where_a_classifier_guides_the_condition_is_not_guided_too() -> None:
+    options, x, t = SamplerOptions(guidance_scale=3.0), torch.ones(3, 1, 2, 2), torch.tensor(0.5)
+    plain, guided, free = (
+        MODEL.denoiser()(x, t, LABEL), *(conditional_denoiser(MODEL, LABEL, options, by)(x, t) for by in (True, False))
+    )  # fmt: skip
+    assert torch.equal(guided, plain)
+    assert not torch.allclose(free, plain)
 
 
 def test_estimates_are_clipped_where_asked() -> None:
@@ -89,12 +109,19 @@ def test_estimates_are_clipped_where_asked() -> None:
         (SamplerOptions("ddim", eta=1.5), "eta: 1.5 is not allowed: from 0"),
         (SamplerOptions("heun", eta=0.5), "eta: 0.5 is of the sampler ddim, not of heun"),
         (SamplerOptions(interval=(0.5, 0.5)), r"interval: \(0.5, 0.5\) is not allowed"),
+        (SamplerOptions(interval=(0.5, 1.5)), r"interval: \(0.5, 1.5\) is not allowed"),
+        (SamplerOptions(interval=(-0.5, 0.5)), r"interval: \(-0.5, 0.5\) is not allowed"),
         (SamplerOptions(steps=0), "steps: 0 is not allowed"),
         (SamplerOptions(steps=51), "steps: 51 is not allowed: 1 to the schedule's 50"),
     ],
 )
 def test_a_options_that_cannot_be_is_refused(options, told) -> None:
     with pytest.raises(ValueError, match=told):
+        options.check(make_schedule("cosine", 50))
+
+
+def test_the_ends_of_every_range_are_allowed() -> None:
+    for options in (SamplerOptions("ddim", eta=1.0), SamplerOptions(guidance_scale=0.0), SamplerOptions("heun", steps=50)):
         options.check(make_schedule("cosine", 50))
 
 
@@ -108,7 +135,7 @@ def test_evaluations_are_those_that_happen(name, sampler) -> None:
 
 
 def test_texts_are_bytes_and_zeros() -> None:
-    assert tokens_of(["ab", "", "é"], 3).tolist() == [[97, 98, 0], [0, 0, 0], [0xC3, 0xA9, 0]]
+    assert tokens_of(["ab", "", "é", "abc"], 3).tolist() == [[97, 98, 0], [0, 0, 0], [0xC3, 0xA9, 0], [97, 98, 99]]
     with pytest.raises(ValueError, match="text: 'éé' is 4 bytes long, longer than the context of 3"):
         tokens_of(["éé"], 3)
     with pytest.raises(ValueError, match="NUL"):

@@ -60,6 +60,19 @@ def test_vdm_s_line_and_that_it_learns() -> None:
     assert [parameter for parameter in fixed.parameters() if parameter.requires_grad] == []
 
 
+def test_the_published_ends_of_tables_and_limits() -> None:
+    """DDPM's betas, whose sum does not depend on T; the scale of the time input; the least log SNR of the cosine."""
+    assert linear_betas(1000)[[0, -1]].tolist() == pytest.approx([1e-4, 0.02])
+    assert linear_betas(500)[[0, -1]].tolist() == pytest.approx([2e-4, 0.04])
+    assert cosine_betas(1).tolist() == pytest.approx([0.999])
+    end = torch.ones(1, dtype=torch.float64)
+    for name, log_snr, least in (("linear", math.log(1 / math.expm1(10.05)), 13.8), ("cosine", -20.0, 14.7)):
+        schedule = make_schedule(name, None)
+        assert schedule.time_input(end).item() == 1000
+        assert schedule.log_snr(end).item() == pytest.approx(log_snr)
+        assert schedule.log_snr(schedule.start * end).item() == pytest.approx(least, abs=0.07)
+
+
 @pytest.mark.parametrize("name", ["linear", "cosine", "vdm_fixed"])
 def test_time_of_is_the_inverse(name) -> None:
     schedule, t = make_schedule(name, None), line(21)[1:]
@@ -88,6 +101,9 @@ def test_log_snr_and_karras_grids_are_even_where_they_say_and_begin_at_a_ratio_o
         assert torch.allclose(gaps, gaps[:1].expand(8), rtol=1e-6)
     begin = time_grid(make_schedule("vdm_fixed", None), 9, "karras")[0]
     assert begin == pytest.approx(1.0)  # sigma / alpha is 12 there
+    line_of_vdm = make_schedule("vdm_fixed", None)  # finite at t = 0: even down to there
+    gaps = line_of_vdm.log_snr(time_grid(line_of_vdm, 9, "log_snr")).diff()
+    assert torch.allclose(gaps, torch.full((9,), 18.3 / 9, dtype=torch.float64))
 
 
 def test_a_full_grid_is_the_table() -> None:

@@ -45,6 +45,8 @@ def test_a_perfect_detector_has_one_and_a_box_of_half_its_overlap_counts_at_one_
     ] == pytest.approx(1)
     half = average_precision([found((0, 0.9, 0, 0, 50, 26)), found((0, 0.8, 10, 10, 60, 60))], truth, 1).figures
     assert half["ap50"] == 1, "an overlap of 0.52"
+    exactly = average_precision([found((0, 0.9, 0, 0, 50, 25))], truth[:1], 1).figures
+    assert (exactly["ap50"], exactly["ar_100"]) == (pytest.approx(1), pytest.approx(1 / 10))
     assert half["ar_100"] == pytest.approx((10 + 1) / 20)
 
 
@@ -71,6 +73,38 @@ def test_what_lies_on_a_crowd_is_neither_right_nor_wrong():
     assert average_precision([found(*in_crowd, (0, 0.95, 500, 0, 540, 40), (0, 0.7, 300, 0, 340, 40))], truth, 1).figures[
         "ap"
     ] == pytest.approx(0.5)
+
+
+def test_the_figures_of_each_class_have_the_reported_ones_as_their_mean():
+    detections, truth = random_case(0, pictures=3)
+    found = average_precision(detections, truth, 4)  # of the last class there is nothing
+    for name, values in found.per_class.items():
+        assert np.isnan(values).tolist() == [False, False, False, True]
+        assert np.nanmean(values) == pytest.approx(found.figures[name])
+
+
+def test_a_detection_takes_the_box_that_it_overlaps_most():
+    """Overlaps 0.71 and 0.78; the second detection is the first box, and overlaps the other by 0.56."""
+    truth = [true((0, 0, 0, 10, 10), (0, 0, 0, 10, 18))]
+    figures = average_precision([found((0, 0.9, 0, 0, 10, 14), (0, 0.8, 0, 0, 10, 10))], truth, 1).figures
+    assert figures["ar_100"] == pytest.approx((6 * 2 + 4 * 1) / 20)
+
+
+def test_a_hundred_detections_of_a_picture_count_and_the_limits_of_size_belong_to_both_sides():
+    """COCO's areas are 32^2 and 96^2, both included; pycocotools does the same."""
+    boxes = [(0, 600 * i, 0, 600 * i + side, side) for i, side in enumerate((32, 31, 33, 96, 95, 500, *[20] * 6))]
+    figures = average_precision([found(*((0, 0.9, *box) for _, *box in boxes))], [true(*boxes)], 1).figures
+    assert figures["ar_10"] == pytest.approx(10 / 12)
+    assert [figures[name] for name in NAMES if name not in ("ar_1", "ar_10")] == pytest.approx([1] * 10)
+    for side, ranges in ((31, ["small"]), (32, ["small", "medium"]), (96, ["medium", "large"]), (500, ["large"])):
+        one = average_precision([found((0, 0.9, 0, 0, side, side))], [true((0, 0, 0, side, side))], 1).figures
+        assert [name for name in ("small", "medium", "large") if not np.isnan(one[f"ap_{name}"])] == ranges
+
+
+def test_pictures_without_a_partner_are_refused():
+    for figure in (average_precision, lambda *lists: confusion(*lists, 0.5)):
+        with pytest.raises(ValueError, match=r"zip\(\) argument"):
+            figure([found()], [true(), true()], 1)
 
 
 def random_case(seed, *, pictures=10, classes=3, ties=False):
@@ -169,6 +203,7 @@ def test_the_overlap_with_a_crowd_is_over_the_detection_s_own_area():
     assert overlap(np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 0, 100, 100]])).item() == pytest.approx(0.01)
     assert overlap(np.array([[0.0, 0, 10, 10]]), np.array([[0.0, 0, 100, 100]]), np.array([True])).item() == pytest.approx(1)
     assert overlap(np.zeros((1, 4)), np.zeros((1, 4))).item() == 0
+    assert overlap(np.array([[0.0, 0, 10, 10]]), np.array([[20.0, 0, 30, 10]])).item() == 0
 
 
 def test_each_kind_of_error_is_told_from_the_others():
@@ -187,6 +222,20 @@ def test_each_kind_of_error_is_told_from_the_others():
     assert verdicts.missed.tolist() == [False, True, True, False]
     assert verdicts.f1 == pytest.approx(2 * 1 / (6 + 3))
     assert judge(found(), true(), 0.5).f1 == pytest.approx(1)
+
+
+def test_an_overlap_of_a_bound_reaches_it():
+    """Exactly 0.5 and 0.1, as TIDE's t_f and t_b: of the own class and of another."""
+    truth = true((0, 0, 0, 10, 20), (0, 100, 0, 200, 10), (1, 300, 0, 310, 20), (1, 400, 0, 500, 10))
+    rows = [(0, 0.9 - x / 1000, x, 0, x + 10, 10) for x in (0, 100, 300, 400)]
+    kinds, last = ["right", "localisation", "class", "class_and_localisation"], rows[-1][1]
+    assert [KINDS[kind] for kind in judge(found(*rows), truth, last).kind] == kinds, "a score of the threshold counts too"
+    assert confusion([found(*rows)], [truth], 2, last).tolist() == [[1, 0, 1], [1, 0, 1], [2, 0, 0]]
+
+
+def test_the_confusion_prefers_the_own_class_to_a_larger_overlap():
+    truth = [true((0, 0, 0, 40, 40), (1, 0, 0, 40, 60))]
+    assert confusion([found((1, 0.9, 0, 0, 40, 40))], truth, 2, 0.5).tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 def test_the_confusion_has_what_was_missed_and_what_was_not_there():

@@ -7,6 +7,7 @@ import pytest
 
 from components.metrics import classification
 from components.metrics.classification import (
+    calibration_error,
     confusion,
     expected_calibration_error,
     in_top_k,
@@ -47,6 +48,28 @@ def test_calibration_error_is_the_definition_over_bins():
     assert expected_calibration_error(probabilities, LABELS, bins) == pytest.approx(expected)
 
 
+def test_every_bin_of_confidence_counts_by_itself():
+    """Neighbours err in opposite directions, so that two in one bin would cancel."""
+    confidence, right = np.array([0.05, 0.15, 0.85, 0.95]), np.array([True, False, True, False])
+    assert calibration_error(confidence, right, bins=10) == pytest.approx((0.95 + 0.15 + 0.15 + 0.95) / 4)
+
+
+def test_the_summary_is_of_the_definitions():
+    found = summarise(LOGITS, LABELS, bins=10)
+    p = softmax(LOGITS)
+    expected = {
+        "accuracy": (LOGITS.argmax(1) == LABELS).mean(),
+        "top5_accuracy": in_top_k(LOGITS, LABELS, 5).mean(),
+        "worst_class_accuracy": min((LOGITS[k == LABELS].argmax(1) == k).mean() for k in range(7)),
+        "calibration_error": expected_calibration_error(p, LABELS, 10),
+        "negative_log_likelihood": -np.log(p[np.arange(200), LABELS]).mean(),
+    }
+    assert list(found.figures) == list(expected)
+    assert found.figures == pytest.approx(expected)
+    assert found.items.keys() == {"accuracy", "top5_accuracy", "negative_log_likelihood"}
+    assert found.confusion[0].sum() == found.support[0] == (LABELS == 0).sum()
+
+
 def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower():
     """Guo et al. 2017: bin m holds ((m-1)/M, m/M]. Both images are in (0.5, 0.75]: |1 - (0.75 + 0.625)| / 2."""
     probabilities = np.array([[0.75, 0.25], [0.625, 0.375]])
@@ -81,9 +104,12 @@ def test_a_class_of_few_images_is_not_the_worst():
 def test_figures_do_not_depend_on_how_many_images_are_handled_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(50, 9)).astype(np.float32), rng.integers(0, 9, 50)
+    rows: list[int] = []
+    monkeypatch.setattr(classification, "softmax", lambda logits: (rows.append(len(logits)), softmax(logits))[1])
     whole = summarise(logits, labels, bins=10)
     monkeypatch.setattr(classification, "CHUNK", 30)  # three images
     parts = summarise(logits, labels, bins=10)
+    assert rows == [50, *[3] * 16, 2]
     assert parts.figures == whole.figures
     for name, values in whole.items.items():
         np.testing.assert_array_equal(parts.items[name], values)

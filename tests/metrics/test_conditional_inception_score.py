@@ -13,6 +13,7 @@ def shown(*modes):
     return SURE * np.eye(4)[np.array(modes)]
 
 
+@pytest.mark.filterwarnings("error")
 def test_every_mode_of_every_input_scores_log_of_their_number():
     logits = shown([0, 1, 2, 3], [3, 2, 1, 0])
     assert conditional_inception_score(logits) == pytest.approx(np.log(4))

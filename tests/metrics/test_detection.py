@@ -119,7 +119,7 @@ def test_empty_sets_and_nan_are_named(figure):
         figure(good[:, None], good)
 
 
-@pytest.mark.parametrize("tpr", [0.0, -0.1, 95.0, float("nan")])
+@pytest.mark.parametrize("tpr", [0.0, -0.1, 1.5, 95.0, float("nan")])
 def test_a_rate_that_is_no_share_is_named(tpr):
     with pytest.raises(ValueError, match=r"tpr: .* is not allowed: above 0, at most 1"):
         detection.threshold_at_tpr(np.array([1.0]), tpr)

@@ -33,6 +33,8 @@ def test_within_conditions_the_distance_between_them_does_not_count():
 
 
 def test_conditions_of_one_image_each_are_refused():
+    with pytest.raises(ValueError, match=r"features: 1 image\(s\) are too few: at least 2"):
+        mean_distance(np.zeros((1, 2)))
     with pytest.raises(ValueError, match="no one of the 3 has two images"):
         mean_distance_within(np.zeros((3, 2)), np.arange(3))
     with pytest.raises(ValueError, match=r"3 of them are expected, one an image, found shape \[2\]"):

@@ -62,8 +62,14 @@ def test_a_set_is_at_0_from_itself(images, width, rng):
         (np.zeros((5, 3)), np.zeros((5, 4)), "real has 3 an image, made 4"),
         (np.zeros((5, 3)), np.full((5, 3), np.nan), "made: features of image 0 are not finite"),
         (np.zeros((5, 3)), np.zeros((5, 3, 1)), r"made: features \[N, F\] are expected"),
+        (np.zeros((5, 0)), np.zeros((5, 0)), r"real: features \[N, F\] are expected"),
     ],
 )
 def test_what_cannot_be_compared_is_said(real, made, told):
     with pytest.raises(ValueError, match=told):
         frechet_distance(real, made)
+
+
+def test_moments_of_other_features_are_refused(rng):
+    with pytest.raises(ValueError, match="moments: the first are of 3 features, the second of 4"):
+        frechet_of_moments(*moments(rng.normal(size=(5, 3))), *moments(rng.normal(size=(5, 4))))

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from components.metrics.distances import frechet_distance
-from components.metrics.generated import better, compare, conditional
+from components.metrics.generated import better, classes_of_judge, compare, conditional
 
 RNG = np.random.default_rng(0)
 REAL, MADE = RNG.normal(size=(60, 3)) + 2, RNG.normal(size=(50, 3)) * 1.5 + 2.5
@@ -34,6 +34,7 @@ def test_reduction_finds_the_directions_of_the_real_and_changes_no_figure_within
     found, expected = compare(real, made, "judge", dimensions=3), compare(REAL, MADE, "judge")
     assert list(found) == [f"{name}_pca3" for name in expected]
     assert list(found.values()) == pytest.approx(list(expected.values()))
+    assert np.isfinite(list(compare(real, made, "judge", dimensions=1).values())).all()
 
 
 def test_features_that_are_few_already_are_not_reduced_and_not_called_so():
@@ -41,8 +42,21 @@ def test_features_that_are_few_already_are_not_reduced_and_not_called_so():
 
 
 def test_more_dimensions_than_real_images_span_are_refused():
-    with pytest.raises(ValueError, match="dimensions: 8 is not allowed: 1 to 5, 6 real images"):
-        compare(REAL.reshape(9, 20)[:6], REAL.reshape(9, 20), "judge", dimensions=8)
+    for dimensions in (0, 6, 8):
+        with pytest.raises(ValueError, match=f"dimensions: {dimensions} is not allowed: 1 to 5, 6 real images"):
+            compare(REAL.reshape(9, 20)[:6], REAL.reshape(9, 20), "judge", dimensions=dimensions)
+
+
+def test_six_images_a_side_are_compared_and_five_are_not():
+    assert np.isfinite(list(compare(REAL[:6], MADE[:6], "judge").values())).all()
+    with pytest.raises(ValueError, match=r"made: 5 image\(s\) are too few: at least 6"):
+        compare(REAL, MADE[:5], "judge")
+
+
+def test_the_classes_of_a_judge_are_found_by_name():
+    assert classes_of_judge(["b", "a"], ["a", "x", "b"], "judge").tolist() == [2, 0]
+    with pytest.raises(ValueError, match=r"link classifier: judge does not know the classes c, d$"):
+        classes_of_judge(["a", "c", "d"], ["a", "b"], "judge")
 
 
 def test_conditional_figures_are_the_share_recognised_and_the_distance_within_a_label():

@@ -1,6 +1,7 @@
 """Confident learning finds planted wrong labels."""
 
 import numpy as np
+import pytest
 
 from components.metrics.classification import softmax
 from components.metrics.label_errors import suspected
@@ -38,6 +39,13 @@ def test_a_class_that_the_model_is_never_sure_of_keeps_its_labels():
     assert len(suspected(p, labels)[0]) == 0, "argmax alone would doubt all of class 1"
 
 
+def test_a_class_of_one_image_has_a_threshold():
+    p = np.array([[0.9, 0.05, 0.05], [0.1, 0.1, 0.8], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]])
+    rows, likelier = suspected(p, np.array([0, 0, 2, 1]))
+    assert (rows.tolist(), likelier.tolist()) == ([1], [2])
+
+
+@pytest.mark.filterwarnings("error")
 def test_a_class_without_images_suspects_nobody():
     p = np.array([[0.2, 0.1, 0.7], [0.1, 0.2, 0.7]])
     assert len(suspected(p, np.array([0, 1]))[0]) == 0

@@ -40,3 +40,5 @@ def test_the_best_threshold_is_the_best_of_all():
     best = (2 * right.sum(1) / (2 * right.sum(1) + wrong.sum(1))).max(0)
     assert f1_scores(chosen < SCORES / 2, TRUTH)[2] == pytest.approx(best)
     assert best_thresholds(np.ones((3, 1)), np.zeros((3, 1), bool)).tolist() == [0.5]
+    assert best_thresholds(np.array([[0.9], [0.8], [0.3]]), np.array([[True], [True], [False]])) == pytest.approx(0.55)
+    assert best_thresholds(np.array([[0.9], [0.8]]), np.ones((2, 1), bool)).tolist() == [0.4], "below it there is only 0"

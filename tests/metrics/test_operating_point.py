@@ -26,7 +26,7 @@ def test_no_threshold_with_as_few_false_positives_finds_more(seed, fpr):
 
 def test_a_share_that_is_a_whole_number_of_images_is_allowed_whole():
     scores, positive = np.arange(3001.0), np.arange(3001) == 3000
-    for fpr, above in ((0.001, 3), (0.0333, 99), (0.29, 870), (0.0001, 0)):
+    for fpr, above in ((0.001, 3), (0.0333, 99), (0.29, 870), (0.0001, 0), (1.0, 3000)):
         assert rates_at(scores, positive, threshold_at(scores, positive, fpr)).false_positives == above
 
 
@@ -61,3 +61,5 @@ def test_one_kind_of_images_alone_has_no_rates():
         threshold_at(np.ones(3), np.ones(3, dtype=bool), 0.001)
     with pytest.raises(ValueError, match="0 of 3 images are of the positive class"):
         rates_at(np.ones(3), np.zeros(3, dtype=bool), 0.5)
+    with pytest.raises(ValueError, match="3 of 3 images are of the positive class"):
+        rates_at(np.ones(3), np.ones(3, dtype=bool), 0.5)

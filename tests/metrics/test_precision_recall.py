@@ -31,6 +31,13 @@ def by_definition(real: np.ndarray, made: np.ndarray, k: int) -> tuple[float, fl
     return of_real.any(0).mean(), of_made.any(0).mean(), of_real.sum() / (k * len(made)), of_real.any(1).mean()
 
 
+def test_the_neighbours_are_the_papers_third_and_fifth_and_the_nearest_is_allowed(rng):
+    real, made = rng.normal(size=(30, 2)) * 1.5, rng.normal(size=(25, 2)) + 0.7
+    assert precision_recall(real, made) == pytest.approx(by_definition(real, made, k=3)[:2])
+    assert density_coverage(real, made) == pytest.approx(by_definition(real, made, k=5)[2:])
+    assert precision_recall(real, made, k=1) == pytest.approx(by_definition(real, made, k=1)[:2])
+
+
 @pytest.mark.parametrize("block", [2**22, 50])
 @pytest.mark.parametrize("grid", [True, False], ids=["ties", "no ties"])
 def test_they_are_the_definitions(grid, block, monkeypatch, rng):
@@ -74,5 +81,9 @@ def test_far_away_images_have_nothing(rng):
 def test_fewer_images_than_neighbours_are_refused():
     with pytest.raises(ValueError, match=r"real: 3 image\(s\) are too few: at least 4"):
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)), k=3)
+    assert precision_recall(np.eye(4), np.eye(4), k=3) == (1.0, 1.0)
+    assert density_coverage(np.eye(4), np.eye(4), k=3) == (4 / 3, 1.0)
+    with pytest.raises(ValueError, match=r"made: 3 image\(s\) are too few: at least 4"):
+        density_coverage(np.zeros((9, 2)), np.zeros((3, 2)), k=3)
     with pytest.raises(ValueError, match="k: 0 is not allowed"):
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)), k=0)

@@ -58,3 +58,7 @@ def test_codes_of_one_distribution_are_as_near_as_halves_and_others_are_not():
     assert abs(within) < 0.15
     assert distance_of_halves(a, b + 1, seed=0)[0] > 0.5
     assert distance_of_halves(1000 * a + 500, 1000 * b + 500, seed=0) == pytest.approx((between, within))
+    with pytest.raises(ValueError, match=r"b: 3 image\(s\) are too few: at least 4"):
+        distance_of_halves(a, b[:3], seed=0)
+    a[:, 2] = b[:, 2] = 7.0  # a code that the encoder never uses
+    assert np.abs(distance_of_halves(a, b, seed=0)).max() < 0.15

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.core.config.strict import parse
-from components.registry.promotion.classes import Widened, widened
+from components.registry.promotion.classes import Widened, listed, widened
 from components.registry.promotion.gates import Gates
 from components.registry.promotion.verdict import judge
 from components.serving.loading import load_served
@@ -59,6 +59,41 @@ def test_a_new_class_below_its_floor_is_refused(scores):
     assert verdict(three(scores, 30), old(scores), new_class_floor=0.8).passed
     without = lines(judge(Gates(metric="accuracy", gain=-1.0), "k", three(scores), old(scores)))
     assert without["new_classes"] == (False, "two: add new_class_floor: what must they reach?")
+
+
+def test_the_worst_new_class_counts_where_smaller_is_better_too(scores):
+    """Two new classes; the losses 0.2 and 0.4: the second is held against the floor, and refused only above it."""
+    losses = np.repeat([0.1, 0.1, 0.2, 0.4], 100)
+    names = ("zero", "one", "two", "three")
+    same = {"group_names": names, "groups": np.repeat([0, 1, 2, 3], 100), "better": {"loss": "min"}}
+    candidate = scores(metrics={"loss": 0.2}, items={"loss": losses}, classes=names, **same)
+    champion = scores(metrics={"loss": 0.9}, items={"loss": losses + 0.1}, classes=names[:2], **same)
+    said = lines(verdict(candidate, champion, metric="loss", floor=0.4, gain=0.1))
+    assert said["new_classes"] == (
+        True,
+        "loss 0.4000 on 100 images of 'three', the worst of 2 new ones, at most 0.4 is required",
+    )
+    assert said["gain"] == (True, "loss 0.1000, champion 0.2000: better by +0.1000, at least +0.1 is required")
+    assert not lines(verdict(candidate, champion, metric="loss", floor=0.39))["new_classes"][0]
+
+
+def test_new_classes_that_cannot_be_measured_are_refused(scores):
+    nobody = three(scores, groups=np.repeat([0, 1], 200))
+    assert lines(verdict(nobody, old(scores)))["new_classes"] == (False, "two: no images to measure them on")
+    unmeasured = replace(three(scores), items={})
+    assert lines(verdict(unmeasured, old(scores)))["new_classes"] == (False, "two: accuracy has no value an image")
+    assert not lines(verdict(three(scores), old(scores), gain=0.0, new_class_floor=1.5))["new_classes"][0]
+
+
+def test_seeds_whose_mean_is_of_other_classes_are_not_compared(scores):
+    candidate = three(scores)
+    candidate.metrics.update({"seeds.accuracy.mean": 1.0, "seeds.accuracy.std": 0.0})
+    assert "cannot be compared" in lines(verdict(candidate, old(scores), seed_spread=0.0))["seed_spread"][1]
+
+
+def test_many_classes_are_listed_in_part():
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c, d, e"
+    assert listed(["a" * 50, *"bcdefg"]) == f"{'a' * 40}, b, c, d, e and 2 more"
 
 
 def test_a_removed_class_is_named_and_the_images_of_today_are_compared(scores):

@@ -97,7 +97,22 @@ def test_first_better_worse_and_the_same_again(world):
     assert "refused; by ada" in world.notes()
     assert "let us see" in world.office.tags(3)[PROMOTION]
     assert [line.action for line in audit.entries()] == ["promoted", "promoted", "refused"]
-    assert audit.entries()[2].figures["champion accuracy"] == 0.99
+    refused = audit.entries()[2]
+    assert (refused.figures["champion accuracy"], refused.before, refused.after, refused.previous) == (0.99, 2, 2, 1)
+    assert refused.expires is None
+
+
+def test_a_decision_without_a_name_is_the_login_s(world, monkeypatch):
+    monkeypatch.setattr(decisions, "login", lambda: "eve")
+    world.add("0a", wrong=4)
+    assert "promoted by eve" in world.decide("promote", by="").words
+    world.gates(**GATES, approval=True)
+    for weights, word, words in (("0b", "reject", "rejected by eve"), ("0c", "approve", "approved by eve")):
+        world.add(weights, wrong=0)
+        world.decide("promote", by="")
+        assert words in world.decide(word, by="").words
+    assert "rolled back by eve" in world.decide("rollback", by="").words
+    assert {entry.by for entry in audit.entries()} == {"eve"}
 
 
 def test_what_cannot_be_promoted_is_said_in_words(world):
@@ -239,6 +254,27 @@ def test_approved_too_late_is_said_and_changes_nothing(asked, change, message):
     assert asked.office.aliases() == before
 
 
+def test_a_word_is_kept_as_one_line_of_a_name_and_ends_the_request(asked):
+    assert audit.entries()[-1].expires is not None
+    asked.decide("reject", by="x" * 120, comment="not\n yet")
+    word = audit.entries()[-1]
+    assert (word.by, word.comment, word.expires) == ("x" * 100, "not yet", None)
+    assert (word.before, word.after, word.previous) == (1, 1, None)
+
+
+def test_of_two_requests_one_must_be_named_unless_the_other_has_expired(asked, monkeypatch):
+    asked.add("0c", wrong=0)
+    asked.decide("promote")
+    with pytest.raises(NotDone, match="versions 2, 3 wait for approval: say which"):
+        asked.decide("approve")
+    asked.decide("reject", 2)
+    later = audit.now() + audit.timedelta(hours=2)
+    monkeypatch.setattr(audit, "now", lambda: later)
+    asked.add("0d", wrong=0)
+    asked.decide("promote")
+    assert "version 4 is the champion now (approved by ada); it was version 1" in asked.decide("approve").words
+
+
 def test_expiry_is_checked_on_read(asked, monkeypatch):
     later = audit.now() + audit.timedelta(hours=1)
     monkeypatch.setattr(audit, "now", lambda: later)
@@ -308,6 +344,46 @@ def test_what_was_rolled_back_comes_again_only_with_a_reason(world):
     with pytest.raises(NotDone, match=rf"version {second} was rolled back by ada at .* \(it answers nonsense\); .*--comment"):
         world.decide("promote")
     assert "is the champion now" in world.decide("promote", comment="mended").words
+
+
+def test_the_standing_of_a_champion(world, monkeypatch):
+    client, see = world.office.client, lambda: standing(world.office.client, world.office.workspace, "small")
+    assert (see().champion, see().since, see().metric, see().notes) == (None, "", "", [])
+    monkeypatch.setattr(audit, "now", lambda: audit.datetime(2026, 3, 4, 5, 6, 7, tzinfo=audit.UTC))
+    world.add("0a", wrong=4)
+    world.decide("promote")
+    tags = {"darkroom.view_digest": "0123456789", "mlflow.source.git.commit": "fedcba9876", "darkroom.git_dirty": "true"}
+    run = SimpleNamespace(info=SimpleNamespace(lifecycle_stage="active"), data=SimpleNamespace(tags=tags))
+    monkeypatch.setattr(client, "get_run", lambda run_id: run, raising=False)
+    client.versions[0].run_id = "r"
+    client.versions[0].tags |= {"metric.accuracy": "0.98", "metric.aaa": "1"}
+    found = see()
+    assert (found.candidate, found.champion, found.previous, found.notes) == (1, 1, None, [])
+    assert (found.data, found.commit, found.metric) == ("01234567", "fedcba98+", "accuracy 0.98")
+    assert found.since == "2026-03-04 05:06"
+    tags["darkroom.git_dirty"] = "false"
+    world.gates()
+    assert (see().commit, see().metric) == ("fedcba98", "aaa 1")
+    run.info.lifecycle_stage = "deleted"
+    (note,) = see().notes
+    assert "the MLflow run of the champion, version 1, was deleted; `python -m flows doctor --fix`" in note
+
+
+def test_a_new_champion_is_watched_for_its_time(world, monkeypatch):
+    times = [audit.datetime(2026, 3, 4, 5, 6, 7, tzinfo=audit.UTC)]
+    monkeypatch.setattr(audit, "now", lambda: times[-1])
+    world.gates(**GATES, watch="24h")
+    world.add("0a", wrong=4)
+    world.decide("promote")
+    assert "watched" not in world.notes(), "nothing to return to"
+    world.add("0b", wrong=2)
+    world.decide("promote")
+    assert "version 2 is watched until 2026-03-05T05:06:07" in world.notes()
+    times.append(times[0] + audit.timedelta(hours=24))
+    assert "watched" not in world.notes()
+    times.append(times[0] + audit.timedelta(hours=1))
+    world.decide("rollback")
+    assert "watched" not in world.notes()
 
 
 def test_without_an_answer_of_prefect_it_is_decided_right_here(monkeypatch: pytest.MonkeyPatch, capsys):

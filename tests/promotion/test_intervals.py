@@ -67,6 +67,9 @@ def test_values_that_are_no_counts_get_students_interval():
     first, second = generator.normal(size=50), generator.normal(0.1, size=50)
     expected = ttest_rel(first, second).confidence_interval(0.9)
     assert paired_interval(first, second, 0.9) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    right = np.array([1.0, 0.0])  # one of the two alone
+    expected = ttest_rel(right, second[:2]).confidence_interval(0.9)
+    assert paired_interval(right, second[:2], 0.9) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
 def test_right_and_wrong_answers_get_tangos():

@@ -56,11 +56,58 @@ def test_the_margin_holds_with_the_confidence_that_is_asked(scores):
 def test_the_latency_has_a_ceiling(scores):
     slow = scores(latency={"latency_p50_ms": 2.1})
     assert failed({"latency_ms": 2.0}, slow, None) == ["latency_ms"]
+    assert failed({"latency_ms": 2.1}, slow, None) == []
+
+
+def test_what_is_reached_exactly_has_passed(scores):
+    """Though 0.95 - 0.93 is less than 0.02 in binary: rounding refuses nobody."""
+    seeded = scores(10)
+    seeded.metrics.update({"seeds.accuracy.mean": 0.95, "seeds.accuracy.std": 0.02})
+    assert failed({"gain": 0.02, "seed_spread": 1.0}, seeded, scores(14)) == []
+    assert failed({"gain": 0.0201, "seed_spread": 1.01}, seeded, scores(14)) == ["gain", "seed_spread"]
+    (low,) = (
+        line.figures["low"] for line in judge(gates(margin=0.1), "k", scores(4), scores(4)).lines if line.gate == "margin"
+    )
+    assert failed({"margin": -low}, scores(4), scores(4)) == []
+
+
+def test_the_figures_of_a_verdict_are_those_that_were_compared(scores):
+    """What the registry keeps of a decision."""
+    verdict = judge(gates(**ALL), "k", scores(5), scores(4))
+    assert verdict.figures == {"accuracy": 0.975, "champion accuracy": 0.98, "latency_p50_ms": 1.0}
+    figures = {line.gate: line.figures for line in verdict.lines}
+    assert figures["floor"] == {"value": 0.975, "floor": 0.9}
+    assert figures["gain"] == pytest.approx({"gain": -0.005, "asked": -0.01})
+    assert figures["max_class_fall"] == pytest.approx({"fall": 0.01, "images": 100.0, "allowed": 0.02})
+    assert figures["latency_ms"] == {"value": 1.0, "ceiling": 2.0}
+    low, high = figures["margin"].pop("low"), figures["margin"].pop("high")
+    assert figures["margin"] == pytest.approx({"difference": -0.005, "margin": 0.03, "images": 200.0})
+    assert low < -0.005 < high < 0.02
+
+
+def test_a_verdict_is_told_in_lines(scores):
+    verdict = judge(gates(floor=0.99, gain=0.01, margin=0.03), "k", scores(4), scores(4))
+    said = [str(line) for line in verdict.lines]
+    assert said[0] == "FAILED  floor           accuracy 0.9800, at least 0.99 is required"
+    assert said[1] == "FAILED  gain            accuracy 0.9800, champion 0.9800: better by +0.0000, at least +0.01 is required"
+    assert said[2].startswith(
+        "passed  margin          accuracy +0.0000 against the champion on 200 images, 95% interval [-0.0188,"
+    )
+    assert said[2].endswith("+0.0188], above -0.03 is required")
+    assert verdict.reason == f"floor: {said[0][24:]}; gain: {said[1][24:]}"
+    assert json.loads(json.dumps(verdict.to_json()))[0]["gate"] == "floor"
 
 
 def test_the_first_model_is_not_compared(scores):
     verdict = judge(gates(**ALL | {"gain": 0.5}), "k", scores(4), None)
     assert [line.gate for line in verdict.lines if line.passed] == ["floor", "latency_ms"]
+
+
+def test_every_class_must_have_its_value(scores):
+    assert failed({"max_class_fall": 0.5}, scores(groups=np.zeros(199, int)), scores()) == ["max_class_fall"]
+    unnamed = scores(3, group_names=(), groups=np.repeat([0, 1], [60, 140]))
+    words = judge(gates(max_class_fall=0.5), "k", unnamed, scores()).lines[-1].words
+    assert words.startswith("class '0' changes most for the worse: -0.0500 on 60 images, ")
 
 
 def test_where_smaller_is_better_everything_turns(scores):
@@ -129,6 +176,30 @@ def test_a_block_that_decides_nothing_is_an_error(block, message):
         parse(Gates, block, "promote")
 
 
+@pytest.mark.parametrize(("watch", "hours"), [(None, 0.0), ("90m", 1.5), ("0.5h", 0.5), ("24h", 24.0), ("7d", 168.0)])
+def test_the_time_of_a_watch_is_in_hours(watch, hours):
+    assert gates(watch=watch).watch_hours == pytest.approx(hours)
+
+
+def test_what_a_block_leaves_out():
+    """The defaults of docs/settings.md: a week for an answer, one false return in a thousand watches, anybody approves."""
+    block = gates()
+    assert (block.confidence, block.approval_hours, block.watch_alarm, block.approval) == (0.95, 168.0, 0.001, False)
+    widest = gates(confidence=0.51, watch_alarm=0.49, margin=0, max_class_fall=0, seed_spread=0)
+    assert (widest.max_class_fall, widest.watch_alarm) == (0, 0.49)
+    assert [gates(approval=value).second_person for value in (True, {"by": "anyone"}, {"by": "other"})] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"confidence": 0.5}, {"confidence": 1}, {"max_class_fall": -0.1}, {"latency_ms": 0}, {"approval_hours": 0}, {"metric": ""},
+     {"watch_alarm": 0}, {"watch_alarm": 0.5}, {"seed_spread": -1}],
+)  # fmt: skip
+def test_a_limit_that_limits_nothing_is_an_error(block):
+    with pytest.raises(SettingsError, match=rf"promote\.{next(iter(block))}: .* is not allowed"):
+        gates(**block)
+
+
 def test_an_empty_block_is_allowed_until_it_must_decide():
     with pytest.raises(SettingsError, match=r"runs.a.promote: nothing says.*\n  promote: \{metric: accuracy"):
         parse(Gates, {}, "promote").must_decide("runs.a.promote")
@@ -152,5 +223,5 @@ def test_a_gain_within_the_spread_of_the_seeds_is_refused(scores):
     assert failed({"seed_spread": 2.0}, seeded(0.969, 0.01), champion) == ["seed_spread"]
     assert failed({"seed_spread": 2.0}, seeded(0.971, 0.01), champion) == []
     assert failed({"seed_spread": 0.0}, seeded(0.949, 0.01), champion) == ["seed_spread"]
-    with pytest.raises(SettingsError, match=r"promote\.seed_spread: the report has one seed; `python -m flows seeds`"):
+    with pytest.raises(SettingsError, match=r"promote\.seed_spread: the report has one seed; .* seeds` repeats a with"):
         judge(gates(seed_spread=2.0), "runs.a.promote", scores(4), champion)

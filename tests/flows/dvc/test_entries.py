@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -98,3 +99,98 @@ def test_without_a_lock_there_is_nothing_to_sort(new: Fake) -> None:
     """The first stage of a new project failed: the end of the flow, which sorts the lock, must come to its tables."""
     sort_lock(new.project())
     assert not lock(new).exists()
+
+
+# ------------------------------------------------------------------------------- the patched methods, without a process
+
+
+@pytest.fixture
+def texts() -> dict[str, str]:
+    """Three entries of this repository's lock."""
+    parts = split((ROOT / "dvc.lock").read_text())
+    assert parts is not None
+    return dict(list(parts.items())[:3])
+
+
+def fake_lock(folder: Path, text: str | None, protocol: str = "local") -> Any:
+    """What the methods use of DVC's Lockfile; ``tracked``: what was given to git, ``seen``: checks of .gitignore."""
+    path, tracked, seen = folder / "dvc.lock", [], []
+    if text is not None:
+        path.write_text(text)
+    context = SimpleNamespace(track_file=tracked.append)
+    repo = SimpleNamespace(tmp_dir=str(folder), scm_context=context, fs=SimpleNamespace(protocol=protocol))
+    check = {"_check_gitignored": lambda: seen.append(1), "tracked": tracked, "seen": seen}
+    return SimpleNamespace(path=str(path), relpath="dvc.lock", repo=repo, **check)
+
+
+def test_of_a_damaged_lock_whole_and_single_entries_are_read(texts: dict[str, str]) -> None:
+    one, two, three = texts.values()
+    damaged = HEAD + one + two + two + three.replace("    cmd: ", "    cmd ")
+    assert entries.readable(damaged) == {next(iter(texts)): one}
+    assert entries.readable(HEAD + one + two + three) == texts
+    assert entries.loads(HEAD + one)
+    assert not entries.loads(HEAD + one.replace("    cmd: ", "    command: "))
+
+
+def test_an_entry_is_parsed_when_it_is_asked_for(
+    texts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_originals", {"load": lambda lock, **kwargs: ("theirs", kwargs)})
+    lock = fake_lock(tmp_path, join(texts))
+    content, text = entries._load(lock)
+    assert (content["schema"], list(content["stages"]), len(content["stages"]), text) == ("2.0", list(texts), 3, "")
+    for name in texts:
+        assert content["stages"][name] == parse_yaml(HEAD + texts[name], "dvc.lock")["stages"][name]
+        assert content["stages"][name] is content["stages"][name]
+    with pytest.raises(KeyError):
+        content["stages"]["none"]
+    assert lock.seen == [1]
+    assert entries._load(lock, validate=False) == ("theirs", {"validate": False})
+    mine = "# mine\n" + join(texts)
+    for text, protocol in ((join(texts), "git"), (mine, "local"), ("", "local")):
+        assert entries._load(fake_lock(tmp_path, text, protocol)) == ("theirs", {})
+
+
+def test_an_entry_takes_the_place_of_the_old_one(
+    texts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs: list[Any] = []
+    monkeypatch.setattr(entries, "_originals", {"dump_stages": lambda lock, stages, **kwargs: theirs.append(kwargs)})
+    monkeypatch.setattr("dvc.stage.serialize.to_lockfile", lambda stage, **kwargs: {stage.name: {"cmd": stage.cmd}})
+    second, new = SimpleNamespace(name=list(texts)[1], cmd="other"), SimpleNamespace(name="new@a", cmd="x")
+    lock = fake_lock(tmp_path, join(texts))
+    entries._dump(lock, [second, new])
+    written = texts | {second.name: f"  {second.name}:\n    cmd: other\n", "new@a": "  new@a:\n    cmd: x\n"}
+    assert Path(lock.path).read_text() == join(written)
+    assert lock.tracked == ["dvc.lock"]
+    before = Path(lock.path).stat().st_ino
+    entries._dump(lock, [second])
+    assert (Path(lock.path).stat().st_ino, lock.tracked, theirs) == (before, ["dvc.lock"], []), "nothing new: not written"
+    entries._dump(fake_lock(tmp_path, "# mine\n" + join(texts)), [new], force=True)
+    assert theirs == [{"force": True}]
+    (tmp_path / "dvc.lock").unlink()
+    entries._dump(fake_lock(tmp_path, None), [new])
+    assert Path(lock.path).read_text() == join({"new@a": written["new@a"]})
+
+
+def test_parameters_are_parsed_once_until_their_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("dvc.utils.serialize.load_path", lambda path, fs: (read.append(path), {"n": len(read)})[1])
+    monkeypatch.setattr(entries, "_parameters", {})
+    path = tmp_path / "params.yaml"
+    path.write_text("a: 1")
+    assert entries._load_parameters(str(path), None) is entries._load_parameters(str(path), None)
+    state = path.stat()
+    path.write_text("a: 2")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
+    assert entries._load_parameters(str(path), None) == {"n": 2}
+    assert read == [str(path)] * 2
+
+
+def test_the_program_is_dvc_with_these_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(entries, "install", lambda: calls.append("install"))
+    monkeypatch.setattr("dvc.cli.main", lambda words: (calls.append(words), 7)[1])
+    monkeypatch.setattr(sys, "argv", ["entries.py", "repro", "-s"])
+    assert entries.main() == 7
+    assert calls == ["install", ["repro", "-s"]]
