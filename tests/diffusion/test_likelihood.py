@@ -57,6 +57,7 @@ def test_the_least_noise_of_vdm_hides_no_level() -> None:
     assert found.reconstruction.shape == (1,)
     assert 0 <= found.reconstruction.item() / 256 < 0.1
     assert found.num_dims == 256
+    torch.testing.assert_close(found.prior.float(), prior_kl(x0, torch.tensor([-5.0], dtype=torch.float64)), rtol=1e-3, atol=0)
 
 
 def test_draws_differ_and_are_averaged() -> None:
