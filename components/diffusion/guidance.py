@@ -78,11 +78,3 @@ def classifier_guided(denoiser: Denoiser, gradient: Denoiser, schedule: Schedule
         return denoiser(x, t) + shift * gradient(x, t)
 
     return guided
-
-
-def drop_conditions(condition: Condition, null: Condition, dropped: Tensor) -> Condition:
-    """For training: where ``dropped`` (bool [N]) all conditions are replaced by their nulls, so one network learns both."""
-    return {
-        key: torch.where(dropped.to(value.device).view(-1, *[1] * (value.dim() - 1)), null[key], value)
-        for key, value in condition.items()
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -32,10 +33,13 @@ HEAVY = (
 def import_packages() -> None:
     """Import what the tests import and is not ours, once for every child."""
     os.environ.update(OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1", NO_ALBUMENTATIONS_UPDATE="1", DO_NOT_TRACK="true")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each child would import them again
     sys.dont_write_bytecode = True  # two faults of one size in one second would share a .pyc
     for name in HEAVY:
         __import__(name)
     sys.modules["torch"].set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page of what is imported here
 
 
 class Coverage:
@@ -100,7 +104,8 @@ def baseline(copy: Path, files: list[str], tests: list[str], seconds: float) -> 
 
 def noticed(copy: Path, tests: list[str], seconds: float) -> bool:
     """Whether one of the tests fails, or they hang, with the copy as it is."""
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    without = ("cacheprovider", "faulthandler", "unraisableexception", "threadexception")
+    options = ["-q", "-x", "--assert=plain", *(word for name in without for word in ("-p", f"no:{name}"))]
     return fork(copy, lambda: int(pytest.main([*options, *tests])), seconds) != 0
 
 
@@ -108,7 +113,7 @@ def fork(folder: Path, work: Any, seconds: float) -> int | None:
     """Run ``work`` in a child whose modules of ours come from ``folder``; its exit code, or None if it took too long."""
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgrp()  # no session of its own: it keeps the priority of this process
         _in_folder(folder, work)
     deadline = time.monotonic() + seconds
     while (done := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
