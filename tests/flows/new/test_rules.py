@@ -131,7 +131,7 @@ def test_pictures_are_as_large_as_their_objects_need() -> None:
     assert boxes(wide=0.5)[0]["image_size"] == [224, 112]
 
 
-@pytest.mark.parametrize(("number", "width", "steps"), [(60, 32, 4500), (1000, 32, 8800), (9_000, 64, 39_400)])
+@pytest.mark.parametrize(("number", "width", "steps"), [(60, 32, 6000), (1000, 32, 11400), (9_000, 64, 51_200)])
 def test_the_size_of_the_detector_follows_the_number_of_pictures(number: int, width: int, steps: int) -> None:
     run = boxes(number)[1]
     assert (run["model"]["width"], run["train"]["steps"]) == (width, steps)
