@@ -56,6 +56,25 @@ def test_fewer_images_than_neighbours_are_an_error(known):
         fitted("knn", few)
 
 
+def test_as_many_images_as_neighbours_are_enough(known):
+    """The last neighbour is then the farthest of all images."""
+    few = make_known(known.features[:7], known.labels[:7], known.head, known.new)
+    unit, z = (torch.nn.functional.normalize(part) for part in (few.features, few.new))
+    torch.testing.assert_close(fitted("knn", few).score(few.new, few.new_logits), -torch.cdist(z, unit).amax(1))
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "react"])
+def test_features_whose_sum_is_too_large_for_their_dtype_are_taken(name, known):
+    half = (100 * known.features.abs()).half()
+    assert half.isfinite().all()
+    assert not half.sum().isfinite()
+    rough = make_known(half.double(), known.labels, known.head, known.new)
+    detector = make_detector(name)
+    detector.fit([(half, known.logits, known.labels)], known.head)
+    expected = fitted(name, rough).score(known.new, known.new_logits)
+    torch.testing.assert_close(detector.score(known.new, known.new_logits), expected)
+
+
 def test_a_share_of_the_images_is_spread_evenly(known):
     detector = resolve(DETECTORS, "knn", "")(neighbours=1, share=0.1)
     detector.fit(known.batches(7), known.head)
@@ -78,6 +97,27 @@ def test_a_dimension_that_leaves_only_unused_directions_is_an_error(name, known)
     dead = make_known(features, known.labels, Head(known.head.weight), known.new)
     with pytest.raises(ValueError, match=r"span 12 dimensions only.* below 12"):
         fitted(name, dead)
+
+
+@pytest.mark.parametrize("name", ["vim", "residual"])
+def test_unused_directions_are_told_from_rounding_however_long_one_of_the_others_is(name, known):
+    torch.manual_seed(1)
+    turn, _ = torch.linalg.qr(torch.randn(24, 24, dtype=torch.float64))
+    features = (known.features * (torch.arange(24) < 12) * torch.tensor([1e6] + 23 * [1.0]).double()) @ turn
+    with pytest.raises(ValueError, match=r"span 12 dimensions only.* below 12"):
+        fitted(name, make_known(features, known.labels, Head(known.head.weight), known.new))
+
+
+@pytest.mark.parametrize("name", ["vim", "residual"])
+def test_features_of_which_nothing_fires_have_no_residual(name, known):
+    with pytest.raises(ValueError, match="span 0 dimensions only"):
+        fitted(name, make_known(0 * known.features, known.labels, Head(known.head.weight), known.new))
+
+
+@pytest.mark.parametrize("name", ["mahalanobis"])
+def test_features_of_which_nothing_fires_have_no_distance(name, known):
+    dead = make_known(0 * known.features, known.labels, known.head, known.new)
+    assert fitted(name, dead).score(known.new, known.new_logits).tolist() == [0.0] * 40
 
 
 @pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
@@ -126,6 +166,8 @@ def test_a_weight_that_sees_all_of_a_feature_is_refused_by_nusa(known):
     square = Head(torch.eye(24).double())
     with pytest.raises(ValueError, match="has rank 24, so that all"):
         fitted("nusa", make_known(known.features, known.labels, square, known.new))
+    with pytest.raises(ValueError, match="has rank 0, so that nothing"):
+        fitted("nusa", make_known(known.features, known.labels, Head(0 * known.head.weight), known.new))
 
 
 def test_odin_says_why_it_scores_no_features(known):
@@ -140,6 +182,9 @@ def test_odin_says_why_it_scores_no_features(known):
     [
         ("energy", {"temperature": 0.0}, "temperature: 0.0"),
         ("gradnorm", {"temperature": -1.0}, "temperature: -1.0"),
+        ("gradnorm", {"temperature": 0.0}, "temperature: 0.0"),
+        ("mcm", {"temperature": 0.0}, "temperature: 0.0"),
+        ("odin", {"temperature": 0.0}, "temperature: 0.0"),
         ("odin", {"temperature": float("nan")}, "temperature: nan"),
         ("odin", {"epsilon": -0.1}, "epsilon: -0.1"),
         ("react", {"quantile": 90.0}, "quantile: 90.0 is not allowed: 0 to 1"),
@@ -147,6 +192,7 @@ def test_odin_says_why_it_scores_no_features(known):
         ("residual", {"dimension": -1}, "dimension: -1"),
         ("knn", {"neighbours": 0}, "neighbours: 0"),
         ("knn", {"share": 0.0}, "share: 0.0"),
+        ("knn", {"share": 1.01}, "share: 1.01"),
     ],
 )
 def test_impossible_settings_are_named(name, options, message):
@@ -158,6 +204,8 @@ def test_impossible_settings_are_named(name, options, message):
 def test_a_detector_that_is_not_fitted_says_so(name, known):
     with pytest.raises(ValueError, match=f"{name}: .* not fitted yet; call fit or load first"):
         make_detector(name).score(known.new, known.new_logits)
+    with pytest.raises(ValueError, match=f"{name}: .* not fitted yet; call fit or load first"):
+        make_detector(name).state()
     with pytest.raises(ValueError, match=f"{name}: the stored state has"):
         make_detector(name).load({"threshold": torch.zeros(1)})
 

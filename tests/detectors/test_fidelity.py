@@ -10,7 +10,7 @@ from detectors.known import BY_FEATURES, OPTIONS, fitted, make_known
 from components.detectors.energy import Energy
 from components.detectors.gradnorm import GradNorm
 from components.detectors.odin import ODIN
-from components.detectors.shared import principal
+from components.detectors.shared import principal, quantile
 from components.detectors.shared.principal import principal_dimension
 from components.detectors.shared.protocol import Head
 from components.detectors.shared.quantile import streamed_quantile
@@ -175,6 +175,15 @@ def test_a_rotation_of_the_feature_space_changes_nothing(name, known):
     torch.testing.assert_close(fitted(name, turned).score(turned.new, turned.new_logits), before, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
+def test_the_unit_in_which_a_feature_is_measured_does_not_matter(name, known):
+    """A direction of little variance is no rounding: float32 has seven digits of it."""
+    unit = torch.tensor([1e-4] + 23 * [1.0]).double()
+    other = make_known(known.features * unit, known.labels, known.head, known.new * unit)
+    before = fitted(name, known).score(known.new, known.new_logits)
+    torch.testing.assert_close(fitted(name, other).score(other.new, other.new_logits), before, rtol=1e-4, atol=1e-4)
+
+
 def test_the_probability_of_vim_is_what_the_virtual_logit_leaves(known):
     detector = fitted("vim", known)
     norms = torch.linalg.vector_norm((known.new - detector.origin) @ detector.space, dim=1, keepdim=True)
@@ -230,3 +239,26 @@ def test_the_streamed_quantile_is_numpys(dtype, share):
     batches = values.split(100)
     expected = np.quantile(values.double().numpy(), share)
     assert streamed_quantile(lambda: iter(batches), share).item() == pytest.approx(expected, rel=1e-12, abs=0)
+
+
+@pytest.mark.parametrize(("dtype", "reads"), [(torch.bfloat16, 3), (torch.float32, 3), (torch.float64, 5)])
+def test_the_features_are_read_three_or_five_times_for_a_quantile(dtype, reads):
+    asked = []
+    streamed_quantile(lambda: asked.append(dtype) or [torch.arange(10).to(dtype)], 0.5)
+    assert len(asked) == reads
+
+
+def test_more_equal_values_than_float32_counts_are_counted(monkeypatch):
+    """As the zeros of a rectified layer are: each value stands for 2 ** 24 + 1, so that their ranks end at odd numbers."""
+    digits, many = quantile._digits, 2**24 + 1
+
+    class Digits:
+        def __init__(self, found):
+            self.found = found
+
+        def bincount(self, minlength):
+            return many * self.found.bincount(minlength=minlength)
+
+    monkeypatch.setattr(quantile, "_digits", lambda *key: Digits(digits(*key)))
+    found = quantile._order_statistics(lambda: [torch.tensor([3.0, 0.0, 7.0])], torch.float32, (many - 1, many, 2 * many))
+    assert [value.item() for value in found] == [0.0, 3.0, 7.0]

@@ -1,6 +1,7 @@
 """What params.yaml says of schedules and servers is checked before anything starts."""
 
 import argparse
+import calendar
 import re
 from typing import Any
 
@@ -97,3 +98,11 @@ def test_a_day_that_no_month_has_is_no_schedule(text):
 )
 def test_a_day_that_comes_is(text):
     check_cron(text)
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_the_last_day_of_a_month_comes_and_the_day_after_it_never_does(month):
+    last = calendar.monthrange(2024, month)[1]  # a leap year
+    check_cron(f"0 0 {last} {month} *")
+    with pytest.raises(ValueError, match=r"it never comes|day 32 is not within 1 to 31"):
+        check_cron(f"0 0 {last + 1} {month} *")

@@ -1,5 +1,7 @@
 """``batch_size: auto``: the largest power of two below a bound of memory, which is recorded and resumed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,19 @@ def test_a_probe_trains_at_the_size_and_reads_the_peak(views, monkeypatch):
     found = largest_batch(lambda size: batch_size.peak_memory(settings_of(), views, {}, CPU, size), 5, 24)
     assert found == 4
     assert sizes == [8, 8], "two updates: the second has the optimizers' states"
+
+
+@pytest.mark.parametrize(("gigabytes", "found"), [(1, 8), (2, 4), (0.1, 16), (8, 1), (9, None)])
+def test_four_fifths_of_a_gpu_are_filled_by_at_most_all_images(views, monkeypatch, gigabytes, found):
+    """On the CPU, for a GPU of 10 GiB and a network that needs so many per image; there are 24 images."""
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=10 * 2**30))
+    monkeypatch.setattr(batch_size, "peak_memory", lambda *given: int(given[-1] * gigabytes * 2**30))
+    if found:
+        assert resolve_batch_size(settings_of(), views, {}, gpu).train.batch_size == found
+        return
+    with pytest.raises(ValueError, match=r"^runs\.test\.train\.batch_size: auto found nothing: .* more than 8\.0 GiB$"):
+        resolve_batch_size(settings_of(), views, {}, gpu)
 
 
 def test_out_of_memory_is_a_size_that_does_not_fit(views, monkeypatch):

@@ -17,7 +17,7 @@ from components.core.recipe import Schedule
 from components.core.runtime import multiplies_bf16, resolve_precision
 from components.core.step import NonFiniteLoss
 from components.stages.assemble import build_recipe
-from components.stages.train import loop
+from components.stages.train import loop, processes
 from components.stages.train.checkpoint import Checkpoints, serialise
 from components.stages.train.settings import LoopSettings
 from components.stages.views.view import open_view
@@ -221,6 +221,22 @@ def test_a_split_that_is_not_there_is_noticed_before_training(view):
     with pytest.raises(ValueError, match=r"runs\.test\.evaluate\.split: 'test' is not in view 'view'; it has: train"):
         check_split("test", "test", missing)
     check_split("test", "test", view.facts)
+
+
+def test_a_checkpoint_of_a_gpu_is_read_where_there_is_none(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:3")
+        Checkpoints(tmp_path).save(7, {"weight": torch.arange(3.0)})
+    step, state = Checkpoints(tmp_path).latest()
+    assert (step, state["weight"].tolist()) == (7, [0.0, 1.0, 2.0])
+
+
+def test_processes_that_start_from_other_weights_are_refused(view, tmp_path, monkeypatch):
+    """As rank 0 of two, whose other process reports the digest of weights that it drew itself."""
+    monkeypatch.setattr(loop, "processes", lambda: (0, 2))
+    monkeypatch.setattr(processes, "gather", lambda own: torch.cat([own, own + 1]))
+    with pytest.raises(ValueError, match=r"initial weights must be the same on all processes; .* those of rank 1"):
+        train(view, settings_of(), tmp_path)
 
 
 def test_two_checkpoints_are_kept(view, tmp_path):

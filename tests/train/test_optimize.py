@@ -111,6 +111,14 @@ def test_even_draws_are_spread_over_the_batch_and_uniform_over_the_steps():
     assert drawn[:, 0].mean().item() == pytest.approx(0.5, abs=0.05)
 
 
+def test_even_draws_of_several_numbers_per_image_are_spread_in_each():
+    drawn = draw((10, 3), seed=0, step=0, use="time", kind="even")
+    assert drawn.shape == (10, 3)
+    gaps = drawn.sort(dim=0).values.diff(dim=0)
+    torch.testing.assert_close(gaps, torch.full_like(gaps, 0.1))
+    assert draw((10,), seed=0, step=0, use="time", kind="even").shape == (10,)
+
+
 def test_the_average_is_the_closed_form_of_a_geometric_sum():
     network = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 0.0)
@@ -136,6 +144,7 @@ def test_a_ramped_up_average_is_the_hand_computed_one_and_copies_buffers():
     assert network.weight.item() == pytest.approx(expected, rel=1e-6)
     assert network.running_mean.item() == 5.0
     assert share_of_start(4, 0.3, ramp_up=True) == pytest.approx(1 / 10 * 2 / 11 * 3 / 12 * 0.3)
+    assert share_of_start(4, 0.3, ramp_up=False) == pytest.approx(0.3 * 0.3 * 0.3 * 0.3)
 
 
 def test_averages_change_places_with_the_live_weights_and_back_also_where_two_networks_share_them():
