@@ -123,6 +123,7 @@ def test_openais_file(annotated, tmp_path, monkeypatch):
         ({"context_length": 77, "vocabulary": 600}, "vocabulary needs tokeniser: bpe, this is bytes"),
         ({"tokeniser": "bpe", "context_length": 2}, "context_length 2 holds no text"),
         ({"tokeniser": "bpe", "context_length": 8, "vocabulary": 513}, "vocabulary"),
+        ({"tokeniser": "openai", "context_length": 77, "file": ""}, r"views\.v\.text\.file"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(text, message):
