@@ -78,6 +78,7 @@ def test_the_written_policy_holds_the_values_and_no_policy_is_none():
         ({"split": {"test": ["a"]}}, r"views\.v\.split.*class names need by: <column>"),
         ({"split": {"validation": 0.5, "test": 0.5}}, r"leave nothing to train on"),
         ({"split": {"test": 1.0}}, r"views\.v\.split\.test"),
+        ({"split": {"test": 0.0}}, r"views\.v\.split\.test"),
     ],
 )
 def test_settings_are_strict(block, message):
