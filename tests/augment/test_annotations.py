@@ -9,6 +9,7 @@ from components.core.config.strict import SettingsError
 from components.serving.text import Tokeniser
 from components.stages.augment.contact import draw_sheet, enlarged
 from components.stages.augment.tokens import tokenise
+from components.stages.views.draws import Augmenter, Draws, albumentations
 from components.stages.views.loader import training_batches
 
 SIDE = 24  # of ``annotated``'s pictures
@@ -150,6 +151,20 @@ def test_the_centre_crop_moves_boxes(annotated, make):
     batches = list(view.batches("train", 8, pixels=True))
     assert sum(check_boxes(batch) for batch in batches) > 10
     assert batches[0]["image_mask"].shape[1:] == (16, 16)
+
+
+def test_a_box_is_kept_by_its_area_however_flat():
+    limits = {"min_area": 1.0, "min_visibility": 0.0}
+    moving = Augmenter([albumentations().NoOp(p=1.0)], limits=limits)
+    boxes = np.float32([[[0.5, 0.5, 1.0, 0.5 / 24], [0.5, 0.5, 0.5 / 24, 1.0], [0.5, 0.5, 0.9 / 24, 1 / 24]]])
+    arrays = {
+        "image": np.zeros((1, 24, 24, 1), np.uint8),
+        "boxes": boxes,
+        "box_label": np.arange(3)[None],
+        "box_mask": np.ones((1, 3), np.bool_),
+    }
+    moved = moving.move(arrays, Draws.make(1, "flat"))
+    assert moved["box_label"][moved["box_mask"]].tolist() == [0, 1]
 
 
 def test_the_mask_follows_the_image(arrays_out, make):

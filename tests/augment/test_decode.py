@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from components.core.config.strict import SettingsError
 from components.stages.augment.decode import decode, decode_file
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.raw.annotations import Annotations, RawBoxes
 from components.stages.augment.raw.binary import read_cifar10, read_idx
+from components.stages.augment.raw.layouts import RawSplit
+from components.stages.augment.table import Table, choose_columns, decode_all
 
 
 def settings(size=16, channels=3, fit="crop", pad_value=0):
@@ -105,3 +109,48 @@ def test_a_cifar_file_of_a_broken_length_is_refused(tmp_path):
     (tmp_path / "batch.bin").write_bytes(bytes(3073 * 2 - 1))
     with pytest.raises(ValueError, match=r"batch\.bin: 6145 bytes"):
         read_cifar10(tmp_path / "batch.bin")
+
+
+def test_an_array_of_the_view_s_size_still_gets_the_view_s_channels():
+    grey = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    colour = np.stack([grey] * 3, axis=2)
+    for given in (grey, grey[:, :, None], colour):
+        for channels in (1, 3):
+            np.testing.assert_array_equal(decode(given, settings(channels=channels))[0], colour[..., :channels])
+
+
+def test_boxes_and_numbers_stay_with_their_pictures_when_one_before_cannot_be_read(tmp_path):
+    files = [file_of(Image.fromarray(np.full((16, 16), 50 * i, np.uint8))) for i in range(4)]
+    files[1] = b"broken"
+    rows, labels = np.array([0, 1, 2, 2, 3]), np.arange(5)
+    boxes = RawBoxes(np.tile(np.float32([0.5, 0.5, 0.25, 0.25]), (5, 1)), labels, rows)
+    parts = {}
+    for split, part in (("train", slice(0, 3)), ("test", slice(3, 4))):
+        kept = (rows >= part.start) & (rows < part.stop)
+        own = RawBoxes(boxes.boxes[kept], labels[kept], rows[kept] - part.start)
+        names = [f"{split}/{i}.png" for i in range(part.start, part.stop)]
+        pictures = files[part]
+        parts[split] = RawSplit(len(names), {}, Annotations(boxes=own), names.__getitem__, pictures.__iter__)
+    view = {"dataset": "d", "image_size": 16, "channels": 1, "unreadable": "skip"}
+    table = decode_all(parts, ViewSettings(**view), tmp_path / "scratch")
+    assert table.unreadable == ["train/1.png"]
+    assert {split: found.tolist() for split, found in table.published.items()} == {"train": [0, 2], "test": [3]}
+    assert table.images[[0, 2, 3], 0, 0, 0].tolist() == [0, 100, 150]
+    found = [label[mask].tolist() for label, mask in zip(table.arrays["box_label"], table.arrays["box_mask"], strict=True)]
+    assert found == [[0], [], [2, 3], [4]]
+    assert table.sizes.tolist() == [[16, 16], [0, 0], [16, 16], [16, 16]]
+
+
+def test_captions_boxes_or_several_classes_do_without_a_label_but_bare_pictures_do_not():
+    view = ViewSettings(dataset="d", image_size=16, channels=1)
+    image = {"image": np.zeros((2, 16, 16, 1), np.uint8)}
+    rest = {"names": ["a", "b"], "digests": [], "contents": [], "sizes": np.zeros((2, 2)), "published": {}, "unreadable": []}
+    for arrays, labels, texts in (
+        ({"boxes": np.zeros((2, 1, 4))}, None, None),
+        ({}, np.zeros((2, 3)), None),
+        ({}, None, ["", ""]),
+    ):
+        table = Table(image | arrays, {}, labels, texts, **rest)
+        assert choose_columns(table, {}, view, "views.v")[1] == {}
+    with pytest.raises(SettingsError, match=r"views\.v\.label: 'label' is not allowed"):
+        choose_columns(Table(image, {}, None, None, **rest), {}, view, "views.v")

@@ -9,6 +9,7 @@ from components.core.config.strict import SettingsError, parse
 from components.core.settings import ROOT
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
+from components.stages.views.draws import box_limits
 
 
 def check(*augment, **block):
@@ -77,6 +78,7 @@ def test_the_written_policy_holds_the_values_and_no_policy_is_none():
         ({"split": {"test": ["a"]}}, r"views\.v\.split.*class names need by: <column>"),
         ({"split": {"validation": 0.5, "test": 0.5}}, r"leave nothing to train on"),
         ({"split": {"test": 1.0}}, r"views\.v\.split\.test"),
+        ({"split": {"test": 0.0}}, r"views\.v\.split\.test"),
     ],
 )
 def test_settings_are_strict(block, message):
@@ -89,3 +91,73 @@ def test_reading_settings_imports_nothing_heavy():
     code = f"import sys; import components.stages.augment.policy.policies; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("path", "least", "most", "others"),
+    [
+        ("image_size", 8, 1024, {}),
+        ("pad_value", 0, 255, {}),
+        ("max_pixels", 10_000, 178_956_970, {}),
+        ("copies", 0, 100, {"augment": [{"HorizontalFlip": {}}]}),
+        ("near_distance", 0, 8, {}),
+        ("split.folds", 2, 100, {}),
+        ("split.fold", 0, 4, {"split": {"folds": 5}}),
+        ("text.context_length", 1, 4096, {}),
+        ("text.vocabulary", 514, 8192, {"text": {"tokeniser": "bpe", "context_length": 3}}),
+    ],
+)
+def test_whole_numbers_reach_both_limits_and_go_no_further(path, least, most, others):
+    def found(value):
+        view = {"dataset": "d", "image_size": 16, "channels": 1, **others}
+        *block, key = path.split(".")
+        view |= {name: view.get(name, {}) | {key: value} for name in block} or {key: value}
+        settings = parse(ViewSettings, view, "views.v")
+        return getattr(getattr(settings, block[0]) if block else settings, key)
+
+    assert (found(least), found(most)) == (least, most)
+    for value in (least - 1, most + 1):
+        with pytest.raises(SettingsError, match=rf"views\.v\..*{value}"):
+            found(value)
+
+
+def test_levels_are_two_ascending_numbers_of_16_bits():
+    view = {"dataset": "d", "image_size": 16, "channels": 1}
+    for levels in ([0, 65535], [0, 1], [65534, 65535]):
+        assert parse(ViewSettings, view | {"levels": levels}, "views.v").levels == tuple(levels)
+    for levels in ([-1, 9], [9, 9], [9, 8], [0, 65536]):
+        with pytest.raises(SettingsError, match="two ascending numbers from 0 to 65535 are expected"):
+            parse(ViewSettings, view | {"levels": levels}, "views.v")
+
+
+@pytest.mark.parametrize("background", ["white", "#fff", "#12345g", "#1234567"])
+def test_a_background_is_six_hexadecimal_digits(background):
+    with pytest.raises(SettingsError, match=r"views\.v\.background"):
+        parse(ViewSettings, {"dataset": "d", "image_size": 16, "channels": 1, "background": background}, "views.v")
+
+
+def test_a_probability_may_be_0_or_1():
+    assert [check({"HorizontalFlip": {"p": p}})["transform"]["transforms"][0]["p"] for p in (0, 1)] == [0, 1]
+
+
+def test_the_written_policy_holds_the_view_s_limits_of_boxes_or_the_default_ones():
+    limits = {"min_area": 0.5, "min_visibility": 1.0}
+    view = {"dataset": "d", "image_size": 16, "channels": 1, "augment": [{"HorizontalFlip": {}}]}
+    for block, boxes, wanted in (
+        ({"boxes": limits}, None, limits),
+        ({"boxes": limits}, True, limits),
+        ({}, True, {"min_area": 1.0, "min_visibility": 0.0}),
+        ({}, None, None),
+    ):
+        assert box_limits(validate_policy("v", parse(ViewSettings, view | block, "views.v"), boxes)) == wanted
+    for wrong in ({"min_area": 0}, {"min_visibility": -0.1}, {"min_visibility": 1.1}):
+        with pytest.raises(SettingsError, match=rf"views\.v\.boxes\.{next(iter(wrong))}"):
+            parse(ViewSettings, view | {"boxes": wrong}, "views.v")
+
+
+def test_a_picture_is_prepared_by_the_view_s_settings_and_no_others():
+    chosen = {"fit": "pad", "pad_value": 7, "background": "#102030", "levels": (5, 6), "max_pixels": 20_000, "channels": 1}
+    view = {"dataset": "d", "image_size": 16, "stored_size": [20, 24], "augment": [{"RandomCrop": {"height": 16, "width": 16}}]}
+    prepared = parse(ViewSettings, view | chosen, "views.v").preparation
+    assert {name: getattr(prepared, name) for name in chosen} == chosen
+    assert (prepared.image_size, prepared.stored_size) == ((16, 16), (20, 24))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from components.core.files import read_json
 from components.serving.text import Tokeniser
 from components.stages.augment import tokens as module
 from components.stages.augment.policy.policies import ViewSettings
+from components.stages.augment.policy.text import TextSettings
 from components.stages.augment.prepare import make_view
 from components.stages.augment.tokens import learn_merges, text_summary
 from components.stages.views.view import open_view
@@ -50,6 +52,15 @@ def test_a_vocabulary_is_learnt_from_the_training_captions_alone(annotated, make
     (batch,) = view.batches("test", 100)
     assert batch["tokens"].dtype == torch.int64
     assert tokeniser.decode(batch["tokens"][0].numpy()) == "zebra z", "cut at 8 tokens, with start and end"
+
+
+@pytest.mark.parametrize("vocabulary", [514, 520])
+def test_a_learnt_vocabulary_is_as_large_as_asked_where_captions_have_enough(vocabulary, tmp_path):
+    texts = ["".join(letters) for letters in product("abcd", repeat=3)]
+    data = SimpleNamespace(splits={"train": np.arange(len(texts))}, table=SimpleNamespace(texts=texts))
+    settings = parse(TextSettings, BPE | {"vocabulary": vocabulary}, "views.v.text")
+    found = module.tokeniser_of(data, settings, "views.v.text", tmp_path)
+    assert (found.vocabulary_size, len(found.merges)) == (vocabulary, vocabulary - 514)
 
 
 def test_the_same_merges_in_every_process():
@@ -123,6 +134,7 @@ def test_openais_file(annotated, tmp_path, monkeypatch):
         ({"context_length": 77, "vocabulary": 600}, "vocabulary needs tokeniser: bpe, this is bytes"),
         ({"tokeniser": "bpe", "context_length": 2}, "context_length 2 holds no text"),
         ({"tokeniser": "bpe", "context_length": 8, "vocabulary": 513}, "vocabulary"),
+        ({"tokeniser": "openai", "context_length": 77, "file": ""}, r"views\.v\.text\.file"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(text, message):

@@ -209,3 +209,24 @@ def test_a_repeated_image_is_augmented_by_itself(view):
     assert not any(torch.equal(augmented[index], augmented[index + 1]) for index in range(0, 16, 2))
     halves = [batches(view, Stream("main", 16, repeats=2), steps=1, rank=rank, world=2)[0]["image"] for rank in range(2)]
     assert torch.equal(torch.cat(halves), augmented)
+
+
+def test_batches_of_workers_are_pinned_where_cuda_is_used_and_a_lost_one_is_an_error(plain, monkeypatch):
+    asked = {}
+
+    class Stalled:
+        def __init__(self, _, **options):
+            asked.update(options)
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            raise RuntimeError("DataLoader timed out after 900 seconds")
+
+    monkeypatch.setattr(loader, "DataLoader", Stalled)
+    for kind in ("cuda", "cpu"):
+        monkeypatch.setattr(loader, "pick_device", lambda kind=kind: torch.device(kind))
+        with pytest.raises(OSError, match=r"no batch arrived from 2 workers within 900 s; /dev/shm may be full: use"):
+            batches(plain, workers=2)
+        assert (asked["pin_memory"], asked["timeout"]) == (kind == "cuda", loader.PATIENCE)

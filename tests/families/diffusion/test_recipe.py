@@ -133,6 +133,16 @@ def test_adam_has_ddpm_s_constants():
     assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0)
 
 
+def test_the_update_is_bounded_by_the_clipped_norm():
+    norms = {}
+    for bound in (None, 1e-3):
+        recipe = build(spread=0.05, clip_norm=bound)
+        recipe.training_step({"train": batch()}, 0)
+        norms[bound] = torch.nn.utils.get_total_norm([p.grad for p in recipe.parameters() if p.grad is not None]).item()
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[None] > 0.01
+
+
 def test_conditions_are_dropped_together_and_as_often_as_asked():
     recipe = build({"label": True, "text": TEXT, "low_resolution": {"factor": 4}, "label_dropout": 0.3})
     whole = recipe.condition(batch(300))

@@ -74,6 +74,17 @@ def test_a_step_depends_on_the_seed_and_the_step_alone_and_runs_in_bf16():
     assert torch.equal(first["image"], terms(4)["image"]), "no random style reaches it"
 
 
+def test_random_styles_are_normal_and_of_the_seed_the_step_and_the_domain():
+    images = [torch.zeros(2000, 1, SIZE, SIZE)] * 2
+    recipe = build("munit")
+    drawn = [*recipe.draw_noise(images, 3), *recipe.draw_noise(images, 4), *build("munit", seed=1).draw_noise(images, 3)]
+    for first, other in zip(drawn, recipe.draw_noise(images, 3), strict=False):
+        assert torch.equal(first, other)
+    every = torch.cat(drawn, dim=1)
+    torch.testing.assert_close(every.T.cov(), torch.eye(18), rtol=0, atol=0.12)
+    assert every.mean(0).abs().max() < 0.12
+
+
 @pytest.mark.slow
 def test_without_the_style_s_loss_styles_are_ignored():
     """A square's shade in domain 1 is style: with L_s a translation's shade follows it, without it the content decides.

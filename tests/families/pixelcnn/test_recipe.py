@@ -86,6 +86,23 @@ def test_a_dynamic_draw_is_a_new_one_at_every_step(monkeypatch):
     assert not torch.equal(seen[0], recipe.density.levels(batch()["image"]))
 
 
+def test_dynamic_draws_follow_the_seed():
+    grey = {"image": torch.zeros(4, 1, SIZE, SIZE)}
+    found = [build(BINARY, binarise="dynamic", seed=seed).training_step({"train": grey}, 0) for seed in (0, 0, 1)]
+    assert torch.equal(found[0]["nats_per_image"], found[1]["nats_per_image"])
+    assert not torch.equal(found[0]["nats_per_image"], found[2]["nats_per_image"])
+
+
+def test_the_gradient_of_the_nats_per_dimension_is_bounded_if_asked():
+    norms = {}
+    for bound in (None, 1e-3):
+        recipe = build(GATED, clip_norm=bound)
+        recipe.training_step({"train": batch()}, 0)
+        norms[bound] = torch.nn.utils.get_total_norm([p.grad for p in recipe.parameters()]).item()
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
+    assert norms[None] > 0.01
+
+
 @pytest.mark.parametrize("model", [GATED, BINARY])
 def test_a_few_steps_learn_two_images(model):
     recipe = build(model)
@@ -205,6 +222,11 @@ def test_a_completion_keeps_what_is_known(served):
 def test_what_cannot_be_served_is_refused(served, change, params, told):
     with pytest.raises(ValueError, match=told):
         served.predict(inputs(2) | change, params)
+
+
+def test_the_defaults_of_the_signature_are_those_of_a_call_without_params(served, recipe):
+    """MLflow's server sends the signature's."""
+    assert {entry["name"]: entry["default"] for entry in recipe.exportable().signature["params"]} == served.options({})
 
 
 def test_an_empty_batch_gives_empty_answers(served):

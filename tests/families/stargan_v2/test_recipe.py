@@ -189,6 +189,25 @@ def test_the_diversity_s_weight_falls_in_a_line_to_0_as_a_function_of_the_step()
     assert build().weighted(terms, 5)["diversity"].item() == -0.5  # over all 10 steps
 
 
+def test_the_mapping_network_has_its_own_rate_and_all_have_the_run_s_decay():
+    recipe = build(learning_rate=0.3, mapping_learning_rate=0.2, weight_decay=0.1, betas=[0.4, 0.5])
+    groups = {name: optimizer.param_groups[0] for name, optimizer in recipe.optimizers.items()}
+    assert {name: group["lr"] for name, group in groups.items()} == dict.fromkeys(PARTS, 0.3) | {"mapping_network": 0.2}
+    assert {(group["weight_decay"], *group["betas"]) for group in groups.values()} == {(0.1, 0.4, 0.5)}
+
+
+def test_styles_follow_the_seed_the_step_and_their_use():
+    recipe, domain = build(), torch.tensor([0, 1, 2])
+    first = recipe.random_style(domain, 0, "latent")
+    assert torch.equal(first, recipe.random_style(domain, 0, "latent"))
+    for other in (
+        recipe.random_style(domain, 1, "latent"),
+        recipe.random_style(domain, 0, "other_latent"),
+        build(seed=1).random_style(domain, 0, "latent"),
+    ):
+        assert not torch.equal(first, other)
+
+
 def test_lazy_r1_comes_every_third_update_of_the_discriminator_and_counts_three_times():
     every, lazy = build(), build(r1_every=3)
     penalties = [recipe.training_step(batches(0), 0)["discriminator_latent_r1"] for recipe in (every, lazy)]
