@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from flows.new.look import MIN_A_CLASS, Pictures
-from flows.new.table import Choice
+from flows.new.table import Choice, steps_of, threads_of
 from flows.new.view_rules import split_shares
 
 TYPICAL, SMALLEST = 28, 10  # pixels in the view of the median object, and of the one that a tenth are smaller than
@@ -19,7 +18,7 @@ LEAST, MOST = 96, 320  # pixels: the square root of the view's area
 STRIDE = 16  # pixels of a token of the three stages
 MIN_QUERIES, SPARE = 10, 1.25  # queries; queries per object of the fullest picture
 DETECTIONS = (100, 1000)  # boxes of an answer, least and most
-MIN_STEPS, MAX_STEPS, BATCH = 6000, 60_000, 8
+STEPS, BATCH = (6000, 60_000), 8
 NAMED_CLASSES = 8  # with few boxes, that are named
 FLOOR = 0.3  # AP50: what a detector that has learnt something reaches
 
@@ -48,7 +47,7 @@ def choose_boxes(pictures: Pictures, number: int, threads: int | None) -> Choice
     row = next(row for row in BOX_TABLE if number <= row.pictures)
     size = box_image_size(pictures)
     view, reasons = boxes_view(pictures, size)
-    run, more = boxes_run(pictures, row, size, number, threads or (1 if row is BOX_TABLE[0] else min(4, os.cpu_count() or 1)))
+    run, more = boxes_run(pictures, row, size, number, threads or threads_of(row is BOX_TABLE[0]))
     notes = [f"invalid_boxes clip: {note}" for note in pictures.notes]
     return Choice(view, run, None, (*notes, *reasons, *more))
 
@@ -88,7 +87,7 @@ def boxes_run(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the run's block, without its view, and the reasons."""
     queries = num_queries(pictures.most_boxes)
-    steps = min(MAX_STEPS, max(MIN_STEPS, -(-row.epochs * number // BATCH // 100) * 100))
+    steps = steps_of(row.epochs, number, BATCH, STEPS)
     model: dict[str, Any] = {"name": "detr", "decoder": "conditional", "denoising": False, "num_queries": queries}
     model |= {"backbone": 18, "norm": "group", "width": row.width, "stages": 3, "hidden_dim": row.hidden_dim, "num_heads": 4}
     model |= {name: getattr(row, name) for name in ("encoder_layers", "decoder_layers", "ffn_dim")} | {"dropout": 0.0}

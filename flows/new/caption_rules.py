@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from flows.new.look import Pictures
-from flows.new.table import Choice, Row
+from flows.new.table import Choice, Row, batch_size, steps_of, threads_of
 from flows.new.view_rules import TEST, choose_view, image_size
 
 TEXT = {"tokeniser": "bpe", "vocabulary": 4096, "context_length": 32, "truncate": True}
 PATCHES = 8  # along a side
-SMALL_BATCH, MOST_BATCH = 16, 128
-MIN_STEPS, MAX_STEPS = 500, 60_000
+LEAST_BATCH, MOST_BATCH = 16, 128
+STEPS = (500, 60_000)
 RECALLED, TIMES_CHANCE = 10, 3
 
 
@@ -50,17 +49,14 @@ def choose_captions(pictures: Pictures, row: Row, number: int, threads: int | No
     view["text"] = dict(TEXT)
     cut = f"longer captions than {TEXT['context_length']} tokens are cut, and counted"
     reasons.append(f"tokeniser bpe, learnt from the captions of the training pictures; {cut}")
-    threads = threads or (1 if towers is CAPTION_TABLE[0] else min(4, os.cpu_count() or 1))
-    run, more = caption_run(pictures, towers, size, number, threads)
+    run, more = caption_run(pictures, towers, size, number, threads or threads_of(towers is CAPTION_TABLE[0]))
     return Choice(view, run, None, (*reasons, *more))
 
 
 def caption_run(pictures: Pictures, row: CaptionRow, size: int, number: int, threads: int) -> tuple[dict[str, Any], list[str]]:
     """Return the run's block, without its view, and the reasons."""
-    batch = SMALL_BATCH
-    while batch * 2 <= min(MOST_BATCH, number / 4):
-        batch *= 2
-    steps = min(MAX_STEPS, max(MIN_STEPS, -(-row.epochs * number // batch // 100) * 100))
+    batch = batch_size(number, LEAST_BATCH, MOST_BATCH)
+    steps = steps_of(row.epochs, number, batch, STEPS)
     model: dict[str, Any] = {"name": "clip", "patch": size // PATCHES, "width": row.width, "depth": row.image_depth}
     model |= {"heads": row.heads, "embed_dim": row.width, "text_width": row.width, "text_depth": row.text_depth}
     model |= {"text_heads": row.heads, "dropout": 0.1}

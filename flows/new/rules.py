@@ -5,13 +5,12 @@ Weights start from scratch, since nothing is downloaded. ``docs/new.md`` has the
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from flows.new.box_rules import choose_boxes
 from flows.new.caption_rules import choose_captions
 from flows.new.look import Pictures
-from flows.new.table import TABLE, Choice, Row
+from flows.new.table import TABLE, Choice, Row, batch_size, steps_of, threads_of
 from flows.new.view_rules import VALIDATION, choose_view, image_size, split_shares
 
 UNBALANCED = 5  # largest class / smallest, from which batches are balanced
@@ -20,8 +19,8 @@ KNN_PICTURES = 20_000  # whose features a k-nearest-neighbour detector may carry
 SMALL_SIDE = 40  # pixels: below, the network has no room to shrink
 LEARNING_RATE, BATCH = 2e-3, 64  # AdamW; by the square root of the batch size
 
-
-MIN_STEPS, MAX_STEPS = 500, 60_000
+LEAST_BATCH = 8
+STEPS = (500, 60_000)
 
 
 def choose(pictures: Pictures, threads: int | None = None) -> Choice:
@@ -37,14 +36,9 @@ def choose(pictures: Pictures, threads: int | None = None) -> Choice:
     if pictures.classes is None:
         reasons.append("no run: these pictures have no class each, for a classifier")
         return Choice(view, None, None, tuple(reasons))
-    run, more = choose_run(pictures, row, size, number, threads or choose_threads(row))
+    run, more = choose_run(pictures, row, size, number, threads or threads_of(row is TABLE[0]))
     detect, why = choose_detector(pictures, number)
     return Choice(view, run, detect, (*reasons, *more, why))
-
-
-def choose_threads(row: Row) -> int:
-    """Return 1 for small pictures, whose layers are too short to share, else the machine's cores, at most 4."""
-    return 1 if row is TABLE[0] else max(1, min(4, os.cpu_count() or 1))
 
 
 def training_pictures(pictures: Pictures) -> int:
@@ -56,8 +50,8 @@ def training_pictures(pictures: Pictures) -> int:
 
 def choose_run(pictures: Pictures, row: Row, size: int, number: int, threads: int) -> tuple[dict[str, Any], list[str]]:
     """Return the run's block, without its view, and the reasons."""
-    batch = batch_size(row, number)
-    steps = training_steps(row, number, batch)
+    batch = batch_size(number, LEAST_BATCH, row.batch_size)
+    steps = steps_of(row.epochs, number, batch, STEPS)
     model, why = choose_network(row, size)
     rate = float(f"{LEARNING_RATE * (batch / BATCH) ** 0.5:.1g}")
     train: dict[str, Any] = {"seed": 0, "threads": threads, "precision": "auto", "steps": steps, "warmup": steps // 20}
@@ -76,19 +70,6 @@ def choose_run(pictures: Pictures, row: Row, size: int, number: int, threads: in
     )
     blocks = {"export": {}, "evaluate": {}, "promote": {"metric": "accuracy", "floor": floor}}
     return {"recipe": "classification", "model": model, "train": train, **blocks}, reasons
-
-
-def batch_size(row: Row, number: int) -> int:
-    """Return the row's batch size, or the largest power of two up to a quarter of the pictures, at least 8."""
-    small = 8
-    while small * 2 <= number / 4:
-        small *= 2
-    return min(row.batch_size, small)
-
-
-def training_steps(row: Row, number: int, batch: int) -> int:
-    """Return the row's epochs in steps, in whole hundreds from ``MIN_STEPS`` to ``MAX_STEPS``."""
-    return min(MAX_STEPS, max(MIN_STEPS, -(-row.epochs * number // batch // 100) * 100))
 
 
 def choose_network(row: Row, size: int) -> tuple[dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,25 @@ TABLE = (
     Row(10_000, image_size=128, scale=1.0, batch_size=64, epochs=40, augment="strong"),
     Row(float("inf"), image_size=224, scale=1.0, batch_size=128, epochs=20, augment="medium"),
 )
+
+
+def batch_size(number: int, least: int, most: int) -> int:
+    """Return the largest power of two up to a quarter of the pictures, from ``least`` to ``most``, which are powers of two."""
+    batch = least
+    while batch * 2 <= min(most, number / 4):
+        batch *= 2
+    return batch
+
+
+def steps_of(epochs: int, number: int, batch: int, limits: tuple[int, int]) -> int:
+    """Return ``epochs`` times through ``number`` pictures in steps, in whole hundreds within ``limits``."""
+    least, most = limits
+    return min(most, max(least, -(-epochs * number // batch // 100) * 100))
+
+
+def threads_of(small: bool) -> int:
+    """Return 1 for small networks and pictures, whose layers are too short to share, else the machine's cores, at most 4."""
+    return 1 if small else max(1, min(4, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

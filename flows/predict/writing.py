@@ -28,47 +28,63 @@ JUDGES = ("content", "classifier")  # roles of the judge of characters
 
 def write_text(args: argparse.Namespace, project: Project, model: Model) -> int:
     """Write the command's page, and report what the judge reads otherwise; return the exit code."""
-    import numpy as np
-
-    from components.registry.predict.translate import domain_index, write_png
+    from components.registry.predict.translate import write_png
     from components.registry.writing.hand import read_hand
     from components.registry.writing.page import set_page
     from components.registry.writing.printing import printer
-    from components.registry.writing.style import draw_classes, must_draw, write
 
-    drawn = model.kind == "generator"
-    if drawn:
-        must_draw(model, args.text, hand=args.hand is not None, domain=args.domain is not None)
-    else:
-        model.must_be("translator", "write")
+    domain = domain_of(args, model)
     workspace = project.workspace
     dataset = dataset_of(workspace, args.run)
     bright = args.ink == "bright" if args.ink else has_bright_ink(workspace, args.run, dataset)
-    domain = "its classes" if drawn else args.domain or default_domain(model.served.facts["domains"])
     side = side_of(model.served.facts)
-    index = None if drawn else domain_index(model.served, domain)
     prints = printer(args.font or default_font(dataset, domain), dataset.get("source"), workspace.folder, side)(args.text)
     hand = read_hand(args.hand, side) if args.hand else None
-    if index is None:
-        written = draw_classes(model.served, [printed.character for printed in prints], seed=args.seed, bright=bright)
-    else:
-        written = write(
-            model.served,
-            np.stack([printed.pixels for printed in prints]),
-            index,
-            samples=hand.samples if hand else None,
-            seed=args.seed,
-            variation=args.variation,
-            bright=bright,
-        )
+    written = characters(args, model, domain, prints, hand, bright=bright)
     layout = layout_of(args, prints, written, hand)
     write_png(args.out, set_page(args.text, prints, written, layout, args.seed)[:, :, None])
     readings = judged(args, project, prints, written, bright=bright)
     sheet = args.out.with_name(f"{args.out.stem}_characters.png")
     if args.sheet:
-        draw_sheet(sheet, f"{model.name}, {model.origin}: {domain}", prints, written, readings)
+        draw_sheet(sheet, f"{model.name}, {model.origin}: {domain or 'its classes'}", prints, written, readings)
     print(f"written: {args.out}" + (f", {sheet}" if args.sheet else ""))
     return 0
+
+
+def domain_of(args: argparse.Namespace, model: Model) -> str | None:
+    """Return the domain that a translator writes in; None for a generator of classes. SettingsError for any other model."""
+    from components.registry.predict.translate import domain_index
+    from components.registry.writing.style import must_draw
+
+    if model.kind == "generator":
+        must_draw(model, args.text, hand=args.hand is not None, domain=args.domain is not None)
+        return None
+    model.must_be("translator", "write")
+    domain: str = args.domain or default_domain(model.served.facts["domains"])
+    domain_index(model.served, domain)
+    return domain
+
+
+def characters(
+    args: argparse.Namespace, model: Model, domain: str | None, prints: list[Print], hand: Hand | None, *, bright: bool
+) -> np.ndarray:
+    """Write the prints, uint8 [N, side, side], ink bright on 0: in the style of a domain, or as a generator's classes."""
+    import numpy as np
+
+    from components.registry.predict.translate import domain_index
+    from components.registry.writing.style import draw_classes, write
+
+    if domain is None:
+        return draw_classes(model.served, [printed.character for printed in prints], seed=args.seed, bright=bright)
+    return write(
+        model.served,
+        np.stack([printed.pixels for printed in prints]),
+        domain_index(model.served, domain),
+        samples=hand.samples if hand else None,
+        seed=args.seed,
+        variation=args.variation,
+        bright=bright,
+    )
 
 
 def dataset_of(workspace: Workspace, run: str) -> dict[str, Any]:
@@ -94,7 +110,7 @@ def default_domain(domains: list[str]) -> str:
     return HANDWRITTEN
 
 
-def default_font(dataset: dict[str, Any], domain: str) -> str:
+def default_font(dataset: dict[str, Any], domain: str | None) -> str:
     """Return the font of the data set, of several the first that is not the target. SettingsError for none."""
     fonts = [str(font) for font in (dataset.get("fonts") or filter(None, [dataset.get("font")])) if font != domain]
     if not fonts:

@@ -13,6 +13,7 @@ import numpy as np
 from components.core.recipe import Metric, Report
 from components.core.settings import RunSettings
 from components.families.diffusion.samples import Objects, RealImages, sample_arguments
+from components.families.diffusion.scores import sampled_index
 from components.families.diffusion.settings import Conditions
 from components.metrics.caption_sheet import caption_sheet
 from components.metrics.generated import check_judge
@@ -51,7 +52,7 @@ def sheet_of_captions(served: Any, real: RealImages, settings: Settings) -> np.n
 
 def add_asked(report: Report, served: Any, real: RealImages, settings: Settings, links: dict[str, Artifact]) -> None:
     """Draw ``samples`` images for captions of the split, and add what the linked judges find in them and in the real ones."""
-    index = np.resize(np.random.default_rng(settings.seed).permutation(len(real.images)), settings.samples)
+    index = sampled_index(real, settings)
     images = {"": served.sample(real.inputs(index), **sample_arguments(served, settings)), "_real": real.images[index]}
     if "detector" in links and not real.objects:
         raise ValueError("evaluate: the link detector needs a view with boxes, which say what a caption asks for")
