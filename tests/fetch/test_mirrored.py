@@ -74,6 +74,25 @@ def test_a_folder_is_packed_by_split(mirror, tmp_path):
         assert tar.getnames() == ["A/3.png", "B/3.png"]
 
 
+def test_scans_are_cut_to_their_ink_by_setting(mirror, tmp_path):
+    """The border of a scan is no property of its character: a wider one gives the same bytes."""
+    out = tmp_path / "out"
+    out.mkdir()
+    scan_of_b = mirror / "hand/test/B/3.png"
+    wide = Image.new("L", (50, 40), 255)
+    wide.paste(Image.open(scan_of_b).convert("RGBA").convert("L").point(lambda value: value or 255), (30, 5))
+    wide.save(scan_of_b)
+    Mirrored.fetch(pinned(Mirrored, out, column="domain", ink_size=32), out, 0, tmp_path)
+    index = json.loads((out / "dataset.json").read_text())
+    assert (index["layout"], index["classes"]) == ("arrays", {"domain": ["A", "B"]})
+    train, test = (np.load(out / f"{split}.image.npy") for split in ("train", "test"))
+    assert (train.shape, test.shape, test.dtype) == ((6, 32, 32), (2, 32, 32), np.uint8)
+    assert np.load(out / "train.domain.npy").tolist() == [0, 0, 0, 1, 1, 1]
+    assert np.load(out / "test.domain.npy").tolist() == [0, 1]
+    assert np.array_equal(test[0], test[1])
+    assert test[0][:2].max() == 0 < test[0][2:30, 10:22].min()  # paper is 0, ink bright, from margin to margin
+
+
 def test_the_sum_is_of_names_and_contents_of_images(mirror, tmp_path):
     first = pinned(Mirrored, tmp_path)
     (mirror / "hand" / "README.md").write_text("not an image")

@@ -17,7 +17,7 @@ from components.stages.fetch.downloads.published import checksum
 from components.stages.fetch.files.pack import Classes
 from components.stages.fetch.mirrored.folders import MirroredSettings, open_folder
 from components.stages.fetch.mirrored.fonts import Face, find_face, require_glyphs
-from components.stages.fetch.mirrored.ink import frame, read_ink
+from components.stages.fetch.mirrored.ink import read_scans
 from components.stages.fetch.mirrored.printing import draw_poses, print_character
 
 DOMAINS = ("printed", "handwritten")
@@ -57,7 +57,7 @@ class Handwriting:
         characters = _characters(next(iter(splits.values())))
         require_glyphs(face, characters, settings.font)
         log.warning("font: %s, SHA-256 %s", face.path.name, checksum(face.path, "0" * 64))
-        scans = {split: _scans(classes, settings.image_size) for split, classes in splits.items()}
+        scans = {split: read_scans(classes, settings.image_size) for split, classes in splits.items()}
         prints = _prints(settings, face, characters, seed)
         bounds = _bounds({split: sum(map(len, images)) for split, images in scans.items()}, settings.samples)
         entries = {split: _write(out, split, [printed[bounds[split]] for printed in prints], scans[split]) for split in splits}
@@ -68,26 +68,6 @@ def _characters(classes: Classes) -> list[str]:
     if longer := [name for name in classes if len(name) != 1]:
         raise ValueError(f"folders are named by one character each, found: {', '.join(longer[:NAMED])}")
     return list(classes)
-
-
-def _scans(classes: Classes, side: int) -> list[np.ndarray]:
-    """Read the scans, uint8 [N, side, side] per character. ValueError names files that are unreadable or without ink."""
-    faults: list[str] = []
-    scans = [_framed(paths, side, faults) for paths in classes.values()]
-    if faults:
-        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
-        raise ValueError(f"unreadable images: {'; '.join(faults[:NAMED])}{more}")
-    return [np.stack(images) for images in scans]
-
-
-def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndarray]:
-    images = []
-    for path in paths:
-        try:
-            images.append(frame(read_ink(path), side))
-        except ValueError as error:
-            faults.append(f"{'/'.join(path.parts[-3:])}: {error}")
-    return images
 
 
 def _prints(settings: Handwriting.Settings, face: Face, characters: Sequence[str], seed: int) -> list[np.ndarray]:

@@ -7,14 +7,38 @@ differ in properties that no translation can infer.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from components.stages.fetch.files.pack import Classes
+
 MARGIN = 0.06  # free border, as a fraction of the image's side
 PAPER = 24  # of 255: threshold of paper noise
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+NAMED = 5  # files in an error
+
+
+def read_scans(classes: Classes, side: int) -> list[np.ndarray]:
+    """Read scans and ``frame`` them, uint8 [N, side, side] per class. ValueError names files that are unreadable or without ink."""
+    faults: list[str] = []
+    scans = [_framed(paths, side, faults) for paths in classes.values()]
+    if faults:
+        more = f" and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
+        raise ValueError(f"unreadable images: {'; '.join(faults[:NAMED])}{more}")
+    return [np.stack(images) for images in scans]
+
+
+def _framed(paths: Sequence[Path], side: int, faults: list[str]) -> list[np.ndarray]:
+    images = []
+    for path in paths:
+        try:
+            images.append(frame(read_ink(path), side))
+        except ValueError as error:
+            faults.append(f"{'/'.join(path.parts[-3:])}: {error}")
+    return images
 
 
 def read_ink(path: Path) -> np.ndarray:
