@@ -26,8 +26,8 @@ from components.families.stylegan2.augment import NUMBERS, diff_augment
 from components.families.stylegan2.export import exportable
 from components.families.stylegan2.losses import lazy, path_length_penalty, path_lengths
 from components.families.stylegan2.networks.stylegan2 import StyleGAN2
-from components.families.stylegan2.settings import TrainSettings, check_run
-from components.families.stylegan2.vision import ROLES, VisionAid, accuracy
+from components.families.stylegan2.settings import ROLES, TrainSettings, check_run
+from components.families.stylegan2.vision import VisionAid, accuracy
 
 if TYPE_CHECKING:
     from components.core.artifact import Artifact
@@ -106,6 +106,8 @@ class StyleGAN2Recipe(nn.Module):
         return {"train": Stream(view="main", batch_size=self.settings.batch_size)}
 
     def training_step(self, batches: dict[str, Batch], step: int) -> dict[str, Tensor]:
+        if self.settings.vision and self.vision is None:
+            raise ValueError("train.vision.published: no link at stage train brings a file for these backbones")
         image = batches["train"]["image"]
         label = batches["train"]["label"] if self.generator.mapping.num_classes else None
 

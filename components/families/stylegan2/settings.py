@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from components.core import catalogue
+from components.core.config.run import ModelSettings
 from components.core.config.strict import Strict
 from components.core.recipe import Schedule
 from components.core.settings import RunSettings
 
-Policy = Literal["color", "translation", "cutout"]
+Role = Literal["backbone", "backbone_2", "backbone_3"]  # of links to frozen networks
+ROLES: tuple[Role, ...] = get_args(Role)
+FEATURES_OF = ("classification", "clip", "simmim")  # recipes whose networks they may be
 
+Policy = Literal["color", "translation", "cutout"]
 
 AdaptiveKind = Literal["blit", "geometry", "color", "filter", "noise", "cutout"]
 
@@ -35,8 +40,33 @@ class AdaptiveSettings(Strict):
     )
 
 
+class PublishedNetwork(Strict):
+    """The network of a published file of weights, for a link of a backbone's role to that file."""
+
+    model: dict[str, Any] = Field(description="as a run's block `model`: the file must have its tensors, but for the head")
+    image_size: int = Field(ge=8, le=1024, description="the side in pixels that it was trained for")
+    standardise: Literal["imagenet", "openai", "half"] = Field(
+        default="imagenet", description="the mean and deviation of its images; openai: of CLIP's; half: 0.5"
+    )
+
+    @model_validator(mode="after")
+    def _has_features(self) -> PublishedNetwork:
+        if not hasattr(catalogue.load("network", self.settings.name, "model.name"), "features"):
+            raise ValueError(f"model.name: {self.settings.name!r} is no network of images with features")
+        return self
+
+    @property
+    def settings(self) -> ModelSettings:
+        """The block as a run's."""
+        return ModelSettings(str(self.model.get("name")), {key: value for key, value in self.model.items() if key != "name"})
+
+
 class VisionSettings(Strict):
     """Vision-aided training (arXiv 2112.09130): links ``backbone``, ``backbone_2``, ``backbone_3`` give frozen networks."""
+
+    published: dict[Role, PublishedNetwork] = Field(
+        default_factory=dict, description="role -> the network of the file that this link leads to; runs bring their own"
+    )
 
     weight: float = Field(default=1.0, gt=0, description="of each head's loss in the generator's update (section 4.1)")
     target: float = Field(
@@ -119,11 +149,22 @@ def check_run(settings: RunSettings, view: Any, linked: dict[str, dict[str, RunS
         raise ValueError(
             "model.deviation_group: null is not allowed with several processes, which do not see each other's images"
         )
-    frozen = [role for role in linked.get("train", {}) if role.startswith("backbone")]
-    if bool(train.vision) != bool(frozen):
-        fault = "needs a link at stage train of role backbone" if train.vision else f"is missing; the link {frozen[0]} needs it"
-        raise ValueError(f"train.vision: {fault}")
-    if others := [role for role in frozen if linked["train"][role].recipe != "classification"]:
-        raise ValueError(f"train.vision: the link {others[0]} leads to no classification run")
+    check_backbones(train.vision, {role: run for role, run in linked.get("train", {}).items() if role in ROLES})
     if train.path_length > 0 and train.batch_size % (train.processes * train.path_batch_shrink):
         raise ValueError(f"train.batch_size: {train.batch_size} is not a multiple of processes times path_batch_shrink")
+
+
+def check_backbones(vision: VisionSettings | None, runs: dict[str, RunSettings]) -> None:
+    """Raise ValueError if the links to ``runs``, by role, and the block ``vision`` do not fit each other."""
+    files = list(vision.published) if vision else []
+    if bool(vision) != bool([*runs, *files]):
+        fault = (
+            "needs a link at stage train of role backbone" if vision else f"is missing; the link {next(iter(runs))} needs it"
+        )
+        raise ValueError(f"train.vision: {fault}")
+    if twice := [role for role in files if role in runs]:
+        raise ValueError(
+            f"train.vision.published.{twice[0]}: the link leads to run {runs[twice[0]].name!r}, which brings its own"
+        )
+    if others := [role for role, run in runs.items() if run.recipe not in FEATURES_OF]:
+        raise ValueError(f"train.vision: the link {others[0]} leads to no run of {', '.join(FEATURES_OF)}")

@@ -12,41 +12,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from components.core.artifact import Artifact
 from components.core.step import gather
-from components.core.weights.trained import TrainedClassifier
+from components.families.stylegan2.backbones import Backbone
 from components.families.stylegan2.probe import probe_accuracy
-from components.families.stylegan2.settings import VisionSettings
+from components.families.stylegan2.settings import ROLES, VisionSettings
 
-ROLES = ("backbone", "backbone_2", "backbone_3")
 HEAD_WIDTH, SLOPE = 256, 0.2
-
-
-class Backbone:
-    """A frozen network: image [N, C, H, W] in [-1, 1] -> features [N, F]. It is no module: no checkpoint holds it.
-
-    It takes images of its own size and standardisation; gradients reach the image.
-    """
-
-    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor, size: int, width: int):
-        self.network = network
-        self.mean, self.std, self.size, self.width = mean, std, size, width
-
-    @classmethod
-    def read(cls, role: str, link: Artifact, channels: int) -> Backbone:
-        """Build the network of a linked run's weights.pt. ValueError if it is no classification run, or of other channels."""
-        trained = TrainedClassifier.read(link, f"link {role}")
-        if trained.channels != channels or not isinstance(trained.image_size, int):
-            raise ValueError(f"link {role}: it takes {trained.channels} channel(s), these images have {channels}")
-        network = trained.network()
-        return cls(network, trained.mean, trained.std, trained.image_size, network.head.in_features)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        if (self.mean.device, self.mean.dtype) != (image.device, image.dtype):
-            self.network.to(device=image.device, dtype=image.dtype)
-            self.mean, self.std = self.mean.to(image), self.std.to(image)
-        if image.shape[-1] != self.size:
-            image = F.interpolate(image, size=(self.size, self.size), mode="bilinear", antialias=True)
-        features: Tensor = self.network.features((image - self.mean) / self.std)  # type: ignore[operator]
-        return features
 
 
 class Head(nn.Module):
@@ -91,7 +61,11 @@ class VisionAid(nn.Module):
         cls, settings: VisionSettings | None, links: Mapping[str, Artifact], *, channels: int, num_classes: int, batch_size: int
     ) -> VisionAid | None:
         """Return None without settings, and without links: stages after the training need no backbone."""
-        found = {role: Backbone.read(role, links[role], channels) for role in ROLES if role in links}
+        files = settings.published if settings else {}
+        if links and (missing := [role for role in files if role not in links]):
+            raise ValueError(f"train.vision.published.{missing[0]}: no link at stage train of this role brings the file")
+        found: dict[str, Backbone] = {}
+        found |= {role: Backbone.read(role, links[role], channels, files.get(role)) for role in ROLES if role in links}
         return cls(settings, found, num_classes, batch_size) if settings and found else None
 
     def number(self, step: int) -> int:

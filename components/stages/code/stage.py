@@ -13,7 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from components.core import catalogue
 from components.core.config.references import DETECTOR, FROZEN_ROLES
@@ -119,8 +121,22 @@ def _frozen(workspace: Workspace, stage: str, run: str) -> list[str]:
     linked = [link for link in workspace.params.links.values() if (link.run, link.stage) == (run, stage)]
     frozen = [link for link in linked if link.role in FROZEN_ROLES and link.artifact.startswith("outputs/train/")]
     named = [(link.role, link.artifact.split("/")[2]) for link in frozen]
-    models = [(role, workspace.params.runs[name].model) for role, name in named if name in workspace.params.runs]
+    models: list[tuple[str, Mapping[str, Any]]] = []
+    models += [(role, workspace.params.runs[name].model) for role, name in named if name in workspace.params.runs]
+    models += _of_files(workspace.params.runs[run].train) if stage == "train" else []
     return [catalogue.module_of("network", str(model.get("name")), f"runs.{run}: its {role}") for role, model in models]
+
+
+def _of_files(train: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return (role, model) of the networks that a run names for published files; those of blocks with faults are left out."""
+    vision = train.get("vision")
+    files = vision.get("published") if isinstance(vision, Mapping) else None
+    models = {role: file.get("model") for role, file in files.items()} if _of_mappings(files) else {}
+    return [(role, model) for role, model in models.items() if isinstance(model, Mapping)]
+
+
+def _of_mappings(block: Any) -> TypeGuard[Mapping[str, Mapping[str, Any]]]:
+    return isinstance(block, Mapping) and all(isinstance(value, Mapping) for value in block.values())
 
 
 def _detectors(workspace: Workspace, stage: str, run: str) -> list[str]:

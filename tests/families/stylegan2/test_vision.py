@@ -10,13 +10,17 @@ from families.tiny import Tiny
 from workbench import run_settings, toy_params, write_params
 
 from components.core.artifact import Artifact
+from components.core.config.strict import SettingsError, parse
 from components.core.settings import Workspace
 from components.families.classification.recipe import Classification
+from components.families.simmim.networks import Features
 from components.families.stylegan2 import evaluation
+from components.families.stylegan2.backbones import Backbone
 from components.families.stylegan2.probe import probe_accuracy
 from components.families.stylegan2.recipe import StyleGAN2Recipe
-from components.families.stylegan2.settings import VisionSettings
-from components.families.stylegan2.vision import Backbone, Head, VisionAid, cross_entropy
+from components.families.stylegan2.settings import PublishedNetwork, VisionSettings
+from components.families.stylegan2.vision import Head, VisionAid, cross_entropy
+from components.networks.vit import ViT
 from components.stages.assemble import build_recipe
 from components.stages.code.stage import digests_of
 from components.stages.train.curves import Curves
@@ -208,6 +212,56 @@ def test_a_link_to_something_else_is_refused(aided, tmp_path):
         Backbone.read("backbone", Artifact(tmp_path, ""), 1)
 
 
+@pytest.mark.parametrize("family", ["clip", "simmim"])
+def test_features_of_other_runs_are_those_of_their_encoders(tmp_path, family):
+    tiny = Tiny(family, tmp_path)
+    torch.manual_seed(5)
+    recipe = build_recipe(tiny.settings(), tiny.views, {}).eval()
+    settings, facts = replace(tiny.settings(), name="eye"), tiny.views["main"].facts
+    write_outs(Workspace(tmp_path), settings, facts, recipe=recipe, curves=Curves(), resolved={})
+    backbone = Backbone.read("backbone", Artifact(tmp_path / "outputs" / "train" / "eye", ""), 1)
+    image = (torch.rand(3, 1, 16, 16) * 2 - 1).requires_grad_()
+    mean, std = (torch.tensor(value).view(1, 1, 1, 1) for value in (facts.mean, facts.std))
+    expected = recipe.clip.visual.features((image - mean) / std) if family == "clip" else Features(recipe.model)(image)
+    torch.testing.assert_close(backbone(image), expected)
+    assert backbone.width == expected.shape[1] > 1
+    backbone(image)[:, 0].sum().backward()
+    assert image.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="link backbone: it takes 1 channel"):
+        Backbone.read("backbone", Artifact(tmp_path / "outputs" / "train" / "eye", ""), 3)
+
+
+PUBLISHED = {"model": {"name": "vit", "patch": 4, "width": 8, "depth": 1, "heads": 2}, "image_size": 16, "standardise": "half"}
+
+
+def test_a_published_file_is_read_for_the_channels_of_the_images(tmp_path):
+    """An RGB file of 1,000 classes for grey images: the same features as of the grey image in RGB."""
+    torch.manual_seed(5)
+    options = {name: value for name, value in PUBLISHED["model"].items() if name != "name"}
+    network = ViT(image_size=16, channels=3, num_classes=1000, **options).eval()
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "vit.pth")
+    link = Artifact(tmp_path / "vit.pth", "")
+    backbone = Backbone.read("backbone", link, 1, PublishedNetwork(**PUBLISHED))
+    image = torch.rand(2, 1, 16, 16) * 2 - 1
+    torch.testing.assert_close(backbone(image), network.features(image.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-4)
+    other = PublishedNetwork(**PUBLISHED | {"model": PUBLISHED["model"] | {"width": 16}})
+    with pytest.raises(ValueError, match=r"train\.vision\.published\.backbone .*vit\.pth"):
+        Backbone.read("backbone", link, 1, other)
+    with pytest.raises(ValueError, match=r"published\.backbone .*imagenet is of RGB"):
+        Backbone.read("backbone", link, 1, PublishedNetwork(**PUBLISHED | {"standardise": "imagenet"}))
+
+
+def test_a_published_network_without_its_link_is_no_silent_training_without_it(aided):
+    tiny, _, links = aided
+    settings = tiny.settings(vision=VISION | {"published": {"backbone_2": PUBLISHED}})
+    with pytest.raises(ValueError, match=r"published\.backbone_2: no link"):
+        build_recipe(settings, tiny.views, links)
+    with pytest.raises(ValueError, match="no link at stage train brings a file"):
+        build_recipe(settings, tiny.views, {}).training_step({}, 0)
+    with pytest.raises(SettingsError, match="'pixelcnn' is no network of images with features"):
+        parse(VisionSettings, {"published": {"backbone": PUBLISHED | {"model": {"name": "pixelcnn"}}}}, "train.vision")
+
+
 def run_of(recipe, name):
     return SimpleNamespace(recipe=recipe, name=name)
 
@@ -220,7 +274,12 @@ def run_of(recipe, name):
         (
             {},
             {"train": {"backbone": run_of("diffusion", "a")}},
-            "the link backbone leads to no classification run",
+            "the link backbone leads to no run of classification, clip, simmim",
+        ),
+        (
+            {"published": {"backbone": {"model": {"name": "vit"}, "image_size": 16}}},
+            {"train": {"backbone": run_of("classification", "a")}},
+            "train.vision.published.backbone: the link leads to run 'a', which brings its own",
         ),
     ],
 )
@@ -246,3 +305,7 @@ def test_the_code_of_a_backbone_is_a_part_of_the_training_s(tmp_path):
     write_params(tmp_path, params)
     assert "components/networks/pp_lcnet.py" in digests_of(Workspace(tmp_path), "train", "toy")
     assert "components/networks/pp_lcnet.py" not in digests_of(Workspace(tmp_path), "export", "toy")
+    files = {"published": {"backbone_2": {"model": {"name": "resnet"}, "image_size": 32}}}
+    params["runs"]["toy"]["train"] = params["runs"]["toy"]["train"] | {"vision": files}
+    write_params(tmp_path, params)
+    assert "components/networks/resnet.py" in digests_of(Workspace(tmp_path), "train", "toy")
