@@ -14,7 +14,7 @@ from sound.tones import RATE, tone, write_wav
 from components.core.config.strict import SettingsError
 from components.registry.predict.model import Model
 from components.sound.mel import MelScale, mel_amplitude
-from flows.cli import sound as command
+from flows.cli.models import sound as command
 
 SCALE = MelScale(RATE, 512, 128, 32, 80, 3800, -80, 20)
 SHIFT = 6  # bins

@@ -9,7 +9,7 @@ from pathlib import Path
 from components.core.config.strict import SettingsError
 from components.versions import LOCK
 from flows.cli.arguments import add_place, project_of
-from flows.cli.predict import add_model
+from flows.cli.models.predict import add_model
 from flows.predict.reading import loaded_model
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.core import settings
 from components.core.config.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
-from flows.cli.predict import MAX_BATCH, add_model
+from flows.cli.models.predict import MAX_BATCH, add_model
 from flows.predict.reading import loaded_model
 
 MAX_TOP = 1000

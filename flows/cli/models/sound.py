@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.core.config.strict import SettingsError
 from flows.cli.arguments import add_place, project_of
-from flows.cli.predict import add_model
+from flows.cli.models.predict import add_model
 from flows.predict.reading import loaded_model
 
 MAX_ITERATIONS = 10_000

@@ -1,0 +1,1 @@
+"""Commands that use trained models: answers, pictures, sound, a container, what they cost, how two differ."""
