@@ -10,7 +10,8 @@ from components.serving.text import Tokeniser
 from components.stages.augment.contact import draw_sheet, enlarged
 from components.stages.augment.tokens import tokenise
 from components.stages.views.draws import Augmenter, Draws, albumentations
-from components.stages.views.loader import training_batches
+from components.stages.views.frames import padded
+from components.stages.views.loader import StepBatches, training_batches
 
 SIDE = 24  # of ``annotated``'s pictures
 
@@ -165,6 +166,35 @@ def test_a_box_is_kept_by_its_area_however_flat():
     }
     moved = moving.move(arrays, Draws.make(1, "flat"))
     assert moved["box_label"][moved["box_mask"]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("transform", "result"), [("CenterCrop", r"uint8 \(1, 1, 1\)"), ("ToFloat", r"float32 \(24, 24, 1\)")])
+def test_an_image_of_another_size_or_type_is_no_result_whatever_moves_along(transform, result):
+    """Assigned to the batch it would be spread or cut to 0 and 1 without a word."""
+    library = albumentations()
+    made = {"CenterCrop": lambda: library.CenterCrop(1, 1, p=1.0), "ToFloat": lambda: library.ToFloat(p=1.0)}[transform]()
+    images = np.full((1, 24, 24, 1), 200, np.uint8)
+    for also in ({}, {"image_mask": np.ones((1, 24, 24), np.bool_)}):
+        with pytest.raises(ValueError, match=rf"turned uint8 \(24, 24, 1\) into {result}"):
+            Augmenter([made]).move({"image": images.copy()} | also, Draws.make(1, "type"))
+
+
+def test_a_dataset_of_boxes_has_room_for_one_where_no_picture_has_any():
+    nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    arrays = padded([nothing, nothing])
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "boxes": (2, 1, 4),
+        "box_label": (2, 1),
+        "box_mask": (2, 1),
+    }
+    assert not arrays["box_mask"].any()
+
+
+def test_the_memory_of_a_batch_covers_its_annotations(annotated, make):
+    view = make(annotated(), **BLOCK)
+    (batch,) = steps(view, steps=1)
+    actual = sum(tensor.numel() * tensor.element_size() for tensor in batch.values())
+    assert actual <= StepBatches(view, Stream("main", 8), (0, "r"), slice(0, 8)).nbytes <= 2 * actual
 
 
 def test_the_mask_follows_the_image(arrays_out, make):
