@@ -6,12 +6,14 @@ import torch
 
 from components.core.batch import Stream, check
 from components.core.config.strict import SettingsError
+from components.serving.placement import centre
 from components.serving.text import Tokeniser
 from components.stages.augment.contact import draw_sheet, enlarged
 from components.stages.augment.tokens import tokenise
 from components.stages.views.draws import Augmenter, Draws, albumentations
 from components.stages.views.frames import padded
 from components.stages.views.loader import StepBatches, training_batches
+from components.stages.views.view import BOXES
 
 SIDE = 24  # of ``annotated``'s pictures
 
@@ -152,6 +154,47 @@ def test_the_centre_crop_moves_boxes(annotated, make):
     batches = list(view.batches("train", 8, pixels=True))
     assert sum(check_boxes(batch) for batch in batches) > 10
     assert batches[0]["image_mask"].shape[1:] == (16, 16)
+
+
+def test_an_evaluation_drops_boxes_by_the_view_s_limits(annotated, make):
+    limits = {"min_area": 30.0, "min_visibility": 0.4}
+    crop = [{"RandomCrop": {"height": 16, "width": 12}}]
+    block = BLOCK | {"image_size": [16, 12], "stored_size": SIDE, "augment": crop, "boxes": limits}
+    view = make(annotated(), **block)
+    moving, kept = view.split("train").moving, 0
+    batches = list(view.batches("train", 5))
+    assert {batch["boxes"].shape[1:] for batch in batches} == {(view.facts.max_boxes, 4)}
+    found = [(b[m], lab[m]) for batch in batches for b, lab, m in zip(*(batch[name].numpy() for name in BOXES), strict=True)]
+    for (boxes, labels), stored, own, mask in zip(found, *(moving[name] for name in BOXES), strict=True):
+        expected, rows = centre((SIDE, SIDE), (16, 12)).boxes(stored[mask], **limits)
+        np.testing.assert_array_equal(boxes, expected)
+        assert labels.tolist() == own[mask][rows].tolist()
+        kept += len(rows)
+    assert 0 < kept < moving["box_mask"].sum()
+
+
+def test_the_area_of_a_box_is_measured_in_pixels_of_a_rectangle_too():
+    moving = Augmenter([albumentations().NoOp(p=1.0)], limits={"min_area": 4.0, "min_visibility": 0.0})
+    for height, width in ((8, 32), (32, 8)):
+        sides = np.sqrt(np.float32([[4.4, 4.4], [3.6, 3.6]]) / (height * width))
+        boxes = np.concatenate([np.full((2, 2), 0.5, np.float32), sides], axis=1)[None]
+        arrays = {"boxes": boxes, "box_label": np.arange(2)[None], "box_mask": np.ones((1, 2), np.bool_)}
+        moved = moving.move({"image": np.zeros((1, height, width, 1), np.uint8)} | arrays, Draws.make(1, "area"))
+        assert moved["box_label"][moved["box_mask"]].tolist() == [0]
+
+
+def test_the_images_of_each_class_are_counted_in_training(annotated, noise_out, make):
+    """Classes that training has not, the last one too, count 0."""
+    view = make(noise_out(folder="fonts"), split={"by": "font", "test": ["f1", "f3"]})
+    assert view.class_counts("font").tolist() == [15, 0, 15, 0]
+    view = make(annotated("several"), **BLOCK)
+    assert view.class_counts("labels").tolist() == view.split("train").labels.sum(axis=0).tolist()
+
+
+def test_pictures_and_tokens_are_mapped_not_read(annotated, make):
+    train = make(annotated(), **BLOCK).split("train")
+    for array in (*train.moving.values(), train.captions.tokens):
+        assert not array.flags.writeable
 
 
 def test_a_box_is_kept_by_its_area_however_flat():

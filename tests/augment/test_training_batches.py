@@ -17,7 +17,7 @@ from components.core.settings import ROOT
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
 from components.stages.views import loader
-from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, generator, load_policy
+from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, albumentations, generator, load_policy
 from components.stages.views.loader import training_batches
 from components.stages.views.order import Balanced, Shuffle
 
@@ -137,6 +137,9 @@ def test_draws_are_the_states_and_uniforms_of_the_image_then_more_of_its_generat
         assert found == (own.random(), *uniforms, own.random())
     numbers = generator(0, "train", "augment", 5).integers(0, 2**64, size=(3, 2 + NUM_UNIFORMS), dtype=np.uint64)
     np.testing.assert_array_equal(draws.states, numbers[:, :2])
+    assert (NUM_UNIFORMS, float(draws.uniforms[2, 5])) == (24, 0.13310148202486027), (
+        "of all augmented batches of this project until now"
+    )
     assert draws.uniforms.tolist() == [[int(n) // 2**11 / 2**53 for n in row] for row in numbers[:, 2:]]
 
 
@@ -222,6 +225,12 @@ def test_batches_that_shared_memory_cannot_hold_are_refused_before_a_worker_star
     (batch,) = batches(view, steps=1)
     actual = sum(tensor.numel() * tensor.element_size() for tensor in batch.values())
     assert actual <= loader.StepBatches(view, STREAM, (0, "t"), slice(0, 16)).nbytes <= 2 * actual
+
+
+def test_albumentations_asks_nobody_for_its_newest_version(monkeypatch):
+    monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
+    albumentations()
+    assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
 
 
 def test_workers_need_room_for_what_each_prepares_ahead_and_the_batch_in_use(monkeypatch):
