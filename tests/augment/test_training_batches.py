@@ -137,9 +137,7 @@ def test_draws_are_the_states_and_uniforms_of_the_image_then_more_of_its_generat
         assert found == (own.random(), *uniforms, own.random())
     numbers = generator(0, "train", "augment", 5).integers(0, 2**64, size=(3, 2 + NUM_UNIFORMS), dtype=np.uint64)
     np.testing.assert_array_equal(draws.states, numbers[:, :2])
-    assert (NUM_UNIFORMS, float(draws.uniforms[2, 5])) == (24, 0.13310148202486027), (
-        "of all augmented batches of this project until now"
-    )
+    assert (NUM_UNIFORMS, float(draws.uniforms[2, 5])) == (24, 0.13310148202486027), "as in every view and training until now"
     assert draws.uniforms.tolist() == [[int(n) // 2**11 / 2**53 for n in row] for row in numbers[:, 2:]]
 
 
@@ -227,10 +225,26 @@ def test_batches_that_shared_memory_cannot_hold_are_refused_before_a_worker_star
     assert actual <= loader.StepBatches(view, STREAM, (0, "t"), slice(0, 16)).nbytes <= 2 * actual
 
 
-def test_albumentations_asks_nobody_for_its_newest_version(monkeypatch):
+def test_our_own_transforms_are_imported_for_a_policy_that_names_one_and_for_no_other(monkeypatch):
+    """A worker, a process of its own, has imported nothing else that knows them."""
+    own, other = (
+        validate_policy("v", ViewSettings(dataset="d", image_size=8, channels=1, augment=({name: {}},)))
+        for name in ("RandAugment", "HorizontalFlip")
+    )
+    monkeypatch.setitem(sys.modules, "components.stages.views.rand_augment", None)  # an import of it fails
+    assert load_policy(other)
+    with pytest.raises(ImportError):
+        load_policy(own)
+
+
+def test_albumentations_asks_nobody_for_its_newest_version_and_has_one_thread(monkeypatch):
+    import cv2
+
     monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
+    cv2.setNumThreads(2)
     albumentations()
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+    assert cv2.getNumThreads() == 1
 
 
 def test_workers_need_room_for_what_each_prepares_ahead_and_the_batch_in_use(monkeypatch):
@@ -274,3 +288,7 @@ def test_batches_of_workers_are_pinned_where_cuda_is_used_and_a_lost_one_is_an_e
         with pytest.raises(OSError, match=r"no batch arrived from 2 workers within 900 s; /dev/shm may be full: use"):
             batches(plain, workers=2)
         assert (asked["pin_memory"], asked["timeout"]) == (kind == "cuda", loader.PATIENCE)
+    for start, workers in ((0, 2), (5, 1), (6, 1)):  # no more than steps, but one where none is left
+        with pytest.raises(OSError):
+            batches(plain, workers=2, start=start)
+        assert asked["num_workers"] == workers
