@@ -6,11 +6,14 @@ import torch
 
 from components.core.batch import Stream, check
 from components.core.config.strict import SettingsError
+from components.serving.placement import centre
 from components.serving.text import Tokeniser
 from components.stages.augment.contact import draw_sheet, enlarged
 from components.stages.augment.tokens import tokenise
 from components.stages.views.draws import Augmenter, Draws, albumentations
-from components.stages.views.loader import training_batches
+from components.stages.views.frames import padded
+from components.stages.views.loader import StepBatches, training_batches
+from components.stages.views.view import BOXES
 
 SIDE = 24  # of ``annotated``'s pictures
 
@@ -153,6 +156,47 @@ def test_the_centre_crop_moves_boxes(annotated, make):
     assert batches[0]["image_mask"].shape[1:] == (16, 16)
 
 
+def test_an_evaluation_drops_boxes_by_the_view_s_limits(annotated, make):
+    limits = {"min_area": 30.0, "min_visibility": 0.4}
+    crop = [{"RandomCrop": {"height": 16, "width": 12}}]
+    block = BLOCK | {"image_size": [16, 12], "stored_size": SIDE, "augment": crop, "boxes": limits}
+    view = make(annotated(), **block)
+    moving, kept = view.split("train").moving, 0
+    batches = list(view.batches("train", 5))
+    assert {batch["boxes"].shape[1:] for batch in batches} == {(view.facts.max_boxes, 4)}
+    found = [(b[m], lab[m]) for batch in batches for b, lab, m in zip(*(batch[name].numpy() for name in BOXES), strict=True)]
+    for (boxes, labels), stored, own, mask in zip(found, *(moving[name] for name in BOXES), strict=True):
+        expected, rows = centre((SIDE, SIDE), (16, 12)).boxes(stored[mask], **limits)
+        np.testing.assert_array_equal(boxes, expected)
+        assert labels.tolist() == own[mask][rows].tolist()
+        kept += len(rows)
+    assert 0 < kept < moving["box_mask"].sum()
+
+
+def test_the_area_of_a_box_is_measured_in_pixels_of_a_rectangle_too():
+    moving = Augmenter([albumentations().NoOp(p=1.0)], limits={"min_area": 4.0, "min_visibility": 0.0})
+    for height, width in ((8, 32), (32, 8)):
+        sides = np.sqrt(np.float32([[4.4, 4.4], [3.6, 3.6]]) / (height * width))
+        boxes = np.concatenate([np.full((2, 2), 0.5, np.float32), sides], axis=1)[None]
+        arrays = {"boxes": boxes, "box_label": np.arange(2)[None], "box_mask": np.ones((1, 2), np.bool_)}
+        moved = moving.move({"image": np.zeros((1, height, width, 1), np.uint8)} | arrays, Draws.make(1, "area"))
+        assert moved["box_label"][moved["box_mask"]].tolist() == [0]
+
+
+def test_the_images_of_each_class_are_counted_in_training(annotated, noise_out, make):
+    """Classes that training has not, the last one too, count 0."""
+    view = make(noise_out(folder="fonts"), split={"by": "font", "test": ["f1", "f3"]})
+    assert view.class_counts("font").tolist() == [15, 0, 15, 0]
+    view = make(annotated("several"), **BLOCK)
+    assert view.class_counts("labels").tolist() == view.split("train").labels.sum(axis=0).tolist()
+
+
+def test_pictures_and_tokens_are_mapped_not_read(annotated, make):
+    train = make(annotated(), **BLOCK).split("train")
+    for array in (*train.moving.values(), train.captions.tokens):
+        assert not array.flags.writeable
+
+
 def test_a_box_is_kept_by_its_area_however_flat():
     limits = {"min_area": 1.0, "min_visibility": 0.0}
     moving = Augmenter([albumentations().NoOp(p=1.0)], limits=limits)
@@ -165,6 +209,35 @@ def test_a_box_is_kept_by_its_area_however_flat():
     }
     moved = moving.move(arrays, Draws.make(1, "flat"))
     assert moved["box_label"][moved["box_mask"]].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("transform", "result"), [("CenterCrop", r"uint8 \(1, 1, 1\)"), ("ToFloat", r"float32 \(24, 24, 1\)")])
+def test_an_image_of_another_size_or_type_is_no_result_whatever_moves_along(transform, result):
+    """Assigned to the batch it would be spread or cut to 0 and 1 without a word."""
+    library = albumentations()
+    made = {"CenterCrop": lambda: library.CenterCrop(1, 1, p=1.0), "ToFloat": lambda: library.ToFloat(p=1.0)}[transform]()
+    images = np.full((1, 24, 24, 1), 200, np.uint8)
+    for also in ({}, {"image_mask": np.ones((1, 24, 24), np.bool_)}):
+        with pytest.raises(ValueError, match=rf"turned uint8 \(24, 24, 1\) into {result}"):
+            Augmenter([made]).move({"image": images.copy()} | also, Draws.make(1, "type"))
+
+
+def test_a_dataset_of_boxes_has_room_for_one_where_no_picture_has_any():
+    nothing = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    arrays = padded([nothing, nothing])
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "boxes": (2, 1, 4),
+        "box_label": (2, 1),
+        "box_mask": (2, 1),
+    }
+    assert not arrays["box_mask"].any()
+
+
+def test_the_memory_of_a_batch_covers_its_annotations(annotated, make):
+    view = make(annotated(), **BLOCK)
+    (batch,) = steps(view, steps=1)
+    actual = sum(tensor.numel() * tensor.element_size() for tensor in batch.values())
+    assert actual <= StepBatches(view, Stream("main", 8), (0, "r"), slice(0, 8)).nbytes <= 2 * actual
 
 
 def test_the_mask_follows_the_image(arrays_out, make):

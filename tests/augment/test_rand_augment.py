@@ -156,6 +156,41 @@ def test_a_policy_draws_by_image_alone_and_p_is_of_the_whole():
     assert (other != augmented).any()
 
 
+def test_the_defaults_are_timm_s_rand_m9_mstd_inc1():
+    """Each operation with probability 0.5, and grey where nothing moves in."""
+    found = policy({})["transform"]["transforms"][0]
+    defaults = {"magnitude": 9.0, "std": 0.5, "num_ops": 2, "probability": 0.5, "increasing": True, "fill": 128, "p": 1.0}
+    assert {name: found[name] for name in defaults} == defaults
+
+
+def test_a_grey_picture_is_a_band_of_a_coloured_one():
+    assert policy({}, channels=1)
+    grey = np.asarray(picture("L"))[:, :, None]
+    ops = [("ShearX", 0.2, Resampling.BICUBIC), ("Solarize", 90, Resampling.BICUBIC), ("Rotate", 20, Resampling.BILINEAR)]
+    found = RandAugment(fill=200).apply(grey, ops=ops)
+    np.testing.assert_array_equal(found, RandAugment(fill=200).apply(grey.repeat(3, axis=2), ops=ops)[..., :1])
+    assert (found == 200).any()
+    np.testing.assert_array_equal(RandAugment().apply(grey, ops=[]), grey)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "refused"),
+    [
+        ({"magnitude": 0}, {"magnitude": 10}, [{"magnitude": -0.1}, {"magnitude": 10.1}]),
+        ({"std": 0}, {"std": 10}, [{"std": -0.1}, {"std": 10.1}]),
+        ({"num_ops": 1}, {"num_ops": 15}, [{"num_ops": 0}, {"num_ops": 16}]),
+        ({"probability": 0}, {"probability": 1}, [{"probability": -0.1}, {"probability": 1.1}]),
+        ({"fill": 0}, {"fill": 255}, [{"fill": -1}, {"fill": 256}]),
+    ],
+)
+def test_arguments_reach_both_limits_and_go_no_further(least, most, refused):
+    assert policy(least)
+    assert policy(most)
+    for wrong in refused:
+        with pytest.raises(SettingsError, match=rf"RandAugment: {next(iter(wrong))}: .* is not allowed"):
+            policy(wrong)
+
+
 def test_a_mask_moves_with_the_image_and_keeps_its_values():
     transform = RandAugment(probability=1.0, num_ops=1)
     mask = np.ones((16, 16), np.uint8)

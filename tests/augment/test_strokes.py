@@ -9,6 +9,7 @@ from components.core.config.strict import SettingsError, parse
 from components.stages.augment import strokes as module
 from components.stages.augment.policy.strokes import StrokeSettings
 from components.stages.augment.strokes import draw_strokes
+from components.stages.views.strokes import decode_strokes, encode_strokes
 
 
 def settings(**block):
@@ -88,3 +89,16 @@ def test_settings_of_strokes_have_limits(least, most, refused):
     for block in refused:
         with pytest.raises(SettingsError, match=rf"views\.v\.strokes\.{next(iter(block))}"):
             settings(**block)
+
+
+def test_a_file_of_many_strokes_comes_back_and_a_broken_one_is_refused():
+    """More strokes than a byte counts; coordinates of 16 bits."""
+    strokes = tuple(np.array([(i - 300, -i)] * (1 + i % 3)) for i in range(600))
+    data = encode_strokes(strokes)
+    assert all(np.array_equal(found, stroke) for found, stroke in zip(decode_strokes(data), strokes, strict=True))
+    limits = (np.array([(-(2**15), 2**15 - 1)]),)
+    assert np.array_equal(decode_strokes(encode_strokes(limits))[0], limits[0])
+    empty = encode_strokes((np.zeros((1, 2)), np.zeros((0, 2))))
+    for broken in (data[:-4], data + bytes(4), empty, b"", data[:8], data[:9], data[:40], b"PNG" + data):
+        with pytest.raises(ValueError, match="the file of pen strokes is broken"):
+            decode_strokes(broken)

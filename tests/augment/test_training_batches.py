@@ -1,5 +1,6 @@
 """Training batches are functions of (seed, role, step): not of workers, resume, processes, or what was drawn before."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from components.core.settings import ROOT
 from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.validation import validate_policy
 from components.stages.views import loader
-from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, load_policy
+from components.stages.views.draws import NUM_UNIFORMS, Augmenter, Draws, albumentations, generator, load_policy
 from components.stages.views.loader import training_batches
 from components.stages.views.order import Balanced, Shuffle
 
@@ -112,6 +113,34 @@ def test_draws_have_the_probabilities_that_the_policy_says():
     assert all(abs(share[value] - expected[value]) < 4 * np.sqrt(0.25 / 4000) for value in share)
 
 
+class Recorder:
+    """A transform that changes nothing and records one number of each of its generators."""
+
+    def set_random_state(self, generator, source):
+        self.generator, self.source, self.found = generator, source, []
+
+    def __call__(self, image):
+        self.found.append((self.generator.random(), *(self.source.random() for _ in range(NUM_UNIFORMS + 1))))
+        return {"image": image}
+
+
+def test_draws_are_the_states_and_uniforms_of_the_image_then_more_of_its_generator():
+    """PCG64's 128 bits are the two words, the greater first; what earlier images drew plays no part."""
+    draws = Draws.make(3, 0, "train", "augment", 5)
+    assert not np.array_equal(draws.states[:, 0], draws.states[:, 1])
+    recorder = Recorder()
+    Augmenter([recorder])(np.zeros((3, 2, 2, 1), np.uint8), draws)
+    for (high, low), uniforms, found in zip(draws.states.tolist(), draws.uniforms, recorder.found, strict=True):
+        bits = np.random.PCG64(0)
+        bits.state = bits.state | {"state": bits.state["state"] | {"state": (high << 64) + low}}
+        own = np.random.Generator(bits)
+        assert found == (own.random(), *uniforms, own.random())
+    numbers = generator(0, "train", "augment", 5).integers(0, 2**64, size=(3, 2 + NUM_UNIFORMS), dtype=np.uint64)
+    np.testing.assert_array_equal(draws.states, numbers[:, :2])
+    assert (NUM_UNIFORMS, float(draws.uniforms[2, 5])) == (24, 0.13310148202486027), "as in every view and training until now"
+    assert draws.uniforms.tolist() == [[int(n) // 2**11 / 2**53 for n in row] for row in numbers[:, 2:]]
+
+
 def test_batches_straddle_epochs_and_may_be_larger_than_the_set():
     whole = Shuffle(7, 0, "train")(np.arange(70))
     assert all(sorted(epoch) == list(range(7)) for epoch in whole.reshape(10, 7).tolist())
@@ -196,6 +225,35 @@ def test_batches_that_shared_memory_cannot_hold_are_refused_before_a_worker_star
     assert actual <= loader.StepBatches(view, STREAM, (0, "t"), slice(0, 16)).nbytes <= 2 * actual
 
 
+def test_our_own_transforms_are_imported_for_a_policy_that_names_one_and_for_no_other(monkeypatch):
+    """A worker, a process of its own, has imported nothing else that knows them."""
+    own, other = (
+        validate_policy("v", ViewSettings(dataset="d", image_size=8, channels=1, augment=({name: {}},)))
+        for name in ("RandAugment", "HorizontalFlip")
+    )
+    monkeypatch.setitem(sys.modules, "components.stages.views.rand_augment", None)  # an import of it fails
+    assert load_policy(other)
+    with pytest.raises(ImportError):
+        load_policy(own)
+
+
+def test_albumentations_asks_nobody_for_its_newest_version_and_has_one_thread(monkeypatch):
+    import cv2
+
+    monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE", raising=False)
+    cv2.setNumThreads(2)
+    albumentations()
+    assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
+    assert cv2.getNumThreads() == 1
+
+
+def test_workers_need_room_for_what_each_prepares_ahead_and_the_batch_in_use(monkeypatch):
+    for free, enough in ((7000, True), (6999, False)):
+        monkeypatch.setattr(loader.os, "statvfs", lambda path, free=free: SimpleNamespace(f_bavail=free, f_frsize=1))
+        with contextlib.nullcontext() if enough else pytest.raises(ValueError, match=r"train\.workers: 3 is not possible"):
+            loader.check_shared_memory(1000, workers=3)
+
+
 def test_repeats_follow_each_other(plain):
     """Hoffer et al. 2020 (arXiv 1901.09335); as in timm's RepeatAugSampler each image follows itself."""
     once = torch.cat([batch["label"] for batch in batches(plain, steps=6)])
@@ -230,3 +288,7 @@ def test_batches_of_workers_are_pinned_where_cuda_is_used_and_a_lost_one_is_an_e
         with pytest.raises(OSError, match=r"no batch arrived from 2 workers within 900 s; /dev/shm may be full: use"):
             batches(plain, workers=2)
         assert (asked["pin_memory"], asked["timeout"]) == (kind == "cuda", loader.PATIENCE)
+    for start, workers in ((0, 2), (5, 1), (6, 1)):  # no more than steps, but one where none is left
+        with pytest.raises(OSError):
+            batches(plain, workers=2, start=start)
+        assert asked["num_workers"] == workers

@@ -22,6 +22,14 @@ def test_features_that_are_not_finite_are_named(name, value, known):
         fitted(name, broken, size=64)
 
 
+@pytest.mark.parametrize("name", ["kl_matching", "vim"])
+def test_logits_that_are_not_finite_are_named(name, known):
+    logits = known.logits.clone()
+    logits[[130, 200], 2] = float("nan")
+    with pytest.raises(ValueError, match=rf"{name}: batch 0 \(from 0\): the logits of row 130 are not finite"):
+        make_detector(name).fit([(known.features, logits, known.labels)], known.head)
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_batches_without_an_image_are_an_error(name, known):
     for batches in ([], [(known.features[:0], known.logits[:0], known.labels[:0])]):
@@ -48,6 +56,12 @@ def test_fewer_images_than_dimensions_are_an_error(name, known):
     few = make_known(known.features[:23], known.labels[:23], known.head, known.new)
     with pytest.raises(ValueError, match=f"{name}: 23 images are fewer than the 24 dimensions"):
         fitted(name, few)
+
+
+@pytest.mark.parametrize("name", SECOND_MOMENTS)
+def test_as_many_images_as_dimensions_are_enough(name, known):
+    few = make_known(known.features[:24], known.labels[:24], known.head, known.new)
+    assert fitted(name, few).score(few.new, few.new_logits).isfinite().all()
 
 
 def test_fewer_images_than_neighbours_are_an_error(known):
@@ -128,12 +142,19 @@ def test_units_that_never_fire_are_left_out_of_the_distance(name, known):
     torch.testing.assert_close(found, fitted(name, narrow).score(narrow.new, narrow.new_logits))
 
 
-@pytest.mark.parametrize("name", ["msp", "kl_matching", "gradnorm", "odin"])
+@pytest.mark.parametrize("name", ["msp", "kl_matching", "gradnorm", "odin", "mcm"])
 def test_a_classifier_of_one_class_is_refused_where_the_score_would_be_constant(name, known):
     head = Head(known.head.weight[:1], known.head.bias[:1])
     one = make_known(known.features, known.labels * 0, head, known.new)
     with pytest.raises(ValueError, match=f"{name}: the classifier has one class"):
         fitted(name, one)
+
+
+@pytest.mark.parametrize("name", ["msp", "kl_matching", "gradnorm", "odin", "mcm"])
+def test_a_classifier_of_two_classes_is_not_refused(name, known):
+    two = make_known(known.features, known.labels % 2, Head(known.head.weight[:2], known.head.bias[:2]), known.new)
+    detector = fitted(name, two)
+    assert detector.needs_gradient or detector.score(two.new, two.new_logits).std() > 0
 
 
 @pytest.mark.parametrize("name", ["max_logit", "energy", "react", "residual", "vim", "nusa", "mahalanobis", "knn"])
@@ -188,6 +209,8 @@ def test_odin_says_why_it_scores_no_features(known):
         ("odin", {"temperature": float("nan")}, "temperature: nan"),
         ("odin", {"epsilon": -0.1}, "epsilon: -0.1"),
         ("react", {"quantile": 90.0}, "quantile: 90.0 is not allowed: 0 to 1"),
+        ("react", {"quantile": 1.01}, "quantile: 1.01"),
+        ("react", {"quantile": -0.01}, "quantile: -0.01"),
         ("vim", {"dimension": 0}, "dimension: 0"),
         ("residual", {"dimension": -1}, "dimension: -1"),
         ("knn", {"neighbours": 0}, "neighbours: 0"),
@@ -214,8 +237,11 @@ def test_shapes_that_do_not_fit_are_named(known):
     detector = fitted("vim", known)
     with pytest.raises(ValueError, match=r"vim: features \[40, 24\] and logits \[39, 5\]"):
         detector.score(known.new, known.new_logits[:39])
-    with pytest.raises(ValueError, match="labels from 1 to 5; the head has classes 0 to 4"):
-        make_detector("mahalanobis").fit([(known.features, known.logits, known.labels + 1)], known.head)
+    with pytest.raises(ValueError, match=r"vim: features \[40\] and logits \[40, 5\]"):
+        detector.score(known.new[:, 0], known.new_logits)
+    for moved, found in ((1, "1 to 5"), (-1, "-1 to 3")):
+        with pytest.raises(ValueError, match=f"labels from {found}; the head has classes 0 to 4"):
+            make_detector("mahalanobis").fit([(known.features, known.logits, known.labels + moved)], known.head)
     with pytest.raises(ValueError, match=r"the head wants \(\[300, 24\], \[300, 5\], \[300\]\)"):
         make_detector("mahalanobis").fit([(known.features[:, :20], known.logits, known.labels)], known.head)
 

@@ -9,11 +9,16 @@ from detectors.known import BY_FEATURES, OPTIONS, fitted, make_known
 
 from components.detectors.energy import Energy
 from components.detectors.gradnorm import GradNorm
+from components.detectors.knn import KNN
+from components.detectors.mcm import MCM
 from components.detectors.odin import ODIN
+from components.detectors.react import ReAct
+from components.detectors.residual import Residual
 from components.detectors.shared import principal, quantile
 from components.detectors.shared.principal import principal_dimension
 from components.detectors.shared.protocol import Head
 from components.detectors.shared.quantile import streamed_quantile
+from components.detectors.vim import ViM
 
 
 class Arrays(NamedTuple):
@@ -42,9 +47,9 @@ def shifted(x, a):
     return x - np.linalg.lstsq(a.w, -a.b, rcond=None)[0]
 
 
-def residual_norms(x, a):
+def residual_norms(x, a, dimension=None):
     """What the leading right singular vectors of the training features leave of x."""
-    principal = np.linalg.svd(shifted(a.train, a))[2][: len(a.w.T) // 2]
+    principal = np.linalg.svd(shifted(a.train, a))[2][: dimension or len(a.w.T) // 2]
     z = shifted(x, a)
     return np.linalg.norm(z - z @ principal.T @ principal, axis=1)
 
@@ -121,9 +126,9 @@ def knn(a):
     return -np.sort(np.linalg.norm(z[:, None] - unit, axis=2), axis=1)[:, OPTIONS["knn"]["neighbours"] - 1]
 
 
-def mcm(a):
+def mcm(a, temperature=1.0):
     unit, z = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (a.w, a.x))
-    return softmax(z @ unit.T).max(1)
+    return softmax(z @ unit.T / temperature).max(1)
 
 
 @pytest.mark.parametrize("name", BY_FEATURES)
@@ -132,7 +137,7 @@ def test_the_score_is_the_formula(name, known):
     np.testing.assert_allclose(found, globals()[name](arrays(known)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [Energy, GradNorm])
+@pytest.mark.parametrize("kind", [Energy, GradNorm, MCM])
 def test_the_score_has_its_temperature(kind, known):
     detector = kind(temperature=3.0)
     detector.fit(known.batches(64), known.head)
@@ -158,6 +163,76 @@ def test_odin_is_the_formula_for_a_linear_network(known):
     assert not found.requires_grad
 
 
+def test_odin_without_a_step_and_at_temperature_1_is_msp_and_at_least_float32(known):
+    """By images [n, F + 1, 1, 1]; the last pixel has a gradient of 0, and stays as it is with a step too."""
+    images = torch.cat([known.new, 9 + known.new[:, :1]], dim=1)[:, :, None, None]
+
+    def network(image, dtype=torch.float64):
+        return (image[:, :-1].flatten(1) @ known.head.weight.T + known.head.bias + 0 * image[:, -1, 0]).to(dtype)
+
+    found = ODIN(temperature=1.0, epsilon=0.0).score_images(network, images)
+    np.testing.assert_allclose(found, msp(arrays(known)), rtol=1e-12)
+    assert ODIN(temperature=0.5).score_images(network, images).isfinite().all()
+    rough = ODIN(temperature=1.0, epsilon=0.0).score_images(lambda image: network(image, torch.bfloat16), images)
+    assert (found.dtype, rough.dtype) == (torch.float64, torch.float32)
+
+
+@pytest.mark.parametrize("kind", [Residual, ViM])
+def test_a_principal_space_of_one_dimension_will_do(kind, known):
+    detector, a = kind(dimension=1), arrays(known)
+    detector.fit(known.batches(64), known.head)
+    norms, train = (residual_norms(x, a, dimension=1) for x in (a.x, a.train))
+    expected = -norms if kind is Residual else energy(a) - a.train_logits.max(1).mean() / train.mean() * norms
+    np.testing.assert_allclose(detector.score(known.new, known.new_logits), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_a_class_that_repeats_another_shows_nusa_nothing_more(scale, known):
+    weight = scale * known.head.weight
+    repeated = Head(torch.cat([weight, weight[:1] + weight[1:2]]))
+    scores = [
+        fitted("nusa", make_known(known.features, known.labels, head, known.new)).score(known.new, known.new[:, :6])
+        for head in (Head(weight), repeated)
+    ]
+    torch.testing.assert_close(*scores, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(("cells", "rows"), [(2 * 300, 2), (100, 1)])
+def test_knn_compares_no_more_images_at_once_than_memory_is_meant_for(known, monkeypatch, cells, rows):
+    whole, sizes, distance = fitted("knn", known).score(known.new, known.new_logits), [], KNN._distance
+    monkeypatch.setattr("components.detectors.knn.CELLS", cells)
+    monkeypatch.setattr(KNN, "_distance", lambda self, z, bank: sizes.append(len(z)) or distance(self, z, bank))
+    torch.testing.assert_close(fitted("knn", known).score(known.new, known.new_logits), whole)
+    assert set(sizes) == {rows}
+
+
+@pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis", "kl_matching"])
+def test_a_class_of_one_image_counts(name, known):
+    """Class 4: of the labels, and of the predictions; the others are those of the first four."""
+    features = known.features.clone()
+    head = Head(known.head.weight, known.head.bias - torch.tensor([0, 0, 0, 0, 30]))
+    features[0] += 60 * head.weight[4] / head.weight[4].square().sum()
+    rare = make_known(features, known.labels.clamp(max=3).index_fill(0, torch.tensor([0]), 4), head, known.new)
+    assert (rare.logits.argmax(1) == 4).sum() == (rare.labels == 4).sum() == 1
+    found = fitted(name, rare).score(features[:1], rare.logits[:1])
+    a = arrays(rare)._replace(x=features[:1].numpy(), logits=rare.logits[:1].numpy())
+    np.testing.assert_allclose(found, globals()[name](a), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0])
+def test_react_clips_at_the_least_or_the_greatest_activation(quantile, known):
+    detector = ReAct(quantile=quantile)
+    detector.fit(known.batches(64), known.head)
+    clip = known.features.max() if quantile else known.features.min()
+    expected = (known.new.minimum(clip) @ known.head.weight.T + known.head.bias).logsumexp(1)
+    torch.testing.assert_close(detector.score(known.new, known.new_logits), expected)
+
+
+def test_a_second_moment_stays_on_its_device():
+    """NumPy, which computes one half of it alone, is for the CPU."""
+    assert principal._square(torch.zeros(4, 3, device="meta")).shape == (3, 3)
+
+
 def test_residual_space_is_orthogonal_to_the_principal_space(known):
     detector = fitted("residual", known)
     space, z = detector.space.numpy(), known.features.numpy() - detector.origin.numpy()
@@ -176,9 +251,10 @@ def test_a_rotation_of_the_feature_space_changes_nothing(name, known):
 
 
 @pytest.mark.parametrize("name", ["mahalanobis", "relative_mahalanobis"])
-def test_the_unit_in_which_a_feature_is_measured_does_not_matter(name, known):
+@pytest.mark.parametrize("units", [[1e-4] + 23 * [1.0], 24 * [1e-6], 24 * [1e6]], ids=["one", "small", "large"])
+def test_the_unit_in_which_a_feature_is_measured_does_not_matter(name, units, known):
     """A direction of little variance is no rounding: float32 has seven digits of it."""
-    unit = torch.tensor([1e-4] + 23 * [1.0]).double()
+    unit = torch.tensor(units).double()
     other = make_known(known.features * unit, known.labels, known.head, known.new * unit)
     before = fitted(name, known).score(known.new, known.new_logits)
     torch.testing.assert_close(fitted(name, other).score(other.new, other.new_logits), before, rtol=1e-4, atol=1e-4)
@@ -231,7 +307,7 @@ def test_the_dimension_follows_the_papers_rule(features, dimension):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99, 0.9995, 1.0])
 def test_the_streamed_quantile_is_numpys(dtype, share):
     torch.manual_seed(0)
     values = torch.randn(997, dtype=dtype) * torch.logspace(-30, 30, 997, dtype=dtype)

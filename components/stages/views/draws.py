@@ -132,7 +132,7 @@ class Augmenter:
             self._restart(state, uniforms)
             for name, value in self._move_one({name: array[row] for name, array in arrays.items()}).items():
                 if name in ("image", "image_mask"):
-                    _check_result(value, moved[name].shape[1:], value.dtype)
+                    _check_result(value, moved[name].shape[1:], moved[name].dtype)
                     moved[name][row] = value
                 else:
                     moved[name][row, : len(value)] = value
