@@ -188,6 +188,8 @@ def test_schedules_at_their_ends():
     assert 0 < scale(109) < 1e-3
     assert scale(60, "linear") == pytest.approx(0.5)
     assert scale(109, "constant") == 1.0
+    halved = learning_rate_scale(4, steps=8, warmup=4, schedule="step", schedule_steps=2)
+    assert halved == 0.25, "the updates of the warm-up count, and it ends before update 4"
 
 
 def test_curves_are_means_between_points_and_survive_a_checkpoint():

@@ -1,6 +1,6 @@
 """What the loop does around a training step, by its consequences in a recipe that records what it meets."""
 
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -154,3 +154,13 @@ def test_a_first_batch_that_breaks_the_contract_is_refused():
     training = state.TrainingState(Recorder(), settings_of(), CPU)
     with pytest.raises(ValueError, match=r"batch key 'colour' is not in the contract"):
         training.update({"train": {"image": torch.zeros(2, 1, 4, 4), "colour": torch.zeros(2)}}, 0, "fp32")
+
+
+def test_the_log_has_the_images_per_second_since_its_last_point(monkeypatch):
+    clock = iter([100.0, 102.0, 106.0])
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    logged = []
+    progress = loop.Progress(Recorder(), settings_of(), 4, lambda step, point: logged.append((step, dict(point))))
+    progress.show(6, {"loss": 1.0})
+    progress.show(7, {})
+    assert logged == [(6, {"loss": 1.0, "images_per_second": 2 * 8 / 2}), (7, {"images_per_second": 1 * 8 / 4})]
