@@ -197,6 +197,37 @@ def test_settings_of_the_loop_that_do_not_fit_are_refused(given, fault):
     settings_of(warmup=12)
 
 
+BOUNDS = {  # key: (least and most that are allowed, what is not)
+    "seed": ((0, 2**31 - 1), (-1, 2**31)),
+    "threads": ((1, 256), (0, 257)),
+    "processes": ((1, 4096), (0, 4097)),
+    "steps": ((1,), (0,)),
+    "warmup": ((0,), (-1,)),
+    "ema_decay": ((1e-9, 1 - 1e-9), (0, 1)),
+    "validate_every": ((0,), (-1,)),
+    "patience": ((1,), (0,)),
+    "workers": ((0, 64), (-1, 65)),
+    "checkpoint_every": ((1,), (0,)),
+    "log_every": ((1,), (0,)),
+}
+
+
+def test_settings_of_the_loop_have_bounds():
+    for key, (allowed, refused) in BOUNDS.items():
+        for value in allowed:
+            assert getattr(LoopSettings(**{"steps": 12} | {key: value}), key) == value
+        for value in refused:
+            with pytest.raises(ValueError, match=rf"^1 validation error[^:]*\n{key}\n"):
+                LoopSettings(**{"steps": 12} | {key: value})
+    LoopSettings(steps=12, schedule="constant_linear", constant_fraction=0)
+    LoopSettings(steps=12, schedule="step", schedule_steps=1)
+    for given in ({"schedule": "constant_linear", "constant_fraction": -0.1}, {"schedule": "step", "schedule_steps": 0}):
+        with pytest.raises(ValueError, match="greater than or equal to"):
+            LoopSettings(steps=12, **given)
+    with pytest.raises(ValueError, match="less than 1"):
+        LoopSettings(steps=12, schedule="constant_linear", constant_fraction=1)
+
+
 def test_a_family_s_default_beats_the_loop_s_and_the_run_beats_both():
     class Paper(Strict):
         schedule: Schedule = "step"

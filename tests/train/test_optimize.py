@@ -59,6 +59,10 @@ def test_a_flag_that_is_read_later_names_the_first_step_that_broke_and_its_terms
     with pytest.raises(NonFiniteLoss, match=r"^step 1: not finite: b$"):
         check.read()
     check.read()  # it is forgotten
+    check.step = 0
+    check.note({"a": bad})
+    with pytest.raises(NonFiniteLoss, match=r"^step 0: not finite: a$"):
+        check.read()
 
 
 def test_nothing_that_a_training_noted_is_left_for_the_next():
@@ -103,10 +107,22 @@ def test_draws_depend_on_seed_step_and_use_alone():
     assert uniform.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
+def test_draws_of_earlier_results_are_drawn_again():
+    """Whatever was trained with them would end in other weights."""
+    given = {"seed": 1, "step": 2}
+    assert draw((2, 2), **given, use="noise").flatten().tolist() == pytest.approx(
+        [-0.483469, 1.381897, 1.373332, -0.629546], abs=1e-6
+    )
+    assert draw((3,), **given, use="t", kind="uniform").tolist() == pytest.approx([0.239803, 0.562742, 0.412576], abs=1e-6)
+    assert draw((3,), **given, use="t", kind="even").tolist() == pytest.approx([0.239803, 0.573136, 0.906470], abs=1e-6)
+
+
 def test_even_draws_are_spread_over_the_batch_and_uniform_over_the_steps():
     drawn = torch.stack([draw((10,), seed=0, step=step, use="time", kind="even") for step in range(300)])
     gaps = drawn.sort(dim=1).values.diff(dim=1)
     torch.testing.assert_close(gaps, torch.full_like(gaps, 0.1))
+    behind_the_first = torch.remainder(drawn - drawn[:, :1], 1.0)
+    torch.testing.assert_close(behind_the_first, (torch.arange(10) / 10).expand(300, 10))
     assert 0 <= drawn.min() < drawn.max() < 1
     assert drawn[:, 0].mean().item() == pytest.approx(0.5, abs=0.05)
 
@@ -188,6 +204,8 @@ def test_schedules_at_their_ends():
     assert 0 < scale(109) < 1e-3
     assert scale(60, "linear") == pytest.approx(0.5)
     assert scale(109, "constant") == 1.0
+    halved = learning_rate_scale(4, steps=8, warmup=4, schedule="step", schedule_steps=2)
+    assert halved == 0.25, "the updates of the warm-up count, and it ends before update 4"
 
 
 def test_curves_are_means_between_points_and_survive_a_checkpoint():

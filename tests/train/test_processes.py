@@ -90,6 +90,13 @@ def test_gradients_are_averaged_none_counts_as_zero_and_draws_are_sliced(two):
     torch.testing.assert_close(together, draw((6, 2), seed=4, step=9, use="noise"))
 
 
+def test_even_draws_and_partners_are_those_of_the_global_batch(two):
+    even = torch.cat([found["even"] for found in two])
+    torch.testing.assert_close(even, draw((6, 2), seed=4, step=9, use="time", kind="even"))
+    partners = torch.cat([found["opposite"] for found in two])
+    assert partners.tolist() == torch.arange(12.0).view(2, 6).T.flip(0).tolist()
+
+
 def test_a_loss_that_is_not_finite_on_one_stops_all_with_its_name(one, two):
     assert {found["poisoned"] for found in (one, *two)} == {"step 3: not finite: loss, gradient"}
 

@@ -1,5 +1,7 @@
 """What the loop does around a training step, by its consequences in a recipe that records what it meets."""
 
+from types import MappingProxyType, SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from train.test_validation import view
 from workbench import run_settings
 
 from components.core.batch import Stream
+from components.core.runtime import mix
 from components.core.step import optimize
 from components.stages.train import loop, state
 from components.stages.train.checkpoint import fingerprint
@@ -40,12 +43,21 @@ class Recorder(torch.nn.Module):
         return {"loss": self.weight}
 
 
+class Drawing(Recorder):
+    """Its validation figure is nothing but the random numbers that it draws."""
+
+    validation = MappingProxyType({"drawn": "min"})
+
+    def validate(self, batches):
+        return {"drawn": torch.rand(len(batches["train"]["image"]))}
+
+
 def settings_of(**train):
     return run_settings("vit", {}, **{"steps": 12, "batch_size": 8, "warmup": 3, "log_every": 5} | train).train
 
 
-def train(view, precision="fp32", **changes):
-    recipe = Recorder()
+def train(view, precision="fp32", recipe=None, **changes):
+    recipe = recipe or Recorder()
     options = {"device": CPU, "precision": precision, "checkpoints": None, "log": lambda step, point: None}
     return recipe, loop.train(recipe, {"main": view}, settings_of(**changes), **options)
 
@@ -122,3 +134,33 @@ def test_a_fingerprint_names_inputs_conditions_and_torch(monkeypatch):
     monkeypatch.setattr(torch, "__version__", "0")
     keys.append(fingerprint("a", **conditions))
     assert len(set(keys)) == len(keys)
+
+
+def test_every_point_of_the_validation_curve_has_the_same_random_numbers(view):
+    """Else the curve of a figure that draws noise moves without a change of the weights."""
+    curves = [train(view, recipe=Drawing(), validate_every=4, seed=seed)[1] for seed in (0, 1)]
+    first, other = ([point["validation.drawn"] for point in curve.points if "validation.drawn" in point] for curve in curves)
+    assert len(first) == 3
+    assert len({*first}) == len({*other}) == 1
+    assert first[0] != other[0]
+    drawn = []
+    for index, images in enumerate((8, 8, 6)):
+        torch.manual_seed(mix(0, "validation", index))
+        drawn.append(torch.rand(images))
+    assert first[0] == pytest.approx(torch.cat(drawn).double().mean().item())
+
+
+def test_a_first_batch_that_breaks_the_contract_is_refused():
+    training = state.TrainingState(Recorder(), settings_of(), CPU)
+    with pytest.raises(ValueError, match=r"batch key 'colour' is not in the contract"):
+        training.update({"train": {"image": torch.zeros(2, 1, 4, 4), "colour": torch.zeros(2)}}, 0, "fp32")
+
+
+def test_the_log_has_the_images_per_second_since_its_last_point(monkeypatch):
+    clock = iter([100.0, 102.0, 106.0])
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    logged = []
+    progress = loop.Progress(Recorder(), settings_of(), 4, lambda step, point: logged.append((step, dict(point))))
+    progress.show(6, {"loss": 1.0})
+    progress.show(7, {})
+    assert logged == [(6, {"loss": 1.0, "images_per_second": 2 * 8 / 2}), (7, {"images_per_second": 1 * 8 / 4})]

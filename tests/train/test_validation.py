@@ -77,6 +77,7 @@ def test_the_curve_changes_no_bit_of_the_training(view, model, ema_decay):
     for name in ("loss", "accuracy", "learning_rate"):
         assert column(curves, name) == column(expected, name)
     assert list(column(curves, NLL)) == [*range(1, 13)]
+    assert list(column(expected, NLL)) == []
     assert all(all(modes) for _, modes in seen)
 
 

@@ -16,7 +16,7 @@ from toy.recipe import TrainSettings as ToyTrain
 from workbench import run_settings, write_view
 
 from components.core.settings import ModelSettings, RunSettings
-from components.core.step import draw, gather, optimize, processes
+from components.core.step import draw, gather, opposite, optimize, processes
 from components.networks import MODELS
 from components.stages.assemble import build_recipe
 from components.stages.train import loop
@@ -214,6 +214,8 @@ def for_two(folder):
     return {
         "lonely": lonely(),
         "noise": draw((3, 2), seed=4, step=9, use="noise"),
+        "even": draw((3, 2), seed=4, step=9, use="time", kind="even"),
+        "opposite": opposite(torch.arange(12.0).view(2, 6).T[3 * rank : 3 * rank + 3]),
         "interrupted": interrupted(view, folder),
         "undisturbed": trained(toy(view), view),
         "anyone": [anyone(rank == 1), anyone(False)],

@@ -23,6 +23,12 @@ def test_containers_are_opened_also_in_each_other(tmp_path, key) -> None:
     assert weights.notes == ()
 
 
+def test_four_containers_are_opened_and_no_more() -> None:
+    four = {"state": {"state_dict": {"model": {"net": PLAIN}}}}
+    assert unwrapped(four) == (PLAIN, [])
+    assert unwrapped({"params": four})[0] == {"params": four}
+
+
 @pytest.mark.parametrize("key", ["model_ema", "state_dict_ema", "params_ema", "ema"])
 @pytest.mark.parametrize("beside", ["model", "params"])
 def test_averages_win_and_it_says_so(tmp_path, key, beside) -> None:
