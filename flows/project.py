@@ -14,9 +14,9 @@ from typing import Any
 
 from components.core import settings
 from components.core.config.params import Params, read_params
+from components.core.config.parsed import ParsedTexts
 from components.core.config.strict import SettingsError, collected, read_yaml, refuse
 from components.core.files import locked, this_process
-from components.core.parsed import ParsedTexts
 from components.core.settings import PARAMS, ROOT, Workspace
 
 QUIET = {

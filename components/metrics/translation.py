@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from components.metrics.distances import frechet_distance, frechet_of_moments, kernel_distance, moments, principal_directions
 from components.metrics.features import as_features, as_pair, mean_distance_within
+from components.metrics.samples.distances import (
+    frechet_distance,
+    frechet_of_moments,
+    kernel_distance,
+    moments,
+    principal_directions,
+)
 
 LEAST = 4  # images per domain: two halves of two each
 

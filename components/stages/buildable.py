@@ -36,11 +36,11 @@ def without_memory(build: Callable[[], Any], key: str) -> Any:
 def check_convolutions(network: Any, key: str) -> None:
     """Raise SettingsError for a convolution whose gradient corrupts memory: 1 x 1 with a stride and few channels.
 
-    ``components.networks.shortcut`` tells of the fault, and how our own networks avoid it; timm's do not.
+    ``components.networks.resnets.shortcut`` tells of the fault, and how our own networks avoid it; timm's do not.
     """
     from torch import nn
 
-    from components.networks.shortcut import SAFE_CHANNELS, Subsampled
+    from components.networks.resnets.shortcut import SAFE_CHANNELS, Subsampled
 
     for name, layer in network.named_modules():
         if (

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from components.core.batch import to_pixels  # noqa: E402
-from components.metrics.distances import frechet_distance  # noqa: E402
+from components.metrics.samples.distances import frechet_distance  # noqa: E402
 from components.serving.loading import load_served  # noqa: E402
 from components.stages.views.view import open_view  # noqa: E402
 

@@ -35,7 +35,7 @@ def write_both(folder):
     from components.detectors.shared.protocol import Head
     from components.detectors.vim import ViM
     from components.families.classification.recipe import Classifier
-    from components.networks.resnet18 import ResNet18
+    from components.networks.resnets.resnet18 import ResNet18
     from components.stages.export.detector import Detecting
     from components.stages.export.onnx_graph import write_graph
 

@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
+from components.core.config.parsed import ParsedTexts, as_json
 from components.core.inputs.declared import parse_yaml
-from components.core.parsed import ParsedTexts, as_json
 
 
 @pytest.mark.parametrize("content", [{"a": [1, 1.5, True, None, "x", {"b": {}}]}, [], "text", -0.0, 10**30])

@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
-from components.metrics.distances import frechet_distance, frechet_of_moments, moments
+from components.metrics.samples.distances import frechet_distance, frechet_of_moments, moments
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from components.metrics.distances import frechet_distance
-from components.metrics.generated import better, classes_of_judge, compare, conditional
+from components.metrics.samples.distances import frechet_distance
+from components.metrics.samples.generated import better, classes_of_judge, compare, conditional
 
 RNG = np.random.default_rng(0)
 REAL, MADE = RNG.normal(size=(60, 3)) + 2, RNG.normal(size=(50, 3)) * 1.5 + 2.5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from components.metrics import distances as module
-from components.metrics.distances import kernel_distance
+from components.metrics.samples import distances as module
+from components.metrics.samples.distances import kernel_distance
 
 
 @pytest.fixture

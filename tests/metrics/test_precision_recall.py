@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.metrics import features
-from components.metrics.precision_recall import density_coverage, precision_recall
+from components.metrics.samples.precision_recall import density_coverage, precision_recall
 
 
 @pytest.fixture

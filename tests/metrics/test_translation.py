@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
-from components.metrics.distances import frechet_distance
+from components.metrics.samples.distances import frechet_distance
 from components.metrics.translation import (
     distance_between,
     distance_of_halves,

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from components.networks.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
+from components.networks.resnets.resnet import BLOCKS, BasicBlock, Bottleneck, ResNet
 
 
 def build(**settings):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from components.core.weights.reading import without_wrappers
-from components.networks.resnet18 import ResNet18
+from components.networks.resnets.resnet18 import ResNet18
 
 
 def build(**settings) -> ResNet18:

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from workbench import ROOT, environment
 
-from components.networks.shortcut import SAFE_CHANNELS, Subsampled, projection
+from components.networks.resnets.shortcut import SAFE_CHANNELS, Subsampled, projection
 
 # A process of its own: where torch writes beyond a tensor, glibc ends it.
 TRAINED = """
 import torch
 from components.families.detr.network.backbone import Backbone
-from components.networks.resnet18 import ResNet18
+from components.networks.resnets.resnet18 import ResNet18
 torch.set_num_threads(1)
 for network, size in (
     (ResNet18(image_size=64, channels=1, num_classes=4, width=8), 64),

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from components.contrastive.objective import add_temperature, unit
-from components.networks.clip_vit import VisionTransformer, fit_image_transformer
-from components.networks.modified_resnet import ModifiedResNet
+from components.networks.clip.clip_vit import VisionTransformer, fit_image_transformer
+from components.networks.clip.modified_resnet import ModifiedResNet
+from components.networks.clip.text_transformer import Activation, TextTransformer, fit_text_tower
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.text_transformer import Activation, TextTransformer, fit_text_tower
 
 Tower = Literal["vit", "modified_resnet"]
 Variant = Literal["ViT-B/32", "ViT-B/16", "ViT-L/14", "RN50", "RN101"]

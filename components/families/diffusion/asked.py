@@ -16,8 +16,8 @@ from components.families.diffusion.samples import Objects, RealImages, sample_ar
 from components.families.diffusion.scores import sampled_index
 from components.families.diffusion.settings import Conditions
 from components.metrics.caption_sheet import caption_sheet
-from components.metrics.generated import check_judge
 from components.metrics.retrieval import chance_of_recall, first_ranks
+from components.metrics.samples.generated import check_judge
 from components.serving.loading import load_served
 
 if TYPE_CHECKING:

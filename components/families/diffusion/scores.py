@@ -10,7 +10,7 @@ import numpy as np
 
 from components.core.recipe import Metric, Report
 from components.families.diffusion.samples import RealImages, sample_arguments, scale_name
-from components.metrics.generated import better, check_judge, classes_of_judge, compare, conditional
+from components.metrics.samples.generated import better, check_judge, classes_of_judge, compare, conditional
 from components.metrics.sheets import sheet
 from components.serving.loading import load_served
 

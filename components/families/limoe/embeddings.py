@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from components.networks.clip_vit import grid_of
+from components.networks.clip.clip_vit import grid_of
+from components.networks.clip.text_transformer import end_of
 from components.networks.published import Fit
-from components.networks.text_transformer import end_of
 from components.networks.vit import interpolate_positions
 
 POSITIONS = "positional_embedding"

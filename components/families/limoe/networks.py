@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from components.contrastive.objective import add_temperature, unit
 from components.families.limoe.embeddings import Patches, Tokens, Words, fit_patches, mean_of
+from components.networks.clip.text_transformer import Attention, fit_text_tower
 from components.networks.mixture_of_experts import Dispatch, MixtureOfExperts, Routed
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.text_transformer import Attention, fit_text_tower
 
 PER_BLOCK = 4  # width of the MLP, and of each expert, as a multiple of the tower's
 

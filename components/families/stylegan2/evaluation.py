@@ -23,7 +23,7 @@ from components.families.stylegan2.sheets import (
     truncation_sheet,
 )
 from components.metrics.features import squared_distances
-from components.metrics.generated import better, check_judge, classes_of_judge, compare, conditional
+from components.metrics.samples.generated import better, check_judge, classes_of_judge, compare, conditional
 from components.metrics.sheets import sheet
 from components.serving.loading import load_served
 

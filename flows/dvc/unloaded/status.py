@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from components.core.config.parsed import ParsedTexts
 from components.core.dvc_lock import LOCK, split
 from components.core.inputs.declared import PARAMS, Unusual, parse_yaml
 from components.core.inputs.record import contradicts
-from components.core.parsed import ParsedTexts
 from flows.dvc.changes import reasons_of
 from flows.dvc.graph import Graph
 from flows.dvc.graph_files import GRAPH

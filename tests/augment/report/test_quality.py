@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -58,6 +59,29 @@ def test_a_clean_folder_has_nothing_to_say(files_out, tmp_path):
         "rows.csv",
         "samples",
     ]
+
+
+def test_a_test_split_with_another_frame_is_named(files_out, tmp_path):
+    def framed(index):
+        picture = scene(index, (40, 40))
+        picture.paste("white", (0, 0, 40, 8 * (index < 90)))
+        return jpeg(picture)
+
+    dataset = files_out([(f"{'ab'[index % 2]}/{index:03}.jpg", framed(index)) for index in range(180)])
+    archive = dataset / "all.tar"
+    index = json.loads((dataset / "dataset.json").read_text())
+    for split, kept in (("train", lambda name: name < "090"), ("test", lambda name: name >= "090")):
+        with tarfile.open(archive) as whole, tarfile.open(dataset / f"{split}.tar", "w") as part:
+            for member in whole.getmembers():
+                if kept(member.name.partition("/")[2]):
+                    part.addfile(member, whole.extractfile(member))
+        index["splits"][split] = index["splits"]["all"] | {"archive": f"{split}.tar"}
+    del index["splits"]["all"]
+    (dataset / "dataset.json").write_text(json.dumps(index))
+    _, quality = view_of(dataset, tmp_path, split={"by": "image", "validation": 0.2})
+    assert quality["told_from_train"]["test"] > 0.95
+    (line,) = quality["summary"]
+    assert line.startswith("WARNING: the test pictures are unlike the training pictures (simple features tell them apart")
 
 
 def test_a_planted_near_duplicate_is_found_across_splits_and_kept_on_one_side_if_asked(files_out, tmp_path):

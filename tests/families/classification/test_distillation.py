@@ -318,8 +318,8 @@ def params(folder, **changes):
 def test_a_sound_student_is_accepted_and_its_teacher_s_network_is_a_part_of_its_code(tmp_path):
     workspace = params(tmp_path)
     check_run(workspace, "student")
-    assert "components/networks/resnet18.py" in digests_of(workspace, "train", "student")
-    assert "components/networks/resnet18.py" not in digests_of(workspace, "export", "student")
+    assert "components/networks/resnets/resnet18.py" in digests_of(workspace, "train", "student")
+    assert "components/networks/resnets/resnet18.py" not in digests_of(workspace, "export", "student")
     assert kept_links(workspace, "student") == {}  # later stages need neither the teacher nor the pictures
 
 

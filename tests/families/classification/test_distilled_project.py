@@ -50,7 +50,7 @@ def test_a_student_is_taught_exported_and_measured_without_its_teacher(tmp_path)
     done = run(sys.executable, "-c", IMPORTED, cwd=folder)
     files = {file for name in json.loads(done.stdout.splitlines()[-1]) if (file := file_of(name, folder / "components"))}
     assert not {f"components/{file}" for file in files - CATALOGUES} - set(digests)
-    assert "components/networks/resnet18.py" in digests
+    assert "components/networks/resnets/resnet18.py" in digests
     state = torch.load(folder / "outputs/train/student/weights.pt", weights_only=True)
     assert {name.split(".")[0] for name in state["state"]} == {"classifier"}
     assert state["settings"]["train"]["distill"]["on"] == ("labelled", "unlabelled")

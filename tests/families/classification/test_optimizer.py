@@ -6,7 +6,7 @@ import torch
 from components.core.config.run import ModelSettings, RunSettings
 from components.families.classification.optimizer import check_layers, make_optimizer
 from components.families.classification.recipe import TrainSettings
-from components.networks.resnet import ResNet
+from components.networks.resnets.resnet import ResNet
 from components.networks.swin.swin import Swin, SwinV2
 from components.networks.vit import ViT
 

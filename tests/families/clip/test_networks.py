@@ -9,9 +9,9 @@ from components.core.artifact import Artifact
 from components.core.batch import ViewFacts
 from components.families.classification.recipe import Classification
 from components.families.clip.networks import CLIP, VARIANTS
-from components.networks.clip_vit import ClipViT
-from components.networks.modified_resnet import Bottleneck, ClipResNet
-from components.networks.text_transformer import TextTransformer
+from components.networks.clip.clip_vit import ClipViT
+from components.networks.clip.modified_resnet import Bottleneck, ClipResNet
+from components.networks.clip.text_transformer import TextTransformer
 from components.stages.start import initialise
 from components.stages.train.checkpoint import serialise
 

@@ -10,7 +10,7 @@ from components.families.detr.network.detr import DETR
 from components.families.detr.network.published import BODY, OURS
 from components.families.detr.network.transformer import Memory
 from components.networks.published import ClassNames
-from components.networks.resnet import ResNet
+from components.networks.resnets.resnet import ResNet
 
 SMALL = {"backbone": 18, "width": 8, "stages": 2, "hidden_dim": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 2}
 SMALL |= {"ffn_dim": 16, "num_queries": 5}

@@ -308,4 +308,4 @@ def test_the_code_of_a_backbone_is_a_part_of_the_training_s(tmp_path):
     files = {"published": {"backbone_2": {"model": {"name": "resnet"}, "image_size": 32}}}
     params["runs"]["toy"]["train"] = params["runs"]["toy"]["train"] | {"vision": files}
     write_params(tmp_path, params)
-    assert "components/networks/resnet.py" in digests_of(Workspace(tmp_path), "train", "toy")
+    assert "components/networks/resnets/resnet.py" in digests_of(Workspace(tmp_path), "train", "toy")

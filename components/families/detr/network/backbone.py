@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from components.networks.published import ClassNames, Fit, Fitted
-from components.networks.resnet import BLOCKS, BOTTLENECKS, BasicBlock, Bottleneck, Variant
-from components.networks.resnet18 import initialise
+from components.networks.resnets.resnet import BLOCKS, BOTTLENECKS, BasicBlock, Bottleneck, Variant
+from components.networks.resnets.resnet18 import initialise
 
 Norm = Literal["frozen", "group"]
 GROUPS = 32  # Wu & He 2018, arXiv 1803.08494; fewer if the channels are not a multiple

@@ -19,7 +19,7 @@ from components.families.detr.network.conditional import MLP, ConditionalDecoder
 from components.families.detr.network.published import fit_detector
 from components.families.detr.network.transformer import Decoder, Encoder, Memory, Queries
 from components.networks.published import ClassNames, Fitted
-from components.networks.resnet import Variant
+from components.networks.resnets.resnet import Variant
 
 PRIOR = 0.01  # probability of a class at the start, for the focal loss (Lin et al. 2017, arXiv 1708.02002, section 4.1)
 EPSILON = 1e-5  # of the inverse sigmoid

@@ -12,6 +12,7 @@ from components.stages.augment.quality.label_errors import Suspects, nobody, sus
 from components.stages.augment.quality.near import Pairs
 from components.stages.augment.quality.pictures import odd_pictures
 from components.stages.augment.quality.similarity import Similarity
+from components.stages.augment.quality.splits import told_apart
 
 ORDER = ("train", "validation", "test")
 FEW = 5  # pictures of a class, below which it is named
@@ -32,7 +33,7 @@ class Findings:
     """``places``: row of the table -> its place, for the rows that the view has; ``equal`` and ``near``: pairs of such rows.
 
     ``classes``: names of the classes; ``odd``: fault -> rows; ``few``: class -> number of pictures; ``untested``: classes
-    without a test picture.
+    without a test picture; ``apart``: split -> AUROC by which simple features tell it from the training pictures.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +44,7 @@ class Findings:
     odd: dict[str, np.ndarray]
     few: dict[str, int]
     untested: list[str]
+    apart: dict[str, float]
 
     @property
     def pairs(self) -> list[tuple[int, int, bool]]:
@@ -83,6 +85,7 @@ def findings(data: Divided, similarity: Similarity, settings: ViewSettings) -> F
         {fault: rows[mask[rows]] for fault, mask in odd.items()},
         few,
         untested,
+        told_apart(similarity.thumbnails, labels, table.digests, data.splits),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from components.core.files import write_json, write_text
 from components.stages.augment.quality import features
 from components.stages.augment.quality.pictures import WORDS
+from components.stages.augment.quality.splits import APART
 from components.stages.augment.report.findings import FEW, Findings
 
 LISTED = 100  # of a table in quality.json
@@ -34,6 +35,7 @@ def write_quality(folder: Path, found: Findings, sizes: np.ndarray) -> None:
         "sizes": _sizes(sizes),
         "classes_with_few_pictures": found.few,
         "classes_without_test_picture": found.untested,
+        "told_from_train": {split: round(value, 3) for split, value in found.apart.items()},
         "duplicates": _pair_counts(found) | {"pairs": tables["duplicates"][:LISTED]},
         "label_errors": _judgement(found) | {"suspects": tables["label_errors"][:LISTED]},
         "odd": {fault: len(rows) for fault, rows in found.odd.items()} | {"pictures": tables["odd"][:LISTED]},
@@ -121,6 +123,10 @@ def _summary(found: Findings) -> list[str]:
         lines.append(f"{len(found.few)} classes have fewer than {FEW} pictures: {_some(named)}")
     if found.untested:
         lines.append(f"{len(found.untested)} classes have no test picture: {_some(found.untested)}")
+    for split, value in found.apart.items():
+        if value >= APART:
+            words = f"simple features tell them apart, AUROC {value:.2f}: another camera, border, hand or time?"
+            lines.append(f"WARNING: the {split} pictures are unlike the training pictures ({words})")
     for fault, rows in found.odd.items():
         if len(rows):
             names = [found.places[row].name for row in rows.tolist()]

@@ -22,7 +22,7 @@ NAMED = 5  # files in an error
 
 
 def read_scans(classes: Classes, side: int) -> list[np.ndarray]:
-    """Read scans and ``frame`` them, uint8 [N, side, side] per class. ValueError names files that are unreadable or without ink."""
+    """Read scans and ``frame`` them, uint8 [N, side, side] per class. ValueError names files that are unreadable or empty."""
     faults: list[str] = []
     scans = [_framed(paths, side, faults) for paths in classes.values()]
     if faults:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..published import ClassNames, Fitted
 from .clip_vit import begin_fit, fit_image_transformer
-from .published import ClassNames, Fitted
 
 EXPANSION = 4
 REDUCTION = 32  # of the sides, from the image to the last stage

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import Fit
+from ..published import Fit
 
 Activation = Literal["quick_gelu", "gelu"]
 TOKENS = "token_embedding.weight"

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import ClassNames, Fitted, fit_classifier, with_counters
+from ..published import ClassNames, Fitted, fit_classifier, with_counters
 from .resnet18 import STEM, initialise, with_our_head
 from .shortcut import projection
 

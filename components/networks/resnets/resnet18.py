@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .published import ClassNames, Fitted, fit_classifier, with_counters
+from ..published import ClassNames, Fitted, fit_classifier, with_counters
 from .shortcut import projection
 
 BLOCKS = (2, 2, 2, 2)  # residual blocks a stage: Table 1, 18-layer

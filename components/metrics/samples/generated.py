@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from components.metrics.classification import in_top_k
-from components.metrics.distances import frechet_distance, kernel_distance, principal_directions
 from components.metrics.features import as_features, as_pair, mean_distance_within
-from components.metrics.precision_recall import density_coverage, precision_recall
+from components.metrics.samples.distances import frechet_distance, kernel_distance, principal_directions
+from components.metrics.samples.precision_recall import density_coverage, precision_recall
 
 SMALLER_IS_BETTER = ("frechet_distance_", "kernel_distance_")
 

@@ -13,9 +13,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .published import ClassNames, Fit, Fitted
+from ..published import ClassNames, Fit, Fitted
+from ..vit import interpolate_positions
 from .text_transformer import Activation, Transformer
-from .vit import interpolate_positions
 
 POSITIONS = "positional_embedding"
 TEXT = "text tower and temperature, no part of an image tower"
