@@ -194,6 +194,7 @@ def test_the_example_of_a_request_has_the_shapes_and_types_of_the_signature(tiny
         array = example[entry["name"]]
         assert (str(array.dtype), [-1, *array.shape[1:]], len(array)) == (entry["dtype"], entry["shape"], 3), entry["name"]
     assert {entry["shape"][0] for entry in exportable.signature["outputs"]} == {-1}
+    assert bool(exportable.facts.get("style_width")) == ("reference" in example), "styles are read off references"
 
 
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
