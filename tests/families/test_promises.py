@@ -186,6 +186,17 @@ def test_exported_graphs_equal_torch_at_other_batch_sizes(tiny, tmp_path):
             assert difference <= graph.bounds.get(output, graph.bound), f"{name}: {output}"
 
 
+def test_the_example_of_a_request_has_the_shapes_and_types_of_the_signature(tiny):
+    exportable = tiny.build().exportable()
+    example, inputs = exportable.example(tiny.batch(3)), exportable.signature["inputs"]
+    assert [entry["name"] for entry in inputs] == list(example)
+    for entry in inputs:
+        array = example[entry["name"]]
+        assert (str(array.dtype), [-1, *array.shape[1:]], len(array)) == (entry["dtype"], entry["shape"], 3), entry["name"]
+    assert {entry["shape"][0] for entry in exportable.signature["outputs"]} == {-1}
+    assert bool(exportable.facts.get("style_width")) == ("reference" in example), "styles are read off references"
+
+
 def test_another_run_and_a_network_s_own_file_are_starting_weights(tiny, tmp_path):
     first, second = scattered(tiny.build()), tiny.build(seed=1)
     settings = {"view": {"classes": {key: list(names) for key, names in tiny.views["main"].facts.classes.items()}}}

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from components.families.classification.settings import ErasingSettings, MixingSettings, TrainSettings
+from components.families.classification.settings import ErasingSettings, ExportSettings, MixingSettings, TrainSettings
 from components.stages.views.rand_augment import SCALES, RandAugment
 
 MIXING = {  # DeiT (Touvron et al. 2021, arXiv 2012.12877, Table 9), Swin (Liu et al. 2021, arXiv 2103.14030, section 4.1)
@@ -30,11 +30,13 @@ RAND_AUGMENT = {  # the string rand-m9-mstd0.5-inc1: DeiT, Table 9 (9/0.5), Swin
     "fill": 128,  # timm _FILL
     "p": 1.0,
 }
+EXPORT = {"quantise": None, "calibration_images": 256, "float_nodes": (), "reduce_range": False}
 OFF = {"label_smoothing": 0.0, "class_weights": None, "focal_gamma": None, "mixing": None, "random_erasing": None, "repeats": 1}
 
 
 @pytest.mark.parametrize(
-    ("settings", "table"), [(MixingSettings(), MIXING), (ErasingSettings(), ERASING), (TrainSettings(), OFF)]
+    ("settings", "table"),
+    [(MixingSettings(), MIXING), (ErasingSettings(), ERASING), (TrainSettings(), OFF), (ExportSettings(), EXPORT)],
 )
 def test_defaults_are_those_of_the_tables(settings, table):
     assert {name: getattr(settings, name) for name in table} == table

@@ -158,6 +158,7 @@ def test_the_teacher_answers_as_its_run_does_whatever_the_student_s_mode(place):
     torch.testing.assert_close(answer, teacher.classifier(image)[0].detach())
     assert (answer - answer.mean(0)).abs().mean() > 0.1  # it tells these pictures apart
     assert not answer.requires_grad
+    torch.testing.assert_close(recipe.distillation.teacher(image.double()), answer.double(), rtol=1e-4, atol=1e-4)
     train(place, BOTH, recipe=recipe)
     own = recipe.distillation.teacher
     assert digest(own.network.state_dict()) == digest(teacher.classifier.network.state_dict())

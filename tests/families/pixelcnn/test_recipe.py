@@ -13,7 +13,7 @@ from components.core.batch import Split, ViewFacts, to_pixels, to_unit_range
 from components.core.config.strict import NoSettings
 from components.core.settings import RunSettings, parse_model
 from components.families.pixelcnn.evaluation import Settings, evaluate
-from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings
+from components.families.pixelcnn.recipe import PixelCNNRecipe, TrainSettings, static_draw
 from components.families.pixelcnn.sampling import sample, uniform_draws
 from components.serving.loading import load_served
 from components.stages.export.served_code import write_code
@@ -73,6 +73,25 @@ def test_a_static_draw_is_the_image_s_own_and_is_on_as_often_as_the_pixel_is_bri
     assert (levels[:, 0, 1:].double().mean(0) - 64 / 255).abs().max() < 0.05
     ends = torch.tensor([0, 255], dtype=torch.uint8).repeat(18).view(1, SIZE, SIZE, 1)
     assert density.levels(to_unit_range(ends)).flatten().tolist() == [0, 1] * 18
+
+
+def test_a_static_draw_is_that_of_earlier_results():
+    """Computed with whole numbers of any size: a model is measured on the binarisation that it was trained on."""
+    density = build(BINARY, binarise="static").density
+    assert "keys" not in density.state_dict()
+    keys = density.keys.tolist()
+    pixels = torch.arange(SIZE * SIZE) * 7 % 256
+    prime = 2**31 - 1
+    digest = sum(pixel * key for pixel, key in zip(pixels.tolist(), keys, strict=True)) % prime
+    expected = []
+    for key in keys:
+        mixed = (digest + key) % prime
+        for odd in (1_597_334_677, 747_796_405, 277_803_737):
+            mixed = mixed * ((mixed + odd) % prime) % prime
+        expected.append(mixed / prime)
+    drawn = static_draw(pixels.view(1, 1, SIZE, SIZE), torch.tensor(keys))
+    assert drawn.flatten().tolist() == pytest.approx(expected, rel=1e-12)
+    assert keys == torch.randint(1, prime, (SIZE * SIZE,), generator=torch.Generator().manual_seed(0)).tolist()
 
 
 def test_a_dynamic_draw_is_a_new_one_at_every_step(monkeypatch):
