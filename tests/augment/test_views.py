@@ -205,6 +205,15 @@ def test_missing_or_wrong_classes_are_errors(arrays_out, make, labels, split, me
         make(arrays_out({"all": {"image": image, "label": np.array(labels)}}, {"label": ["a", "b", "c"]}), split=split)
 
 
+def test_captions_of_one_split_alone_are_an_error(noise_out, make):
+    dataset = noise_out(cuts={"train": slice(0, 40), "test": slice(40, 60)})
+    index = json.loads((dataset / "dataset.json").read_text())
+    del index["splits"]["test"]["text"]
+    (dataset / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"dataset\.json: some splits have texts and some have none"):
+        make(dataset)
+
+
 def test_no_images_is_an_error(arrays_out, make):
     empty = {"image": np.zeros((0, 12, 12), np.uint8), "label": np.zeros(0, int)}
     with pytest.raises(ValueError, match="split all: no images"):

@@ -66,6 +66,8 @@ def test_a_class_of_few_pictures_is_not_judged_and_a_large_set_is_judged_in_part
     labels[:4] = 3
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(240)).judged == 236
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(4)).reason
+    five = np.where(np.arange(240) == 4, 3, labels)
+    assert suspect_labels(thumbnails(images), five, digests(images), np.arange(240)).judged == 240
     monkeypatch.setattr(label_errors, "BUDGET", 300)
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(240)).judged == 100
 
