@@ -68,6 +68,7 @@ def test_jitter_reaches_its_limits_and_goes_no_further(jitter):
         assert across == pytest.approx(1), "no stroke grows taller"
         between = np.linalg.solve(np.array([right, down]).T, dot[0] - corner[1]) - (5, 20)
         found.append((math.degrees(angle), along, length - 1, *(between / 20 / 2), pen / 2 - 1))
+    assert abs(np.corrcoef(np.array(found)[:, 3:5].T)[0, 1]) < 0.2, "across and down are shifted by draws of their own"
     limits = jitter * np.array([8, 0.2, 0.15, 0.04, 0.04, 0.4])
     for reached in (np.max(found, axis=0), -np.min(found, axis=0)):
         assert (reached <= limits + 1e-9).all()
