@@ -1,10 +1,12 @@
 """Splits: in proportion, by content, equal images on one side, whole classes held out."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from components.stages.augment.divide import find_conflicts
 from components.stages.augment.policy.policies import Splits
 from components.stages.augment.split import apportion, find_leaks, make_splits
 
@@ -249,6 +251,25 @@ def test_a_class_of_two_groups_keeps_one_in_training():
         found, _ = grouped([10] * 6, Splits(by="group", column="page", test=0.7), labels, seed)
         assert set(labels[found["train"]]) == {0, 1}
         assert len(found["test"]) == 40
+
+
+def test_groups_that_fill_the_share_exactly_are_taken_and_the_last_of_a_class_never_is():
+    settings = Splits(by="group", column="page", test=20 / 34)
+    counts = {len(grouped([10, 10, 10, 4], settings, [0] * 34, seed)[0]["test"]) for seed in range(8)}
+    assert counts == {20, 24}, "20, or 24 where the small group comes first"
+    labels = np.repeat([0, 0, 0, 1], [10, 10, 10, 3])
+    for seed in range(8):
+        found, _ = grouped([10, 10, 10, 3], Splits(by="group", column="page", test=13 / 33), labels, seed)
+        assert len(found["test"]) == 10
+        assert 1 in labels[found["train"]]
+
+
+def test_conflicts_are_equal_images_of_two_classes_and_no_copies_of_one():
+    labels = {"label": np.array([0, 0, 0, 1, 2, 1])}
+    table = SimpleNamespace(columns=labels, published={"train": np.array([0, 1, 2]), "test": np.array([3, 4, 5])})
+    digests = digests_of([7, 7, 8, 8, 9, 8])
+    assert find_conflicts(table, "label", digests) == {2: 3, 3: 2, 5: 2}
+    assert find_conflicts(table, None, digests) == {}
 
 
 def test_a_column_is_for_groups_alone():

@@ -100,6 +100,14 @@ def test_the_confident_joint_of_an_example():
     assert [found.tolist(), suggested.tolist()] == [[2], [1]]
 
 
+def test_two_classes_that_no_feature_tells_are_fitted_in_thirty_steps():
+    """The bound of the Hessian is reached there: with less the steps go too far. The gradient is 0 at the end."""
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(200, 3)), np.eye(2)[rng.integers(0, 2, 200)]
+    weights = fit(inputs, targets)
+    assert np.abs(inputs.T @ (targets - softmax(inputs @ weights)) - logistic.RIDGE * weights).max() < 1e-6
+
+
 def test_the_regression_converges_to_the_optimum_of_scikit_learn(monkeypatch):
     from sklearn.linear_model import LogisticRegression
 
