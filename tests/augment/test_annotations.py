@@ -9,6 +9,7 @@ from components.core.config.strict import SettingsError
 from components.serving.placement import centre
 from components.serving.text import Tokeniser
 from components.stages.augment.contact import draw_sheet, enlarged
+from components.stages.augment.raw.annotations import Annotations, RawBoxes, check_annotations
 from components.stages.augment.tokens import tokenise
 from components.stages.views.draws import Augmenter, Draws, albumentations
 from components.stages.views.frames import padded
@@ -341,6 +342,29 @@ def test_wrong_annotations_name_the_picture(annotated, make, change, message):
         make(annotated(change=change), **BLOCK)
 
 
+def test_a_box_may_touch_every_edge_and_reach_over_none():
+    edges = np.array([[0.2, 0.5, 0.4, 0.2], [0.8, 0.5, 0.4, 0.2], [0.5, 0.2, 0.2, 0.4], [0.5, 0.8, 0.2, 0.4]])
+    away = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
+
+    def check_one(box):
+        given = Annotations(boxes=RawBoxes(box[None].astype(np.float32), np.zeros(1, np.int64), np.zeros(1, np.int64)))
+        check_annotations(given, {"box_label": ("a",)}, lambda index: "one.png", "here")
+
+    for edge, direction in zip(edges, away, strict=True):
+        check_one(edge)
+        check_one(edge + np.append(0.9e-4 * direction, (0, 0)))  # rounding
+        with pytest.raises(ValueError, match=r"here: one\.png: .* is not inside the picture"):
+            check_one(edge + np.append(2e-4 * direction, (0, 0)))
+
+
+def test_the_digest_of_a_view_tells_of_its_boxes(annotated, make):
+    def moved(values):
+        values["boxes"][0] = (values["boxes"][0][0] * [1, 1, 0.5, 1], values["boxes"][0][1])
+
+    first, second = (make(annotated(name, change), name, **BLOCK).facts.digest for name, change in (("a", None), ("b", moved)))
+    assert first != second
+
+
 def test_ragged_files_are_errors(annotated, make):
     dataset = annotated()
     labels = np.load(dataset / "all.box_label.npy")
@@ -348,6 +372,12 @@ def test_ragged_files_are_errors(annotated, make):
     with pytest.raises(ValueError, match=r"all\.box_label\.npy: shape \(\d+,\) for \d+ boxes"):
         make(dataset, **BLOCK)
     np.save(dataset / "all.box_label.npy", labels)
+    image = np.load(dataset / "all.box_image.npy")
+    for place, index in ((0, -1), (-1, 24), (1, 5)):
+        np.save(dataset / "all.box_image.npy", np.where(np.arange(len(image)) == place % len(image), index, image))
+        with pytest.raises(ValueError, match=r"all\.box_image\.npy: indices of 24 images are expected, in ascending order"):
+            make(dataset, **BLOCK)
+    np.save(dataset / "all.box_image.npy", image)
     np.save(dataset / "all.labels.npy", np.load(dataset / "all.labels.npy")[:-1])
     with pytest.raises(ValueError, match=r"all\.labels\.npy: shape \(23, 3\), expected \[24, classes\]"):
         make(dataset, **BLOCK)

@@ -56,6 +56,39 @@ def test_no_image_has_the_draws_of_another_however_many_are_handled_at_once(nois
         assert max(agree) < 0.3
 
 
+def test_sixteen_mebibytes_of_images_are_handled_at_once_and_one_image_at_least():
+    """The draws of copies and of corruptions go by these parts: others would change every such view."""
+    for side, count, parts in ((2048, 5, [4, 1]), (4200, 2, [1, 1])):
+        images = np.broadcast_to(np.zeros((), np.uint8), (count, side, side, 1))
+        assert [len(part["image"]) for part in write.original_chunks({"image": images}, np.arange(count))] == parts
+
+
+def test_the_digest_of_a_view_is_of_all_that_is_written(tmp_path):
+    numbers = np.arange(6)
+
+    def digest(call):
+        writer = write.Writer(tmp_path)
+        call(writer)
+        return writer.digest
+
+    def written(number):
+        return lambda writer: (np.save(tmp_path / "train.boxes.npy", numbers * number), writer.moving("train", "boxes"))
+
+    images = numbers.astype(np.uint8).reshape(1, 2, 3, 1)
+    pixels = (images, images + 1, images.reshape(1, 3, 2, 1))
+    calls = [
+        *(lambda w, a=a: w.pictures("train", 1, iter([{"image": a}])) for a in pixels),
+        *(lambda w, a=a: w.column("train", "label", a) for a in (numbers, numbers[::-1])),
+        *(lambda w, s=s: w.column(s, "font", numbers) for s in ("train", "test")),
+        *(lambda w, a=a: w.array("train", "labels", a) for a in (numbers, numbers + 1.0, numbers.reshape(2, 3))),
+        *(lambda w, t=t: w.texts("train", t) for t in (["a", "ö"], ["a", "b"])),
+        *(written(number) for number in (1, 2)),
+    ]
+    assert len({digest(call) for call in calls}) == len(calls)
+    write.Writer(tmp_path).texts("train", ["a", "ö"])
+    assert (tmp_path / "train.text.json").read_text(encoding="utf-8") == '[\n"a",\n"ö"\n]\n', "as in every view until now"
+
+
 def test_the_policy_of_augment_is_independent_of_it(noise_out, make):
     dataset = noise_out()
     flip = [{"HorizontalFlip": {"p": 1.0}}]

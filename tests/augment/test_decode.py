@@ -109,6 +109,8 @@ def test_a_cifar_file_of_a_broken_length_is_refused(tmp_path):
     (tmp_path / "batch.bin").write_bytes(bytes(3073 * 2 - 1))
     with pytest.raises(ValueError, match=r"batch\.bin: 6145 bytes"):
         read_cifar10(tmp_path / "batch.bin")
+    (tmp_path / "batch.bin").write_bytes(bytes(3073 * 2))
+    assert not read_cifar10(tmp_path / "batch.bin").flags.writeable, "DVC's links may be read-only"
 
 
 def test_an_array_of_the_view_s_size_still_gets_the_view_s_channels():

@@ -49,8 +49,12 @@ def test_a_border_of_copies_is_refused_for_pictures_with_boxes(nested):
     augment = [{"OneOf": {"transforms": [turn], "p": 1.0}}] if nested else [turn]
     view = {"dataset": "d", "image_size": 8, "channels": 1, "augment": augment}
     assert validate_policy("v", parse(ViewSettings, view, "views.v"))
-    with pytest.raises(SettingsError, match=r"views\.v\.augment: Affine\.border_mode: 4 copies boxes into the border"):
-        validate_policy("v", parse(ViewSettings, view | {"boxes": {}}, "views.v"))
+    for mode in (2, 3, 4):
+        turn["Affine"]["border_mode"] = mode
+        with pytest.raises(
+            SettingsError, match=rf"views\.v\.augment: Affine\.border_mode: {mode} copies boxes into the border"
+        ):
+            validate_policy("v", parse(ViewSettings, view | {"boxes": {}}, "views.v"))
 
 
 def test_a_size_that_depends_on_chance_is_found():

@@ -1,10 +1,12 @@
 """Splits: in proportion, by content, equal images on one side, whole classes held out."""
 
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from components.stages.augment.divide import find_conflicts
 from components.stages.augment.policy.policies import Splits
 from components.stages.augment.split import apportion, find_leaks, make_splits
 
@@ -243,6 +245,33 @@ def test_a_class_of_one_group_stays_in_training():
         assert set(labels[found["train"]]) == {0, 1}
 
 
+def test_a_class_of_two_groups_keeps_one_in_training():
+    labels = np.repeat([0, 1, 0, 1, 0, 0], 10)
+    for seed in range(10):
+        found, _ = grouped([10] * 6, Splits(by="group", column="page", test=0.7), labels, seed)
+        assert set(labels[found["train"]]) == {0, 1}
+        assert len(found["test"]) == 40
+
+
+def test_groups_that_fill_the_share_exactly_are_taken_and_the_last_of_a_class_never_is():
+    settings = Splits(by="group", column="page", test=20 / 34)
+    counts = {len(grouped([10, 10, 10, 4], settings, [0] * 34, seed)[0]["test"]) for seed in range(8)}
+    assert counts == {20, 24}, "20, or 24 where the small group comes first"
+    labels = np.repeat([0, 0, 0, 1], [10, 10, 10, 3])
+    for seed in range(8):
+        found, _ = grouped([10, 10, 10, 3], Splits(by="group", column="page", test=13 / 33), labels, seed)
+        assert len(found["test"]) == 10
+        assert 1 in labels[found["train"]]
+
+
+def test_conflicts_are_equal_images_of_two_classes_and_no_copies_of_one():
+    labels = {"label": np.array([0, 0, 0, 1, 2, 1])}
+    table = SimpleNamespace(columns=labels, published={"train": np.array([0, 1, 2]), "test": np.array([3, 4, 5])})
+    digests = digests_of([7, 7, 8, 8, 9, 8])
+    assert find_conflicts(table, "label", digests) == {2: 3, 3: 2, 5: 2}
+    assert find_conflicts(table, None, digests) == {}
+
+
 def test_a_column_is_for_groups_alone():
     with pytest.raises(ValueError, match="column needs by: group or by: image"):
         Splits(by="page", column="page", test=0.2)
@@ -271,3 +300,27 @@ def test_images_by_whole_groups_are_stratified_where_groups_alone_are_not():
         assert np.bincount(labels[found["test"]]).tolist() == [20, 20]
         assert np.bincount(labels[found["validation"]]).tolist() == [10, 10]
         assert not set(groups[found["test"]]) & set(groups[found["train"]])
+
+
+@pytest.mark.parametrize(
+    ("settings", "recorded"),
+    [
+        ({"validation": 0.15, "test": 0.2}, "79d930ab38dc"),
+        ({"column": "page", "by": "image", "validation": 0.15, "test": 0.2}, "a9eda3eb90d7"),
+        ({"column": "page", "by": "group", "validation": 0.15, "test": 0.2}, "745d4eb48178"),
+        ({"by": "page", "validation": 0.15, "test": 0.2}, "bfe255e8ab55"),
+        ({"folds": 5, "fold": 2, "validation": 0.1}, "8dbf11c535a6"),
+        ({"column": "page", "by": "image", "folds": 5, "fold": 2}, "748fe07775ec"),
+    ],
+)
+def test_a_view_made_again_has_the_images_in_the_splits_that_they_were_in(settings, recorded):
+    """Recorded in November 2026: a model is compared with former ones on the same test images."""
+    draws = np.random.Generator(np.random.PCG64(3))
+    sizes = (1 + draws.random(40) * 20).astype(int)
+    labels = (draws.random(sizes.sum()) ** 2 * 10).astype(int)
+    pages = np.repeat(np.arange(40), sizes)
+    columns = {"label": (labels, tuple("abcdefghij")), "page": (pages, tuple(f"g{i}" for i in range(40)))}
+    arguments = {"digests": digests_of(np.arange(len(pages)) // 2 * 2), "columns": columns, "primary": "label", "seed": 7}
+    found = make_splits({"all": np.arange(len(pages))}, Splits(**settings), **arguments, key="views.v.split")
+    rows = "; ".join(f"{name} {rows.tolist()}" for name, rows in sorted(found.items()))
+    assert hashlib.sha256(rows.encode()).hexdigest()[:12] == recorded

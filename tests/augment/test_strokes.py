@@ -7,8 +7,9 @@ import pytest
 
 from components.core.config.strict import SettingsError, parse
 from components.stages.augment import strokes as module
+from components.stages.augment.policy.policies import ViewSettings
 from components.stages.augment.policy.strokes import StrokeSettings
-from components.stages.augment.strokes import draw_strokes
+from components.stages.augment.strokes import draw_file, draw_strokes
 from components.stages.views.strokes import decode_strokes, encode_strokes
 
 
@@ -68,6 +69,7 @@ def test_jitter_reaches_its_limits_and_goes_no_further(jitter):
         assert across == pytest.approx(1), "no stroke grows taller"
         between = np.linalg.solve(np.array([right, down]).T, dot[0] - corner[1]) - (5, 20)
         found.append((math.degrees(angle), along, length - 1, *(between / 20 / 2), pen / 2 - 1))
+    assert abs(np.corrcoef(np.array(found)[:, 3:5].T)[0, 1]) < 0.2, "across and down are shifted by draws of their own"
     limits = jitter * np.array([8, 0.2, 0.15, 0.04, 0.04, 0.4])
     for reached in (np.max(found, axis=0), -np.min(found, axis=0)):
         assert (reached <= limits + 1e-9).all()
@@ -89,6 +91,14 @@ def test_settings_of_strokes_have_limits(least, most, refused):
     for block in refused:
         with pytest.raises(SettingsError, match=rf"views\.v\.strokes\.{next(iter(block))}"):
             settings(**block)
+
+
+def test_a_coloured_view_has_the_same_drawing_in_every_channel():
+    block = {"dataset": "d", "image_size": [10, 16], "strokes": {"jitter": 0.5}}
+    data = encode_strokes((np.array([(0, 0), (9, 5)]), np.array([(3, 4)])))
+    grey, colour = (draw_file(data, parse(ViewSettings, block | {"channels": channels}, "views.v")) for channels in (1, 3))
+    assert (grey.shape, grey.min(), grey.max()) == ((10, 16, 1), 0, 255)
+    np.testing.assert_array_equal(colour, np.concatenate([grey] * 3, axis=2))
 
 
 def test_a_file_of_many_strokes_comes_back_and_a_broken_one_is_refused():

@@ -54,7 +54,7 @@ def test_a_vocabulary_is_learnt_from_the_training_captions_alone(annotated, make
     assert tokeniser.decode(batch["tokens"][0].numpy()) == "zebra z", "cut at 8 tokens, with start and end"
 
 
-@pytest.mark.parametrize("vocabulary", [514, 520])
+@pytest.mark.parametrize("vocabulary", [514, 515, 520])
 def test_a_learnt_vocabulary_is_as_large_as_asked_where_captions_have_enough(vocabulary, tmp_path):
     texts = ["".join(letters) for letters in product("abcd", repeat=3)]
     data = SimpleNamespace(splits={"train": np.arange(len(texts))}, table=SimpleNamespace(texts=texts))

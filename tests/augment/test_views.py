@@ -1,6 +1,7 @@
 """From a dataset's out to a view and back."""
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
@@ -158,9 +159,12 @@ def test_no_more_than_five_broken_files_are_named(files_out, make):
 def test_a_cut_off_archive_is_an_error(files_out, make):
     dataset = files_out(pictures())
     data = (dataset / "all.tar").read_bytes()
-    (dataset / "all.tar").write_bytes(data[: 2 * (512 + 2048)])
-    with pytest.raises(ValueError, match=r"all\.tar"):
-        make(dataset, channels=3)
+    with tarfile.open(dataset / "all.tar") as archive:
+        third = archive.getmembers()[2].offset
+    for length, message in ((2 * (512 + 2048), ""), (third, ": the archive is cut off"), (0, ": not a readable tar archive")):
+        (dataset / "all.tar").write_bytes(data[:length])
+        with pytest.raises(ValueError, match=rf"all\.tar{message}"):
+            make(dataset, channels=3)
 
 
 def test_a_dataset_of_domains_has_no_label(files_out, make):
@@ -203,6 +207,15 @@ def test_missing_or_wrong_classes_are_errors(arrays_out, make, labels, split, me
     image = np.random.default_rng(0).integers(0, 256, (6, 12, 12), dtype=np.uint8)
     with pytest.raises(ValueError, match=message):
         make(arrays_out({"all": {"image": image, "label": np.array(labels)}}, {"label": ["a", "b", "c"]}), split=split)
+
+
+def test_captions_of_one_split_alone_are_an_error(noise_out, make):
+    dataset = noise_out(cuts={"train": slice(0, 40), "test": slice(40, 60)})
+    index = json.loads((dataset / "dataset.json").read_text())
+    del index["splits"]["test"]["text"]
+    (dataset / "dataset.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"dataset\.json: some splits have texts and some have none"):
+        make(dataset)
 
 
 def test_no_images_is_an_error(arrays_out, make):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.stages.augment.quality import label_errors, logistic
+from components.stages.augment.quality.features import edge_histograms
 from components.stages.augment.quality.label_errors import confident_disagreements, suspect_labels
 from components.stages.augment.quality.logistic import fit, softmax
 from components.stages.augment.quality.thumbnails import thumbnails
@@ -66,8 +67,29 @@ def test_a_class_of_few_pictures_is_not_judged_and_a_large_set_is_judged_in_part
     labels[:4] = 3
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(240)).judged == 236
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(4)).reason
+    assert suspect_labels(thumbnails(images), labels, digests(images), np.flatnonzero(labels < 2)).judged == 157
+    five = np.where(np.arange(240) == 4, 3, labels)
+    assert suspect_labels(thumbnails(images), five, digests(images), np.arange(240)).judged == 240
     monkeypatch.setattr(label_errors, "BUDGET", 300)
     assert suspect_labels(thumbnails(images), labels, digests(images), np.arange(240)).judged == 100
+
+
+def test_edges_are_counted_in_eight_directions_by_their_strength():
+    """Of the middle cells, which no border touches: 22.5 degrees around each of eight directions."""
+    y, x = np.mgrid[:32, :32].astype(float)
+    bins = {}
+    for angle in range(0, 360, 5):
+        slope = np.cos(np.radians(angle)) * x + np.sin(np.radians(angle)) * y
+        found = edge_histograms((900 + 20 * slope)[None]).reshape(4, 4, 8)[1:3, 1:3]
+        assert (found > 0).sum() == 4, "one direction in each cell"
+        bins[angle] = int(found.sum((0, 1)).argmax())
+    for angle, direction in bins.items():
+        assert direction == bins[round(angle / 45) * 45 % 360]
+    assert len(set(bins.values())) == 8
+    weak, strong = np.where(x < 16, 0, 3 * x), np.where(x < 16, 10 * y, 0)
+    shares = edge_histograms((weak + strong)[None])[0] ** 2
+    assert shares.sum() == pytest.approx(1)
+    assert shares[bins[90] + 8 * (4 + 0)] / shares[bins[0] + 8 * (4 + 3)] == pytest.approx(10 / 3, rel=0.15)
 
 
 def test_the_confident_joint_of_an_example():
@@ -76,6 +98,14 @@ def test_the_confident_joint_of_an_example():
     probabilities = np.stack([first, 1 - first], axis=1)
     found, suggested = confident_disagreements(probabilities, np.array([0, 0, 0, 0, 1, 1, 1]))
     assert [found.tolist(), suggested.tolist()] == [[2], [1]]
+
+
+def test_two_classes_that_no_feature_tells_are_fitted_in_thirty_steps():
+    """The bound of the Hessian is reached there: with less the steps go too far. The gradient is 0 at the end."""
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(200, 3)), np.eye(2)[rng.integers(0, 2, 200)]
+    weights = fit(inputs, targets)
+    assert np.abs(inputs.T @ (targets - softmax(inputs @ weights)) - logistic.RIDGE * weights).max() < 1e-6
 
 
 def test_the_regression_converges_to_the_optimum_of_scikit_learn(monkeypatch):

@@ -53,6 +53,34 @@ def test_pixels_alone_tell_copies_from_similar_pictures():
     assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 6)]
 
 
+def test_noise_a_share_of_the_contrast_and_brightness_have_their_limits():
+    """Variance of a difference: 4, and 3 % of the picture's own; 25 levels of brightness."""
+    signs = np.indices((16, 16)) % 2 * 2 - 1  # across and down: without correlation
+    flat, contrast = np.full((16, 16), 120), 120 + 100 * signs[0]
+    limits = [(flat, flat + 2 * signs[1], flat + 3 * signs[1]), (contrast, contrast + 17 * signs[1], contrast + 18 * signs[1])]
+    limits += [(contrast, contrast + 25, contrast + 26), (flat, flat - 25, flat - 26)]
+    for picture, near_by, other in limits:
+        small = thumbnails(np.stack([picture, near_by, other])[..., None].astype(np.uint8))
+        pairs = confirmed(Pairs(np.array([0, 0]), np.array([1, 2])), small)
+        assert pairs.second.tolist() == [1]
+
+
+def test_the_hash_tells_pictures_apart_and_not_their_copies():
+    """What it does not tell apart must be compared by pixels."""
+    pictures = scenes(40)
+    hashes = perceptual_hash(thumbnails(np.stack([*pictures, *(reencoded(picture, 90) for picture in pictures)])).grey)
+    apart = np.bitwise_count(hashes[:40, None] ^ hashes[None, 40:])
+    assert np.diagonal(apart).max() <= 4
+    assert apart[~np.eye(40, dtype=bool)].min() > 8
+    assert np.median(apart) == pytest.approx(63 / 2, abs=2)
+
+
+def test_the_scatter_of_many_thumbnails_is_their_variance():
+    levels = np.random.default_rng(0).integers(0, 256, (4100, 16, 16, 1), dtype=np.uint8)
+    found = thumbnails(levels).scatter
+    np.testing.assert_allclose(found / 256**2, levels.reshape(4100, -1).var(axis=1), rtol=1e-12)
+
+
 def test_equal_hashes_of_different_pixels_are_no_pair():
     """Black, grey and white have no directions at all: their hashes are equal."""
     images = np.repeat(np.array([0, 128, 255], dtype=np.uint8), 16 * 16).reshape(3, 16, 16, 1)
