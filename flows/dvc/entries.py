@@ -10,7 +10,7 @@ Measured per stage, against bare DVC 3.67.1:
   asks for it.
 
 Each new entry is DVC's own dump, so the bytes are those that DVC writes; a file in another form (comments, other indents) is
-written by DVC itself.
+written by DVC itself. An alias in params.yaml is written out: DVC would write an anchor, which a second entry may have too.
 
 A separate program, like ``process_guard.py``. Only this package uses private names of DVC 3.67.1.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,12 +29,14 @@ PROGRAM = Path(__file__).resolve()
 if not __package__:  # started by its path, in the folder of any project
     sys.path.insert(0, str(PROGRAM.parents[2]))
 
-from components.core.dvc_lock import ENTRY, HEAD, find_entries, join, split  # noqa: E402
+from components.core.dvc_lock import ENTRY, HEAD, find_entries, join, parse_entry, split  # noqa: E402
 from components.core.files import write_text  # noqa: E402
 
 if TYPE_CHECKING:
     from dvc.dvcfile import Lockfile
     from dvc.stage import PipelineStage
+
+ANCHOR = re.compile(r"[:-] &id\d+$", re.MULTILINE)
 
 _originals: dict[str, Callable[..., Any]] = {}  # methods that ``install`` replaced
 _parameters: dict[tuple[str, int, int, int], Any] = {}
@@ -143,18 +146,45 @@ def _load_parameters(path: str, fs: Any) -> Any:
 def _dump(lock: Lockfile, stages: list[PipelineStage], **kwargs: Any) -> None:
     """Replace ``Lockfile.dump_stages``: write the entries of ``stages`` alone."""
     from dvc.stage.serialize import to_lockfile
-    from dvc.utils.serialize import dumps_yaml
 
     before = _text(lock)
     texts = split(before)
-    new = {stage.name: dumps_yaml({"stages": to_lockfile(stage, **kwargs)}).removeprefix("stages:\n") for stage in stages}
-    after = join({**(texts or {}), **new})
+    old = {name: _without_anchors(name, text) for name, text in (texts or {}).items()}
+    new = {stage.name: _dumped(to_lockfile(stage, **kwargs)) for stage in stages}
+    after = join({**old, **new})
     if texts is None or split(after) is None:
         _originals["dump_stages"](lock, stages, **kwargs)
     elif after != before:
         logging.getLogger("dvc").info("%s lock file '%s'", "Updating" if before else "Generating", lock.relpath)
         write_lock(Path(lock.path), after, Path(lock.repo.tmp_dir))
         lock.repo.scm_context.track_file(lock.relpath)
+
+
+def _dumped(entry: Mapping[str, Any]) -> str:
+    """Return DVC's dump of {stage: its content}, in which no value refers to another."""
+    from dvc.utils.serialize import dumps_yaml
+
+    text: str = dumps_yaml({"stages": _unshared(entry)})
+    return text.removeprefix("stages:\n")
+
+
+def _without_anchors(name: str, text: str) -> str:
+    """Return an entry's lines with its aliases written out; one that refers to another entry stays as it is."""
+    from ruamel.yaml.error import YAMLError
+
+    if not ANCHOR.search(text):
+        return text
+    try:
+        return _dumped({name: parse_entry(text)})
+    except YAMLError:
+        return text
+
+
+def _unshared(value: Any) -> Any:
+    """Copy what is nested, each occurrence for itself: the dump marks a list that occurs twice with an anchor."""
+    if isinstance(value, Mapping):
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
 def _text(lock: Lockfile) -> str:

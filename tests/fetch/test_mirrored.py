@@ -13,7 +13,7 @@ from components.core.config.strict import SettingsError, parse
 from components.stages.fetch.mirrored import fonts
 from components.stages.fetch.mirrored.handwriting import Handwriting
 from components.stages.fetch.mirrored.images import Mirrored
-from components.stages.fetch.mirrored.ink import frame, read_ink
+from components.stages.fetch.mirrored.ink import frame, read_ink, touching
 
 FONTS = f"{matplotlib.get_data_path()}/fonts/ttf"
 FONT = f"{FONTS}/DejaVuSans.ttf"
@@ -91,6 +91,41 @@ def test_scans_are_cut_to_their_ink_by_setting(mirror, tmp_path):
     assert np.load(out / "test.domain.npy").tolist() == [0, 1]
     assert np.array_equal(test[0], test[1])
     assert test[0][:2].max() == 0 < test[0][2:30, 10:22].min()  # paper is 0, ink bright, from margin to margin
+
+
+def test_two_characters_touch_and_no_more():
+    """An L and a T: the bar of the T comes over the foot of the L until it meets the stem."""
+    left, right = np.zeros((2, 6, 5), dtype=np.uint8)
+    left[:, 0] = left[5, :4] = 200
+    right[0, :] = right[:, 2] = 100
+    pair = touching(left, right)
+    assert pair.shape == (6, 6)
+    assert pair[0].tolist() == [200, 100, 100, 100, 100, 100]
+    assert pair[5].tolist() == [200, 200, 200, 200, 0, 0]
+    upper, lower = np.zeros((2, 4, 3), dtype=np.uint8)
+    upper[:2], lower[2:] = 200, 100
+    assert touching(upper, lower)[[0, 3]].tolist() == [[200] * 3 + [0] * 3, [0] * 3 + [100] * 3]
+
+
+def test_pairs_of_scans_are_drawn_instead_of_scans(mirror, tmp_path):
+    def fetched(name, seed):
+        out = tmp_path / name
+        out.mkdir()
+        Mirrored.fetch(pinned(Mirrored, out, ink_size=32, touching_pairs=5), out, seed, tmp_path)
+        return np.load(out / "test.image.npy"), np.load(out / "train.label.npy")
+
+    images, labels = fetched("first", 0)
+    assert images.shape == (5, 32, 32)
+    assert len(labels) == 5
+    assert set(labels) <= {0, 1}
+    wide = (images[0] > 24).any(axis=0).sum() / (images[0] > 24).any(axis=1).sum()
+    assert wide > 0.9, "two bars of half the height side by side"
+    again, _ = fetched("again", 0)
+    assert np.array_equal(images, again)
+    _, others = fetched("other", 1)
+    assert not np.array_equal(labels, others)
+    with pytest.raises(SettingsError, match="touching_pairs needs ink_size"):
+        settings(Mirrored, touching_pairs=5)
 
 
 def test_the_sum_is_of_names_and_contents_of_images(mirror, tmp_path):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import dumps_yaml, parse_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
 from components.core.dvc_lock import HEAD, join, split
 from flows.dvc import entries
@@ -44,6 +44,12 @@ def test_entries_are_dvcs_own_dump_of_them() -> None:
             content = parse_yaml(HEAD + parts[name], "dvc.lock")
             assert dumps_yaml(content) == HEAD + parts[name]
             assert list(content["stages"]) == [name]
+
+
+def test_no_entry_of_this_repository_refers_to_another() -> None:
+    locks = [ROOT / "dvc.lock", *(ROOT / "experiments").glob("*/dvc.lock")]
+    assert len(locks) > 10
+    assert [path for path in locks if entries.ANCHOR.search(path.read_text())] == []
 
 
 def test_a_pipeline_from_nothing_and_a_changed_one_have_dvcs_bytes(new: Fake, made: Path) -> None:
@@ -102,6 +108,25 @@ def test_without_a_lock_there_is_nothing_to_sort(new: Fake) -> None:
 
 
 # ------------------------------------------------------------------------------- the patched methods, without a process
+
+
+def test_an_alias_in_params_is_written_out_and_anchors_of_old_entries_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC's dump of an entry marks a list that occurs twice with an anchor; two entries then had the same, and no YAML."""
+    words = ["a {}"]
+    shared = {"params": {"params.yaml": {"evaluate": [{"templates": words}, {"templates": words}]}}}
+    anchored = {name: dumps_yaml({name: shared}).replace("\n", "\n  ").rstrip() for name in ("train@a", "train@b")}
+    broken = HEAD + "".join(f"  {text}\n" for text in anchored.values())
+    assert broken.count("&id001") == 2
+    with pytest.raises(YAMLFileCorruptedError):
+        parse_yaml(broken, "dvc.lock")
+    monkeypatch.setattr("dvc.stage.serialize.to_lockfile", lambda stage, **kwargs: {stage.name: shared})
+    lock = fake_lock(tmp_path, broken)
+    entries._dump(lock, [SimpleNamespace(name="train@c")])
+    read = parse_yaml(Path(lock.path).read_text(), "dvc.lock")["stages"]
+    assert read == dict.fromkeys(("train@a", "train@b", "train@c"), shared)
+    assert "id001" not in Path(lock.path).read_text()
 
 
 @pytest.fixture

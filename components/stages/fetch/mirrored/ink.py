@@ -60,16 +60,39 @@ def read_ink(path: Path) -> np.ndarray:
 
 def frame(ink: np.ndarray, side: int) -> np.ndarray:
     """Normalise uint8 [H, W], ink bright on 0, to uint8 [side, side] of the same aspect ratio. ValueError without ink."""
-    rows, columns = (np.flatnonzero((ink > PAPER).any(axis)) for axis in (1, 0))
-    if not len(rows):
-        raise ValueError("no ink: nothing is darker than the paper")
-    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut = cut_to_ink(ink)
     scale = side * (1 - 2 * MARGIN) / max(cut.shape)
     height, width = (max(1, round(extent * scale)) for extent in cut.shape)
     shrunk = Image.fromarray(np.ascontiguousarray(cut)).resize((width, height), _filter(scale))
     framed = Image.new("L", (side, side), 0)
     framed.paste(shrunk, ((side - width) // 2, (side - height) // 2))
     return np.asarray(framed)
+
+
+def cut_to_ink(ink: np.ndarray) -> np.ndarray:
+    """Cut uint8 [H, W], ink bright on 0, to the rectangle of its ink. ValueError without ink."""
+    rows, columns = (np.flatnonzero((ink > PAPER).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise ValueError("no ink: nothing is darker than the paper")
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def touching(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Set two characters of equal height, uint8 [H, W] each, side by side so that their ink just touches: uint8 [H, W'].
+
+    The right one moves to the left until in one row its first ink lies on the last ink of the other; without a row that both
+    have ink in, it stays beside it.
+    """
+    height, width = left.shape
+    both = (left > PAPER).any(axis=1) & (right > PAPER).any(axis=1)
+    last = width - 1 - (left[both] > PAPER)[:, ::-1].argmax(axis=1)
+    first = (right[both] > PAPER).argmax(axis=1)
+    offset = max(0, int((last - first).max())) if both.any() else width
+    out = np.zeros((height, max(width, offset + right.shape[1])), dtype=np.uint8)
+    out[:, :width] = left
+    part = out[:, offset : offset + right.shape[1]]
+    np.maximum(part, right, out=part)
+    return out
 
 
 def _filter(scale: float) -> Image.Resampling:
