@@ -211,6 +211,14 @@ def test_the_fitted_detectors_point_at_the_weights_that_they_were_fitted_to(proj
         project.outside("known_noise")
 
 
+def test_the_run_is_loaded_in_eval_mode_without_gradients(project):
+    """Dropout and batch statistics would make other features each time."""
+    workspace, weights = project.workspace, trained_weights(project.workspace, "known")
+    recipe = load_recipe(workspace, workspace.run("known"), open_view(project.view("known")), weights, torch.device("cpu"))
+    assert not any(module.training for module in recipe.modules())
+    assert not any(parameter.requires_grad for parameter in recipe.parameters())
+
+
 def test_a_recipe_that_is_no_classifier_cannot_be_asked(project, monkeypatch):
     monkeypatch.setattr("components.families.classification.recipe.Classification.detects", False)
     with pytest.raises(ValueError, match=r"detect\.strange\.run: detection needs a classifier"):
