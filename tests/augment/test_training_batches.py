@@ -70,6 +70,7 @@ def test_resuming_gives_the_rest_and_ranks_give_slices(view, sampler):
     whole = batches(view, stream)
     assert same(batches(view, stream, start=4), whole[4:])
     slices = [batches(view, stream, rank=rank, world=2) for rank in (0, 1)]
+    assert {len(batch["label"]) for each in slices for batch in each} == {8}, "both do half of the work"
     joined = [{name: torch.cat([a[name], b[name]]) for name in a} for a, b in zip(*slices, strict=True)]
     assert same(joined, whole)
     with pytest.raises(ValueError, match=r"batch_size 16 is not a multiple of 3 processes"):

@@ -17,6 +17,7 @@ from components.core.config.strict import resolve
 from components.detectors import DETECTORS
 from components.metrics.detection import detection_figures, threshold_at_tpr
 from components.stages.detect import features
+from components.stages.detect.figures import metrics
 from components.stages.detect.fitting import load_fitted
 from components.stages.detect.network import exact_arithmetic, load_recipe, network_of, trained_weights
 from components.stages.views.view import open_view
@@ -121,8 +122,8 @@ def test_the_table_says_what_the_metrics_say(project, capsys):
         wanted = detection_figures(inside[row["detector"]], outside)
         assert {name: float(row[name]) for name in wanted} == wanted
         assert float(row["rejected"]) == np.mean(outside < facts["thresholds"][row["detector"]])
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["vim"]["far_auroc"] == float(
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["vim"]["far_auroc"] == float(
         next(r["auroc"] for r in found if (r["detector"], r["view"]) == ("vim", "noise"))
     )
     compact = rows(out / "report/auroc.csv")
@@ -143,9 +144,17 @@ def test_two_views_of_a_kind_are_averaged_and_a_view_that_is_no_longer_meant_is_
     assert [row["view"] for row in found] == ["noise", "turned", "far"]
     assert float(found[2]["auroc"]) == np.mean([float(row["auroc"]) for row in found[:2]])
     assert int(found[2]["images"]) == 180 + 60
-    assert set(json.loads((project.outputs / "ood_table/strange/metrics.json").read_text())["msp"]) == {
-        "far_auroc",
-        "far_fpr95_in_positive",
+    figures = ("auroc", "fpr95_in_positive")
+    written = json.loads((project.outputs / "ood_table/strange/metrics.json").read_text())["msp"]
+    assert written == {f"far_{name}": float(found[2][name]) for name in figures}, "the mean, not one view's"
+
+
+def test_metrics_are_those_of_the_means():
+    def row(view, value):
+        return {"detector": "msp", "view": view, "kind": "far", "auroc": value, "fpr95_in_positive": 1 - value}
+
+    assert metrics([row("a", 0.5), row("b", 1.0), row("far", 0.75)]) == {
+        "msp": {"far_auroc": 0.75, "far_fpr95_in_positive": 0.25}
     }
 
 
@@ -209,6 +218,19 @@ def test_the_fitted_detectors_point_at_the_weights_that_they_were_fitted_to(proj
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=r"`dvc pull outputs/train/known/weights\.pt` brings it"):
         project.outside("known_noise")
+
+
+def test_the_run_is_loaded_in_eval_mode_without_gradients(project):
+    """Dropout and batch statistics would make other features each time."""
+    workspace, weights = project.workspace, trained_weights(project.workspace, "known")
+    recipe = load_recipe(workspace, workspace.run("known"), open_view(project.view("known")), weights, torch.device("cpu"))
+    assert not any(module.training for module in recipe.modules())
+    assert not any(parameter.requires_grad for parameter in recipe.parameters())
+    network = network_of(recipe, workspace.run("known"), torch.device("cpu"))
+    (batch,) = open_view(project.view("known")).batches("test", 100)
+    features, logits = network.predict(batch["image"])
+    torch.testing.assert_close(network.logits(batch["image"]), logits)
+    torch.testing.assert_close(features @ network.head.weight.T + network.head.bias_or_zero(), logits)
 
 
 def test_a_recipe_that_is_no_classifier_cannot_be_asked(project, monkeypatch):
