@@ -76,6 +76,14 @@ def test_these_stay(error: Exception) -> None:
     assert not is_transient(error)
 
 
+@pytest.mark.parametrize(("code", "passes"), [(5, True), (6, True), (6 | 1 << 8, True), (4, False), (7, False), (13, False)])
+def test_a_database_that_is_held_can_pass_and_a_full_one_stays(code: int, passes: bool) -> None:
+    """Codes of sqlite.org/rescode.html: busy, locked, locked by a shared cache; aborted, out of memory, disk full."""
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = code
+    assert is_transient(error) is passes
+
+
 def test_a_database_that_another_process_writes_to_can_pass(tmp_path: Path) -> None:
     """Also as SQLAlchemy wraps it."""
     from sqlalchemy import create_engine, text

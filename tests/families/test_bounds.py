@@ -102,3 +102,12 @@ def test_settings_at_their_bounds_are_allowed_and_beyond_them_refused(settings, 
         for value in refused:
             with pytest.raises(ValidationError, match=key):
                 settings(**required | {key: value})
+
+
+def test_unlabelled_pictures_are_mixed_in_pairs():
+    def distilled(number):
+        return {"mixing": {}, "batch_size": 8, "distill": {"on": ("unlabelled",), "unlabelled_batch_size": number}}
+
+    assert classification.TrainSettings(**distilled(4)).distill.unlabelled_batch_size == 4
+    with pytest.raises(ValidationError, match="unlabelled_batch_size: 1 is not allowed with mixing: it must be even too"):
+        classification.TrainSettings(**distilled(1))

@@ -100,6 +100,18 @@ def test_a_day_that_comes_is(text):
     check_cron(text)
 
 
+@pytest.mark.parametrize(("place", "low", "high"), [(0, 0, 59), (1, 0, 23), (2, 1, 31), (3, 1, 12), (4, 0, 7)])
+def test_each_field_of_a_schedule_has_its_range(place, low, high):
+    def check(number):
+        check_cron(" ".join("*" if field != place else str(number) for field in range(5)))
+
+    check(low)
+    check(high)
+    for number in (high + 1, *([0] if low else [])):
+        with pytest.raises(ValueError, match=rf" {number} is not within {low} to {high}"):
+            check(number)
+
+
 @pytest.mark.parametrize("month", range(1, 13))
 def test_the_last_day_of_a_month_comes_and_the_day_after_it_never_does(month):
     last = calendar.monthrange(2024, month)[1]  # a leap year

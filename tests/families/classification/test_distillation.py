@@ -85,6 +85,8 @@ def test_a_student_of_several_classes_per_image_learns_by_sigmoids(tmp_path):
     scalars = student.training_step({"train": {"image": image, "labels": torch.zeros(4, 3)}}, 0)
     assert scalars["loss"].item() == pytest.approx(symmetric_kl_of_several(logits, answer).item(), rel=1e-5)
     assert scalars["teacher_agreement"].item() == pytest.approx(((logits > 0) == (answer > 0)).float().mean().item())
+    found = student.distillation.agreement(torch.tensor([[0.5, -0.5], [0.5, 2.0]]), torch.tensor([[0.4, 3.0], [0.6, -0.1]]))
+    assert found.item() == 0.5, "a logit above 0 is a yes"
     with pytest.raises(ValueError, match=r"distill\.loss: kd is not allowed with several classes per image"):
         Classification.build(settings_of({"loss": "kd"}), {"main": facts}, link)
 

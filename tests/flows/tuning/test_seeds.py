@@ -62,6 +62,7 @@ def test_another_list_replaces_the_first_and_none_removes_all():
     [
         ("seeds: [0, 1]", "seeds: [1, 2]", r"vit_digits\.seeds: \[1, 2\] is not allowed: .*train\.seed, 0, must be one"),
         ("seeds: [0, 1]", "seeds: [0, 0]", "at least two different seeds"),
+        ("seeds: [0, 1]", "seeds: [0]", "at least two different seeds"),
         ("seeds: [0, 1]", "seeds: [0, 1, 4]", "no run 'vit_digits_seed4' for the seed 4; `python -m flows seeds vit_digits`"),
         ("seed: 1}, export", "seed: 1, steps: 9}, export", r"runs\.vit_digits_seed1\.train\.steps: differs"),
         ("role: seed_1", "role: seed_2", r"links\.vit_digits_seed1|no link gives the metrics"),
