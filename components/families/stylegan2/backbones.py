@@ -38,14 +38,15 @@ class Backbone:
         """
         if published:
             return _of_file(role, link, channels, published)
-        settings: Any = load_file(link.weights_file).get("settings")
+        loaded = load_file(link.weights_file)
+        settings: Any = loaded.get("settings")
         recipe = settings.get("recipe") if isinstance(settings, Mapping) else None
         if recipe not in ENCODERS:
             return _of_classifier(role, link, channels)
         facts = ViewFacts(**settings["view"])
         size = _square(role, facts.image_size, facts.channels, channels)
         model = ModelSettings(settings["model"]["name"], {k: v for k, v in settings["model"].items() if k != "name"})
-        network = ENCODERS[recipe](model, size, channels, link.state_dict())
+        network = ENCODERS[recipe](model, size, channels, loaded["state"])
         mean, std = standardisation(settings["train"].get("standardise", "view"), facts)
         return _frozen(network, mean, std, size, channels)
 

@@ -158,13 +158,10 @@ def check_backbones(vision: VisionSettings | None, runs: dict[str, RunSettings])
     """Raise ValueError if the links to ``runs``, by role, and the block ``vision`` do not fit each other."""
     files = list(vision.published) if vision else []
     if bool(vision) != bool([*runs, *files]):
-        fault = (
-            "needs a link at stage train of role backbone" if vision else f"is missing; the link {next(iter(runs))} needs it"
-        )
-        raise ValueError(f"train.vision: {fault}")
+        missing = "" if vision else f"is missing; the link {next(iter(runs))} needs it"
+        raise ValueError(f"train.vision: {missing or 'needs a link at stage train of role backbone'}")
     if twice := [role for role in files if role in runs]:
-        raise ValueError(
-            f"train.vision.published.{twice[0]}: the link leads to run {runs[twice[0]].name!r}, which brings its own"
-        )
+        name = runs[twice[0]].name
+        raise ValueError(f"train.vision.published.{twice[0]}: the link leads to run {name!r}, which brings its own")
     if others := [role for role, run in runs.items() if run.recipe not in FEATURES_OF]:
         raise ValueError(f"train.vision: the link {others[0]} leads to no run of {', '.join(FEATURES_OF)}")
