@@ -175,6 +175,7 @@ def test_a_block_without_other_views_has_an_empty_table(project):
     assert (project.outputs / "ood_table/strange/report/ood.csv").read_text().startswith("detector,view,kind,images,auroc")
 
 
+@pytest.mark.slow  # it fits and scores everything once more
 def test_another_served_detector_changes_only_what_is_served(project):
     before = project.everything().files()
     project.edit(serve="energy")

@@ -121,8 +121,9 @@ def test_what_fails_is_named_and_what_may_pass_is_tried_again(new: Any, receiver
     assert new.dvc("status") == "Data and pipelines are up to date.\n"
 
 
+@pytest.mark.slow  # test_a_second_interrupt_at_exit_leaves_no_traceback also ends a flow in the middle of a training
 @pytest.mark.usefixtures("_quiet")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_ends_the_stages_in_order(done: Any, number: signal.Signals, code: int) -> None:
     process = until_training(done)
     process.send_signal(number)

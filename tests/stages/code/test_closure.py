@@ -161,6 +161,7 @@ def project(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # the rules by which imports are found are tested above; this runs every stage
 def test_every_module_that_a_stage_imports_is_in_its_digest(project):
     """Run for real, one after the other, each in a process of its own."""
     stages = ["fetch@digits", "fetch@mine", "augment@plain", "augment@turned", "augment@mine", "augment@other", "wire@toy"]
