@@ -28,7 +28,7 @@ def stages(_quiet: None) -> Any:
 
 
 def context(stages: Any, fake: Any, timeout: float = 60.0, cores: int = 2, devices: int = 0) -> Any:
-    return stages.RunContext(fake.project(), timeout, Processes(grace=1.0), Cores(cores), Devices(devices))
+    return stages.RunContext(fake.project(), timeout, Processes(grace=3.0), Cores(cores), Devices(devices))
 
 
 def planned(name: str, force: bool = False) -> Planned:
