@@ -13,7 +13,7 @@ from components.core.config.run import ModelSettings, RunSettings
 from components.families.classification.recipe import Classification
 from components.families.simmim import evaluation
 from components.families.simmim.networks import SimMIM
-from components.families.simmim.recipe import SimMIMRecipe, TrainSettings, make_optimizer
+from components.families.simmim.recipe import SimMIMRecipe, TrainSettings, cells_of, make_optimizer
 from components.families.simmim.served import Served
 from components.networks.swin.swin import Swin
 from components.stages.export.onnx_graph import CHECKED_BATCHES, largest_differences, paired_outputs, write_graph
@@ -153,6 +153,13 @@ def test_the_published_vit_is_refused_by_the_name_of_what_it_has_more(tmp_path):
 def test_what_does_not_fit_is_refused_before_any_work(run, message):
     with pytest.raises(ValueError, match=message):
         SimMIMRecipe.check(run, SimpleNamespace(image_size=16, channels=1), {})
+
+
+@pytest.mark.parametrize("size", [(18, 16), (16, 18)])
+def test_places_divide_both_sides_of_a_rectangle(size):
+    network = SimpleNamespace(patch=4, stride=4)
+    with pytest.raises(ValueError, match=rf"^model: a place of its last map is 4 x 4 .* {size[0]} x {size[1]}: "):
+        cells_of(settings(), size, network)
 
 
 def test_masks_differ_between_steps_and_images_and_repeat_in_the_validation():

@@ -180,6 +180,13 @@ def test_pairs_of_references_share_their_domain_for_any_seed(seed):
     assert torch.bincount(target).tolist() == [4, 4, 4]
 
 
+def test_images_and_pairs_of_references_hold_each_domain_equally_often():
+    streams = build().streams()
+    batch = streams["train"].batch_size
+    found = {role: (s.view, s.sampler, s.by, s.batch_size) for role, s in streams.items()}
+    assert found == {"train": ("main", "balanced", "domain", batch), "reference": ("main", "balanced", "domain", 2 * batch)}
+
+
 def test_the_diversity_s_weight_falls_in_a_line_to_0_as_a_function_of_the_step():
     terms = {name: torch.tensor(1.0) for name in ("adversarial", "style", "diversity", "cycle")}
     recipe = build(diversity=2.0, diversity_steps=8, style=3.0, cycle=4.0)
