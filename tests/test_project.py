@@ -122,12 +122,9 @@ def test_an_evaluation_setting_or_link_retrains_nothing(project):
     assert not {name for name in found if name.startswith(("fetch", "augment", "train", "export"))}
 
 
+@pytest.mark.slow  # tests/fetch/test_recognise.py names a broken picture, tests/test_checked.py a single class
 @pytest.mark.parametrize(
-    ("block", "value", "message"),
-    [
-        ("mine", None, "a broken picture"),
-        pytest.param("own", "one class", "needs at least 2", marks=pytest.mark.slow),  # tests/test_checked.py has it, too
-    ],
+    ("block", "value", "message"), [("mine", None, "a broken picture"), ("own", "one class", "needs at least 2")]
 )
 def test_bad_pictures_are_refused_by_name_and_nothing_is_lost(project, block, value, message):
     pictures = project / "pictures"
