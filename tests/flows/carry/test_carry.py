@@ -55,6 +55,7 @@ def test_a_refactoring_that_changes_no_bit_is_carried_with_its_proof(project):
     head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     assert (proof["stage"], proof["old_commit"], proof["new_commit"], proof["steps"]) == ("train@toy", head, head + "+", 3)
     assert len(proof["state"]) == 64
+    assert "Running stage 'train@toy'" not in run("dvc", "repro", "train@toy", cwd=project).stdout
     assert len(run("git", "worktree", "list", cwd=project).stdout.splitlines()) == 1
 
 

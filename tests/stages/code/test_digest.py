@@ -94,7 +94,7 @@ def versions():
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # above: what counts as a change under this Python; this reads all files under every one that is installed
 def test_every_supported_python_gives_the_same_digests():
     """On all files that have a digest, and on what is written differently from 3.12 on: f-strings."""
     text = "x = f'{a!r:>{w}} {{}} {b=} ' 'c' f\"{d['e']}\"\ndef g(*, h: int | None = None) -> None: ...\n"
