@@ -196,15 +196,18 @@ def test_what_of_a_published_file_is_not_taken_is_told() -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+CONDITIONED = ["label_emb", "cross", "text_emb", "input_blocks.0.0.weight"]  # what depends on the conditions
+
+
 def test_a_run_without_conditions_starts_from_a_network_with_all_and_the_other_way_round() -> None:
     """Without its conditions (embedding 0, low-resolution image 0, no attention to a text) the giver is the taker."""
     every = {"num_classes": 5, "text_width": 6, "low_resolution": True}
     giver, taker = tiny(5, **every), tiny(6)
     fitted = taker.load_published(giver.state_dict())
-    assert [note.name for note in fitted.notes if note.kind == "left_out"] == ["label_emb", "cross", "input_blocks.0.0.weight"]
+    assert [note.name for note in fitted.notes if note.kind == "left_out"] == CONDITIONED
     with torch.no_grad():
         for name, parameter in giver.named_parameters():
-            if ".cross.proj_out" in name:
+            if ".cross.proj_out" in name or name == "text_emb.weight":
                 parameter.zero_()
     x, text = noise(3, 2, 8, 8), noise(3, 4, 6)
     nothing = {"label": torch.full((3,), -1), "text": text, "text_mask": torch.ones(3, 4, dtype=torch.bool)}
@@ -213,7 +216,7 @@ def test_a_run_without_conditions_starts_from_a_network_with_all_and_the_other_w
         assert torch.allclose(taker(x, TIME), wanted, atol=1e-5)
     again, own = tiny(7, **every), tiny(7, **every).state_dict()
     fitted = again.load_published(taker.state_dict())
-    assert [note.name for note in fitted.notes if note.kind == "fresh"] == ["label_emb", "cross", "input_blocks.0.0.weight"]
+    assert [note.name for note in fitted.notes if note.kind == "fresh"] == CONDITIONED
     state = again.state_dict()
     assert torch.equal(state["label_emb.weight"], own["label_emb.weight"])
     assert torch.equal(state["input_blocks.0.0.weight"][:, 2:], own["input_blocks.0.0.weight"][:, 2:])
@@ -276,6 +279,25 @@ def test_every_condition_changes_the_answer_of_its_image_alone() -> None:
             difference = (network(x, TIME, **{**given, name: changed}) - answer).abs().flatten(1).max(1).values
             assert difference[1] > 1e-3
             assert difference[[0, 2]].max() < 1e-5
+
+
+def test_the_mean_of_the_text_that_is_seen_is_added_as_a_label_is() -> None:
+    """With attention to the text shut, only that mean counts: a class whose vector is its projection is the same condition."""
+    network = tiny(3, num_classes=5, text_width=6, low_resolution=False)
+    x, mask = noise(3, 2, 8, 8), torch.tensor([[True, True, False, False]]).expand(3, 4)
+    given = {"label": torch.full((3,), -1), "text_mask": mask, "text": noise(3, 4, 6)}
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".cross.proj_out" in name:
+                parameter.zero_()
+        answer = network(x, TIME, **given)
+        turned = given["text"][:, [1, 0, 3, 2]]
+        assert torch.allclose(network(x, TIME, **{**given, "text": turned}), answer, atol=1e-6), "any order"
+        network.label_emb.weight[2] = network.text_emb(given["text"][0, :2].mean(0))
+        labelled = {"label": torch.full((3,), 2), "text": given["text"], "text_mask": torch.zeros_like(mask)}
+        found = network(x, TIME, **labelled)
+    assert torch.allclose(found[0], answer[0], atol=1e-5)
+    assert not torch.allclose(found[1], answer[1], atol=1e-3), "another text"
 
 
 def test_no_label_and_no_text_leave_the_unconditional_network() -> None:
