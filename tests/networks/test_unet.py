@@ -207,7 +207,7 @@ def test_a_run_without_conditions_starts_from_a_network_with_all_and_the_other_w
     assert [note.name for note in fitted.notes if note.kind == "left_out"] == CONDITIONED
     with torch.no_grad():
         for name, parameter in giver.named_parameters():
-            if ".cross.proj_out" in name or name == "text_emb.weight":
+            if ".cross.proj_out" in name or name == "text_emb.proj.weight":
                 parameter.zero_()
     x, text = noise(3, 2, 8, 8), noise(3, 4, 6)
     nothing = {"label": torch.full((3,), -1), "text": text, "text_mask": torch.ones(3, 4, dtype=torch.bool)}
@@ -293,7 +293,7 @@ def test_the_mean_of_the_text_that_is_seen_is_added_as_a_label_is() -> None:
         answer = network(x, TIME, **given)
         turned = given["text"][:, [1, 0, 3, 2]]
         assert torch.allclose(network(x, TIME, **{**given, "text": turned}), answer, atol=1e-6), "any order"
-        network.label_emb.weight[2] = network.text_emb(given["text"][0, :2].mean(0))
+        network.label_emb.weight[2] = network.text_emb.proj(network.text_emb.norm(given["text"][0, :2].mean(0)))
         labelled = {"label": torch.full((3,), 2), "text": given["text"], "text_mask": torch.zeros_like(mask)}
         found = network(x, TIME, **labelled)
     assert torch.allclose(found[0], answer[0], atol=1e-5)

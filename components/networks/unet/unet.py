@@ -30,9 +30,9 @@ class UNet(nn.Module):
     al. 2021, arXiv 2107.00630, appendix C).
 
     Conditions: ``num_classes`` K (labels 0..K-1, -1 for none), ``text_width`` D of the text's vectors, ``low_resolution``: an
-    image of any size with the same channels. None, None and False: unconditional. The text reaches the network twice: its mean
-    is added to the embedding of time, as a label is, and the attention blocks see every vector (Imagen, Saharia et al. 2022,
-    arXiv 2205.11487, section 2.3 and appendix D).
+    image of any size with the same channels. None, None and False: unconditional. The text reaches the network twice: its
+    mean is added to the embedding of time, as a label is, and the attention blocks see every vector (Imagen, Saharia et al. 2022,
+    arXiv 2205.11487, section 2.3).
     """
 
     prefers_fp32: ClassVar[bool] = False
@@ -66,7 +66,7 @@ class UNet(nn.Module):
         self.width, self.text_width, self.low_resolution = width, text_width, low_resolution
         self.time_embed = time_layers(width)
         self.label_emb = None if num_classes is None else nn.Embedding(num_classes, 4 * width)
-        self.text_emb = None if text_width is None else nn.Linear(text_width, 4 * width, bias=False)
+        self.text_emb = None if text_width is None else TextEmbedding(text_width, 4 * width)
         self.fourier = tuple(fourier)
         self.input_blocks, skipped = way_down(plan, channels * (1 + 2 * len(self.fourier) + low_resolution))
         self.middle_block = middle(plan)
@@ -96,7 +96,7 @@ class UNet(nn.Module):
             embedding = embedding + self.label_emb(label.clamp(min=0)) * (label >= 0)[:, None]
         if text is not None:
             assert self.text_emb is not None
-            embedding = embedding + self.text_emb(pooled(text, text_mask))
+            embedding = embedding + self.text_emb(text, text_mask)
         h, skipped = self._input_channels(x, low_resolution), []
         for stage in self.input_blocks:
             h = stage(h, embedding, text, text_mask)
@@ -154,11 +154,18 @@ class UNet(nn.Module):
         return fit
 
 
-def pooled(text: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of the vectors [N, T, D] that the mask [N, T] shows, [N, D]; zeros where it shows none."""
-    assert mask is not None
-    shown = mask.to(text.dtype)
-    return torch.einsum("ntd,nt->nd", text, shown) / shown.sum(dim=1, keepdim=True).clamp(min=1)
+class TextEmbedding(nn.Module):
+    """Normalised mean of a text's vectors [N, T, D] that the mask [N, T] shows, projected to [N, E]; zeros where it shows none."""
+
+    def __init__(self, text_width: int, width: int):
+        super().__init__()
+        self.norm, self.proj = nn.LayerNorm(text_width), nn.Linear(text_width, width, bias=False)
+
+    def forward(self, text: Tensor, mask: Tensor) -> Tensor:
+        shown = mask.to(text.dtype)
+        mean = torch.einsum("ntd,nt->nd", text, shown) / shown.sum(dim=1, keepdim=True).clamp(min=1)
+        embedding: Tensor = self.proj(self.norm(mean)) * mask.any(dim=1, keepdim=True)
+        return embedding
 
 
 VARIANCES = Note("left_out", "out.2", "the file predicts variances too, this network does not: left out")
