@@ -31,8 +31,8 @@ class UNet(nn.Module):
 
     Conditions: ``num_classes`` K (labels 0..K-1, -1 for none), ``text_width`` D of the text's vectors, ``low_resolution``: an
     image of any size with the same channels. None, None and False: unconditional. The text reaches the network twice: its
-    mean is added to the embedding of time, as a label is, and the attention blocks see every vector (Imagen, Saharia et al. 2022,
-    arXiv 2205.11487, section 2.3).
+    mean is added to the embedding of time, as a label is, and the attention blocks see every vector (Imagen, Saharia et al.
+    2022, arXiv 2205.11487, section 2.3).
     """
 
     prefers_fp32: ClassVar[bool] = False
@@ -155,7 +155,7 @@ class UNet(nn.Module):
 
 
 class TextEmbedding(nn.Module):
-    """Normalised mean of a text's vectors [N, T, D] that the mask [N, T] shows, projected to [N, E]; zeros where it shows none."""
+    """Normalised mean of a text's vectors [N, T, D] that the mask [N, T] shows, projected to [N, E]; 0 where it shows none."""
 
     def __init__(self, text_width: int, width: int):
         super().__init__()
