@@ -75,6 +75,11 @@ def test_the_worst_new_class_counts_where_smaller_is_better_too(scores):
     )
     assert said["gain"] == (True, "loss 0.1000, champion 0.2000: better by +0.1000, at least +0.1 is required")
     assert not lines(verdict(candidate, champion, metric="loss", floor=0.39))["new_classes"][0]
+    upside_down = replace(candidate, better={"loss": "max"})
+    assert (
+        "'two', the worst of 2 new ones, at least 0.1"
+        in lines(verdict(upside_down, champion, metric="loss", floor=0.1))["new_classes"][1]
+    )
 
 
 def test_new_classes_that_cannot_be_measured_are_refused(scores):
