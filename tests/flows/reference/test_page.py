@@ -9,7 +9,8 @@ from pydantic import Field
 from components.core import catalogue
 from components.core.config.params import Params
 from components.core.config.strict import Name, Strict
-from flows.reference.page import sections, unexplained
+from components.core.settings import ROOT
+from flows.reference.page import PAGE, page, sections, unexplained
 from flows.reference.tables import settings_of, table
 
 
@@ -47,3 +48,8 @@ def test_every_setting_has_a_meaning_and_every_block_a_section() -> None:
     )
     for kind in ("recipe", "network", "source"):
         assert all(f"`{name}`" in headings for name in catalogue.names(kind))
+
+
+def test_the_page_in_the_repository_has_today_s_defaults_and_ranges() -> None:
+    """A default or a bound that changes unseen would change what everybody's params.yaml means: `make docs` writes the page."""
+    assert (ROOT / PAGE).read_text(encoding="utf-8") == page()
