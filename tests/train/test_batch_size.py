@@ -63,6 +63,14 @@ def test_a_probe_trains_at_the_size_and_reads_the_peak(views, monkeypatch):
         update(self, batches, step, precision)
         sizes.append(len(batches["train"]["image"]))
 
+    def watched(view, stream, **options):
+        try:
+            yield from open_batches(view, stream, **options)
+        finally:
+            closed.append(stream.batch_size)
+
+    open_batches, closed = batch_size.training_batches, []
+    monkeypatch.setattr(batch_size, "training_batches", watched)
     monkeypatch.setattr(batch_size.TrainingState, "update", note)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: sizes.clear())
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: max(sizes))
@@ -70,6 +78,7 @@ def test_a_probe_trains_at_the_size_and_reads_the_peak(views, monkeypatch):
     found = largest_batch(lambda size: batch_size.peak_memory(settings_of(), views, {}, CPU, size), 5, 24)
     assert found == 4
     assert sizes == [8, 8], "two updates: the second has the optimizers' states"
+    assert closed == [1, 2, 4, 8], "each probe's workers end with it"
 
 
 @pytest.mark.parametrize(("gigabytes", "found"), [(1, 8), (2, 4), (0.1, 16), (8, 1), (9, None)])

@@ -67,7 +67,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, monkeypatch, model):
+def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, monkeypatch, capsys, model):
     options = {"ema_ramp_up": model == "vit", "ema_decay": 0.4}
     whole, curve = train(view, settings_of(model, **options), tmp_path / "whole")
 
@@ -84,6 +84,7 @@ def test_interrupted_and_resumed_equals_undisturbed_bit_for_bit(view, tmp_path, 
         train(view, settings_of(model, **options), tmp_path / "killed")
     resumed, resumed_curve = train(view, settings_of(model, **options), tmp_path / "killed")
     assert calls == [*range(9), *range(5, 12)], "it went on from the checkpoint at 5"
+    assert capsys.readouterr().err.count("resuming from the checkpoint at step 5\n") == 1
     assert same_bits(whole, resumed)
     assert curve.to_csv() == resumed_curve.to_csv()
 
@@ -104,6 +105,9 @@ def test_sigterm_finishes_the_step_checkpoints_and_ends(view, tmp_path, monkeypa
     assert step == 7
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN, "a second one would cut off what is said of the first"
     signal.signal(signal.SIGTERM, before)
+    monkeypatch.setattr(loop.TrainingState, "update", update)
+    train(view, settings_of(), tmp_path / "checkpoints")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_saved_weights_are_the_averages(view, tmp_path):
@@ -161,6 +165,20 @@ def test_a_bad_loss_is_named_with_its_step_where_flags_are_read_late(view, tmp_p
         train(view, settings_of(checkpoint_every=50), tmp_path / "first")
     monkeypatch.setattr(loop.TrainingState, "update", update)
     train(view, settings_of(), tmp_path / "second")
+
+
+def test_the_first_process_alone_shows_a_bar_with_what_was_done_and_the_figures(view, monkeypatch):
+    settings = settings_of()
+    recipe = build_recipe(settings, {"main": view}, {})
+    for rank in (0, 1):
+        monkeypatch.setattr(loop, "processes", lambda rank=rank: (rank, 2))
+        progress = loop.Progress(recipe, settings.train, 4, lambda step, point: None)
+        with progress.bar as bar:
+            assert bar.disable == (rank == 1)
+            if rank == 0:
+                progress.show(8, {"loss": 0.25})
+                assert (bar.total, bar.n) == (12, 4)
+                assert bar.postfix.startswith("loss=0.25, images/s=")
 
 
 def test_every_feed_is_closed_even_if_one_raises():

@@ -42,9 +42,14 @@ def trained(tiny, inputs="", **train):
     return content, recorded, (out / "curves.csv").read_bytes(), told, points
 
 
-def test_the_stage_writes_what_the_loop_trains_and_keeps_its_checkpoints_by_its_inputs(tiny, tmp_path):
+def test_the_stage_writes_what_the_loop_trains_and_keeps_its_checkpoints_by_its_inputs(tiny, tmp_path, monkeypatch, capsys):
     recipe, curves = tiny.train(log_every=1)
+    threads = []
+    monkeypatch.setattr(stage, "set_threads", threads.append)
     content, recorded, csv, told, points = trained(tiny, inputs="abc", log_every=1)
+    said = capsys.readouterr()
+    assert (said.out, threads) == ("", [1])
+    assert "tiny: 4 steps on cpu, fp32\n" in said.err
     assert digest(content["state"]) == digest(recipe.state_dict())
     assert csv == curves
     assert list(points) == [1, 2, 3, 4]
@@ -80,3 +85,14 @@ def test_a_run_that_cannot_be_measured_is_not_trained(tiny, monkeypatch):
     file.write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"runs\.tiny\.evaluate\.split: 'test' is not in view 'plain'; it has: train, valid"):
         stage.run(Workspace(tiny.folder), "tiny")
+
+
+def test_one_process_of_a_machine_holds_all_its_devices_unless_a_launcher_does(monkeypatch):
+    monkeypatch.delenv(stage.LAUNCHER, raising=False)
+    monkeypatch.setattr(stage, "pick_device", lambda rank: rank)
+    first, second = (stage.Place(rank=rank, world=4, local_rank=rank, local_world=2) for rank in (0, 1))
+    assert stage.devices_to_hold(None, 3) == [0, 1, 2], "the launcher"
+    assert stage.devices_to_hold(first, 4) == [0, 1]
+    assert stage.devices_to_hold(second, 4) == []
+    monkeypatch.setenv(stage.LAUNCHER, "1")
+    assert stage.devices_to_hold(first, 4) == []

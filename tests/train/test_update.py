@@ -43,6 +43,15 @@ class Recorder(torch.nn.Module):
         return {"loss": self.weight}
 
 
+class Averaged(Recorder):
+    """The same weight, in a network whose moving average is saved."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = torch.nn.ParameterDict({"weight": self.weight})
+        self.averaged = {"network": self.network}
+
+
 class Drawing(Recorder):
     """Its validation figure is nothing but the random numbers that it draws."""
 
@@ -77,6 +86,19 @@ def test_every_update_is_made_at_the_schedule_s_rate(view, schedule, options):
     rates = [0.5 * learning_rate_scale(step, steps=12, warmup=3, schedule=schedule, **options) for step in range(12)]
     assert recipe.weight.item() == pytest.approx(-sum(rates), rel=1e-6)
     assert curves.points[-1]["learning_rate"] == pytest.approx(rates[-1])
+
+
+@pytest.mark.parametrize("ramp_up", [False, True])
+def test_the_moving_average_has_the_run_s_decay(view, ramp_up):
+    recipe, _ = train(view, recipe=Averaged(), ema_decay=0.75, ema_ramp_up=ramp_up)
+    weight = average = 0.0
+    for step in range(12):
+        weight -= 0.5 * learning_rate_scale(step, steps=12, warmup=3, schedule="cosine")
+        decay = min(0.75, (1 + step) / (10 + step)) if ramp_up else 0.75
+        average = decay * average + (1 - decay) * weight
+    assert recipe.network["weight"].item() == pytest.approx(average, rel=1e-5)
+    averages = state.TrainingState(Averaged(), settings_of(ema_decay=0.75), CPU).averages.averages
+    assert not any(parameter.requires_grad for parameter in averages["network"].parameters())
 
 
 def test_a_resumed_training_does_not_scale_its_rates_twice():

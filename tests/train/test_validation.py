@@ -266,6 +266,7 @@ def test_a_curve_without_a_validation_split_is_refused_or_left_out(view):
     recipe = build_recipe(settings, {"main": view}, {})
     with pytest.raises(ValueError, match=r"runs\.test\.train: the validation curve needs a validation split; .*: test, train"):
         check_curve(settings, recipe, view.facts)
+    check_curve(run_settings("vit", NETWORKS["vit"]), recipe, view.facts)
     _, curves = train(view)
     assert b"validation" not in curves.to_csv()
 
