@@ -1,4 +1,4 @@
-"""A small bidirectional pre-norm transformer over caption tokens, for cross-attention."""
+"""A small bidirectional pre-norm transformer over the words of a caption, for cross-attention."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-PADDING = 0
+PADDING, SPACE = 0, 32  # bytes
+LETTERS = 16  # of a word that are told apart by their place; those after it count as the last of them
 
 
 class Block(nn.Module):
@@ -28,10 +29,57 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
-class CaptionTransformer(nn.Module):
-    """Tokens -> one vector per token and a mask. Token 0 is padding; a caption of padding alone means "no caption"."""
+class TokenEmbedding(nn.Embedding):
+    """Tokens int64 [N, T] -> (float32 [N, T, D], bool [N, T]: not padding)."""
 
-    def __init__(self, *, num_tokens: int, context: int, width: int = 64, depth: int = 2, heads: int = 2, dropout: float = 0.0):
+    def __init__(self, num_tokens: int, width: int):
+        super().__init__(num_tokens, width)
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(tokens), tokens != PADDING
+
+
+class WordEmbedding(nn.Module):
+    """Bytes -> one vector per word between spaces: the sum of its bytes' vectors, each of which depends on its place there.
+
+    It needs no vocabulary, and knows every word's spelling (compare Kim et al. 2016, arXiv 1508.06615). In a caption's mean a
+    word of one letter counts as much as one of six.
+    """
+
+    def __init__(self, context: int, width: int):
+        super().__init__()
+        self.words = (context + 1) // 2  # most words of a text of ``context`` bytes
+        self.bytes = nn.Embedding(256 * LETTERS, width)
+        nn.init.normal_(self.bytes.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 [N, T] -> (float32 [N, W, D], bool [N, W]: which words there are)."""
+        place = torch.arange(tokens.shape[1], device=tokens.device)
+        letter = (tokens != PADDING) & (tokens != SPACE)
+        first = letter & ~F.pad(letter, (1, 0))[:, :-1]  # of its word
+        number = first.cumsum(1) - 1  # of the word that a letter belongs to
+        belongs = ((number[..., None] == place[: self.words]) & letter[..., None]).float()  # [N, T, W]
+        starts = torch.einsum("ntw,nt->nw", belongs, first * place.float())
+        in_word = place - torch.einsum("ntw,nw->nt", belongs, starts).long()
+        vectors = self.bytes(tokens * LETTERS + in_word.clamp(0, LETTERS - 1))
+        return torch.einsum("ntw,ntd->nwd", belongs.to(vectors.dtype), vectors), belongs.sum(dim=1) > 0
+
+
+class CaptionTransformer(nn.Module):
+    """Tokens -> a vector per token, or per word of bytes, and a mask. Token 0 is padding; padding alone means "no caption"."""
+
+    def __init__(
+        self,
+        *,
+        num_tokens: int,
+        context: int,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 2,
+        dropout: float = 0.0,
+        words: bool = False,
+    ):
         super().__init__()
         for key, value in {
             "num_tokens": num_tokens,
@@ -47,21 +95,23 @@ class CaptionTransformer(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: {dropout} is not allowed: at least 0 and below 1")
         self.context = context
-        self.token_embedding = nn.Embedding(num_tokens, width)
+        self.token_embedding = WordEmbedding(context, width) if words else TokenEmbedding(num_tokens, width)
         self.positions = nn.Parameter(torch.empty(1, context, width))
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.01)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """int64 [N, T], T at most ``context`` -> (float32 [N, T, D], bool [N, T]: not padding); else ValueError."""
+        """int64 [N, T], T at most ``context`` -> (float32 [N, S, D], bool [N, S]: not padding) of S tokens or words.
+
+        ValueError for a longer text.
+        """
         if tokens.shape[1] > self.context:
             raise ValueError(f"tokens: a text of {tokens.shape[1]} tokens is longer than the context of {self.context}")
-        mask = tokens != PADDING
+        x, mask = self.token_embedding(tokens)
         # Padding attends to itself: a softmax over nothing is 0 in torch and undefined in ONNX Runtime.
-        seen = mask[:, None, None, :] | torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
-        x = self.token_embedding(tokens) + self.positions[:, : tokens.shape[1]]
+        seen = mask[:, None, None, :] | torch.eye(x.shape[1], dtype=torch.bool, device=tokens.device)
+        x = x + self.positions[:, : x.shape[1]]
         for block in self.blocks:
             x = block(x, seen)
         return self.norm(x), mask

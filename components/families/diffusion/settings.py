@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,13 +22,16 @@ class NoiseSettings(Strict):
 
 
 class TextSettings(Strict):
-    """The view's own captions, or one made of the class name. A transformer encodes its UTF-8 bytes."""
+    """The view's own captions, or one made of the class name. A transformer encodes the words of its UTF-8 bytes."""
 
     template: str | None = Field(
         default=None, description="the caption, with {label} for the class name; null: the view's own, whose tokeniser is bytes"
     )
     context: int = Field(default=32, ge=1, le=1024, description="maximum number of bytes")
-    width: int = Field(default=64, ge=1, description="of the transformer's tokens")
+    unit: Literal["words", "bytes"] = Field(
+        default="words", description="what has a vector: a word between spaces, or a byte, for languages without spaces"
+    )
+    width: int = Field(default=64, ge=1, description="of the transformer's vectors")
     depth: int = Field(default=2, ge=1, description="blocks of the transformer")
     heads: int = Field(default=2, ge=1, description="of its attention")
 
@@ -48,7 +51,7 @@ class TextSettings(Strict):
 
     def encoder_options(self) -> dict[str, int]:
         """Arguments of the caption transformer."""
-        return self.model_dump(exclude={"template"}) | {"num_tokens": NUM_TOKENS}
+        return self.model_dump(exclude={"template", "unit"}) | {"num_tokens": NUM_TOKENS, "words": self.unit == "words"}
 
 
 class LowResolutionSettings(Strict):
