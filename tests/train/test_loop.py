@@ -163,6 +163,9 @@ def test_a_bad_loss_is_named_with_its_step_where_flags_are_read_late(view, tmp_p
     monkeypatch.setattr(loop.TrainingState, "update", poisoned)
     with pytest.raises(NonFiniteLoss, match=r"^step 5: not finite: loss, gradient$"):
         train(view, settings_of(checkpoint_every=50), tmp_path / "first")
+    with pytest.raises(NonFiniteLoss, match=r"^step 5: not finite: loss, gradient$"):
+        train(view, settings_of(checkpoint_every=3, log_every=50), tmp_path / "kept")
+    assert Checkpoints(tmp_path / "kept").latest()[0] == 3, "the one of step 6 would hold the bad weights"
     monkeypatch.setattr(loop.TrainingState, "update", update)
     train(view, settings_of(), tmp_path / "second")
 
