@@ -1,4 +1,4 @@
-"""A small bidirectional pre-norm transformer over the words of a caption, for cross-attention."""
+"""A small bidirectional pre-norm transformer over the tokens or the words of a caption, for cross-attention."""
 
 from __future__ import annotations
 
@@ -59,9 +59,10 @@ class WordEmbedding(nn.Module):
         letter = (tokens != PADDING) & (tokens != SPACE)
         first = letter & ~F.pad(letter, (1, 0))[:, :-1]  # of its word
         number = first.cumsum(1) - 1  # of the word that a letter belongs to
-        belongs = ((number[..., None] == place[: self.words]) & letter[..., None]).float()  # [N, T, W]
-        starts = torch.einsum("ntw,nt->nw", belongs, first * place.float())
-        in_word = place - torch.einsum("ntw,nw->nt", belongs, starts).long()
+        belongs = (number[..., None] == place[: self.words]) & letter[..., None]  # [N, T, W]
+        # Sums of integers: a product of matrices would round places above 256 in bf16.
+        starts = (belongs * (first * place)[..., None]).sum(dim=1)  # [N, W]
+        in_word = place - (belongs * starts[:, None]).sum(dim=2)
         vectors = self.bytes(tokens * LETTERS + in_word.clamp(0, LETTERS - 1))
         return torch.einsum("ntw,ntd->nwd", belongs.to(vectors.dtype), vectors), belongs.sum(dim=1) > 0
 

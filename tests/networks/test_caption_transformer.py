@@ -58,6 +58,17 @@ def test_a_word_is_the_sum_of_its_letters_in_their_places() -> None:
     assert not vectors[~mask].any()
 
 
+def test_places_in_long_texts_are_exact_in_bf16_too() -> None:
+    torch.manual_seed(0)
+    embedding, tokens = WordEmbedding(600, 8), tokens_of(["word " * 100 + "kayak of the end"], 600)
+    vectors, mask = embedding(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, same = embedding(tokens)
+    assert torch.equal(mask, same)
+    assert mask.sum() == 104
+    assert torch.allclose(rounded.float(), vectors, atol=2e-3)
+
+
 def test_words_are_told_apart_by_place_and_spaces_count_for_nothing() -> None:
     network = of_words()
     with torch.no_grad():
