@@ -47,10 +47,10 @@ class WordEmbedding(nn.Module):
     word of one letter counts as much as one of six.
     """
 
-    def __init__(self, context: int, width: int):
+    def __init__(self, num_tokens: int, context: int, width: int):
         super().__init__()
         self.words = (context + 1) // 2  # most words of a text of ``context`` bytes
-        self.bytes = nn.Embedding(256 * LETTERS, width)
+        self.bytes = nn.Embedding(num_tokens * LETTERS, width)
         nn.init.normal_(self.bytes.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ class CaptionTransformer(nn.Module):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: {dropout} is not allowed: at least 0 and below 1")
         self.context = context
-        self.token_embedding = WordEmbedding(context, width) if words else TokenEmbedding(num_tokens, width)
+        self.token_embedding = WordEmbedding(num_tokens, context, width) if words else TokenEmbedding(num_tokens, width)
         self.positions = nn.Parameter(torch.empty(1, context, width))
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)

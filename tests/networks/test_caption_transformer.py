@@ -42,7 +42,7 @@ def test_order_and_every_token_matter() -> None:
 
 def test_a_word_is_the_sum_of_its_letters_in_their_places() -> None:
     torch.manual_seed(0)
-    embedding = WordEmbedding(20, 8)
+    embedding = WordEmbedding(256, 20, 8)
     texts = ["a red A", " tea  eat ", "", "A", "x" * 18]
     vectors, mask = embedding(tokens_of(texts, 20))
     assert mask.sum(1).tolist() == [3, 2, 0, 1, 1]
@@ -60,7 +60,7 @@ def test_a_word_is_the_sum_of_its_letters_in_their_places() -> None:
 
 def test_places_in_long_texts_are_exact_in_bf16_too() -> None:
     torch.manual_seed(0)
-    embedding, tokens = WordEmbedding(600, 8), tokens_of(["word " * 100 + "kayak of the end"], 600)
+    embedding, tokens = WordEmbedding(256, 600, 8), tokens_of(["word " * 100 + "kayak of the end"], 600)
     vectors, mask = embedding(tokens)
     with torch.autocast("cpu", torch.bfloat16):
         rounded, same = embedding(tokens)

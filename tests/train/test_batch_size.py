@@ -64,12 +64,16 @@ def test_a_probe_trains_at_the_size_and_reads_the_peak(views, monkeypatch):
         sizes.append(len(batches["train"]["image"]))
 
     def watched(view, stream, **options):
-        try:
-            yield from open_batches(view, stream, **options)
-        finally:
-            closed.append(stream.batch_size)
+        def feed():
+            try:
+                yield from open_batches(view, stream, **options)
+            finally:
+                closed.append(stream.batch_size)
 
-    open_batches, closed = batch_size.training_batches, []
+        held.append(feed())  # else the interpreter would close what nobody refers to
+        return held[-1]
+
+    open_batches, held, closed = batch_size.training_batches, [], []
     monkeypatch.setattr(batch_size, "training_batches", watched)
     monkeypatch.setattr(batch_size.TrainingState, "update", note)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: sizes.clear())
