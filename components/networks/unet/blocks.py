@@ -125,7 +125,8 @@ class AttentionBlock(nn.Module):
             qkv = qkv.unflatten(1, (self.heads, 3, -1)).transpose(1, 2)
         else:
             qkv = qkv.unflatten(1, (3, self.heads, -1))
-        query, key, value = qkv.transpose(-1, -2).unbind(1)  # each [N, heads, L, C / heads]
+        # Contiguous: torch's fused attention on a CPU refuses strided channels and falls back to one that is half as fast.
+        query, key, value = qkv.transpose(-1, -2).contiguous().unbind(1)  # each [N, heads, L, C / heads]
         mixed = F.scaled_dot_product_attention(query, key, value)
         pixels = pixels + self.proj_out(mixed.transpose(-1, -2).flatten(1, 2))
         if self.cross is not None:
