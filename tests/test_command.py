@@ -46,6 +46,21 @@ def test_output_that_the_terminal_lacks_is_escaped(monkeypatch):
     assert written.getvalue() == b"\\xc4pfel \\u2192 3\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP is GNU's on Linux alone")
+def test_threads_that_wait_give_their_core_away():
+    """What torch's OpenMP has read when a stage runs: the entry comes before the import of torch, and users' values stay."""
+    program = "import components.__main__ as stages\nstages.run_command(lambda: __import__('torch'))"
+
+    def read(**given: str) -> str:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}
+        environ |= {"OMP_DISPLAY_ENV": "VERBOSE", **given}
+        done = subprocess.run([sys.executable, "-c", program], env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    assert "GOMP_SPINCOUNT = '10000'" in read()
+    assert "GOMP_SPINCOUNT = '7'" in read(GOMP_SPINCOUNT="7")
+
+
 @pytest.mark.parametrize(
     ("error", "named"),
     [
