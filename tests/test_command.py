@@ -54,8 +54,8 @@ def test_threads_that_wait_give_their_core_away():
     def read(**given: str) -> str:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP", "OMP"))}
         environ |= {"OMP_DISPLAY_ENV": "VERBOSE", **given}
-        done = subprocess.run([sys.executable, "-c", program], env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
-        return done.stderr
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True).stderr
 
     assert "GOMP_SPINCOUNT = '10000'" in read()
     assert "GOMP_SPINCOUNT = '7'" in read(GOMP_SPINCOUNT="7")

@@ -109,3 +109,23 @@ def test_a_wrong_run_of_the_run_cache_is_removed(dvc: Dvc, tmp_path: Path) -> No
     dvc.entry = entry_with({"a": 2}, {"a": 1})
     assert inputs._load_cache(cache, "abc", "run") is None
     assert not path.parent.exists()
+
+
+def test_dvc_calls_them(dvc: Dvc, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.stage import PipelineStage
+    from dvc.stage.cache import StageCache
+    from dvc.stage.loader import StageLoader
+
+    for owner, name in ((PipelineStage, "save_outs"), (StageLoader, "fill_from_lock"), (StageCache, "_load_cache")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is restored
+    inputs.install()
+    wrong = entry_with({"a": 2}, {"a": 1})
+    dvc.entry, run = wrong, dvc.folder / "abc" / "run"
+    run.parent.mkdir()
+    run.touch()
+    StageCache._load_cache(SimpleNamespace(_get_cache_path=lambda key, value: str(run)), "abc", "run")
+    assert not run.parent.exists()  # DVC itself removes only the file, which it cannot read
+    StageLoader.fill_from_lock(dvc.stage("model"), wrong)
+    assert not dvc.called
+    PipelineStage.save_outs(dvc.stage("model"), allow_missing=True)
+    assert dvc.called == [{"allow_missing": True}]
