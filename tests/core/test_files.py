@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from components.core.files import is_locked, locked, read_json, write_json
+import numpy as np
+import pytest
+
+from components.core.files import is_locked, locked, read_arrays, read_json, write_arrays, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,3 +27,15 @@ def test_the_folders_of_a_file_and_of_a_lock_are_made(tmp_path: Path) -> None:
     with locked(lock):
         assert is_locked(lock)
     assert not is_locked(lock)
+
+
+def test_arrays_come_back_in_their_order_and_pickles_are_refused(tmp_path: Path) -> None:
+    """A pickle runs whatever its author wants."""
+    path = tmp_path / "arrays.npz"
+    write_arrays(path, {"b": np.arange(3), "a": np.eye(2)})
+    back = read_arrays(path)
+    assert list(back) == ["b", "a"]
+    np.testing.assert_array_equal(back["a"], np.eye(2))
+    np.savez(path, a=np.array([{"any": "object"}]))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_arrays(path)
