@@ -61,6 +61,15 @@ def test_a_clean_folder_has_nothing_to_say(files_out, tmp_path):
     ]
 
 
+def test_a_published_test_split_alone_has_a_report(arrays_out, tmp_path):
+    """As what a detector of the unknown is tried on: there is no training split to compare it with."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 1), dtype=np.uint8)
+    dataset = arrays_out({"test": {"image": images, "label": np.arange(60) % 2}}, {"label": ["a", "b"]})
+    view, quality = view_of(dataset, tmp_path, image_size=12, channels=1, split={"by": "published"})
+    assert view.facts.counts == {"test": 60}
+    assert quality["told_from_train"] == {}
+
+
 def test_a_test_split_with_another_frame_is_named(files_out, tmp_path):
     def framed(index):
         picture = scene(index, (40, 40))
