@@ -2,7 +2,7 @@
 
 Run it once, from any folder: ``python experiments/speak-like-a-dog/make_voices.py``. It needs the program espeak-ng
 (``apt-get install espeak-ng``; GPL 3). Three people are voices of espeak-ng; the dog is a fourth voice whose sound is made
-dog-like: see ``dog``. Nothing is drawn at random: the same version of espeak-ng gives the same files.
+dog-like: see ``dog``. Nothing is drawn at random: the same version of espeak-ng gives the same files (see ``speak``).
 """
 
 from __future__ import annotations
@@ -29,11 +29,18 @@ GROWL_HZ, BARK_HZ = 38.0, 6.0
 
 
 def speak(word: str, voice: str, pitch: int, speed: int, folder: Path) -> tuple[np.ndarray, int]:
-    """float64 [n] in [-1, 1], rate."""
-    path = folder / "word.wav"
-    subprocess.run(
-        ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "-w", str(path), word], check=True, capture_output=True
-    )
+    """float64 [n] in [-1, 1], rate.
+
+    One in some hundred recordings of espeak-ng 1.51 differs from the others of the same words: it speaks until it has said the
+    same twice.
+    """
+    path, before = folder / "word.wav", b""
+    command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "-w", str(path), word]
+    while True:
+        subprocess.run(command, check=True, capture_output=True)
+        if (said := path.read_bytes()) == before:
+            break
+        before = said
     rate, samples = wavfile.read(path)
     return samples / 2.0**15, int(rate)
 
