@@ -132,6 +132,7 @@ def test_the_place_is_torchruns():
     assert place_in({}, 1, "runs.r.train") == Place(0, 1, 0, 1)
     assert place_in({}, 2, "runs.r.train") is None, "they are still to be started"
     assert place_in({"RANK": "1", "WORLD_SIZE": "2", MEETING: "file"}, 2, "runs.r.train") == Place(1, 2, 0, 1)
+    assert place_in({"RANK": "0", "WORLD_SIZE": "1"}, 1, "runs.r.train") == Place(0, 1, 0, 1), "one has nobody to meet"
 
 
 @pytest.mark.parametrize(
