@@ -1,4 +1,4 @@
-"""Two processes, started by hand in torchrun's environment, against one process with the same global batch."""
+"""Two processes, started by hand in the launcher's environment, against one process with the same global batch."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 from train.together import TOY_CODER, for_any_number
-from workbench import ROOT, environment, free_ports, write_params
+from workbench import ROOT, environment, write_params
 
 from components.core.config.strict import SettingsError
 from components.core.settings import Workspace
@@ -29,14 +29,8 @@ def one(tmp_path_factory):
 def two(tmp_path_factory):
     """What each of two processes finds, by rank. They do everything in one go: each costs an import of torch."""
     folder = tmp_path_factory.mktemp("two")
-    (port,) = free_ports(1)
-    outside = environment(
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        WORLD_SIZE="2",
-        GLOO_SOCKET_IFNAME="lo",
-        PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}",
-    )
+    outside = environment(WORLD_SIZE="2", GLOO_SOCKET_IFNAME="lo", PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}")
+    outside |= {MEETING: str(folder / "meeting")}  # as the train stage starts them; by a port: test_training_with_processes.py
     command = [sys.executable, str(ROOT / "tests/train/together.py"), str(folder)]
     options = {"cwd": ROOT, "stderr": subprocess.PIPE, "text": True}
     children = [subprocess.Popen(command, env=outside | {"RANK": str(rank)}, **options) for rank in range(2)]
