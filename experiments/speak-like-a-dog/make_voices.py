@@ -26,21 +26,24 @@ TAKES = [
 ]  # espeak-ng's -p, 0 to 99, and words a minute
 TEST_PITCH, VALIDATION = 44, (38, 155)  # a pitch between those that are learnt is held out
 GROWL_HZ, BARK_HZ = 38.0, 6.0
+TRIES = 20
 
 
 def speak(word: str, voice: str, pitch: int, speed: int, folder: Path) -> tuple[np.ndarray, int]:
     """float64 [n] in [-1, 1], rate.
 
     One in some hundred recordings of espeak-ng 1.51 differs from the others of the same words: it speaks until it has said the
-    same twice.
+    same twice. RuntimeError if it does not in ``TRIES``.
     """
     path, before = folder / "word.wav", b""
     command = ["espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "-w", str(path), word]
-    while True:
+    for _ in range(TRIES):
         subprocess.run(command, check=True, capture_output=True)
         if (said := path.read_bytes()) == before:
             break
         before = said
+    else:
+        raise RuntimeError(f"{TRIES} recordings all differ: {' '.join(command)}")
     rate, samples = wavfile.read(path)
     return samples / 2.0**15, int(rate)
 
