@@ -61,6 +61,15 @@ def test_threads_that_wait_give_their_core_away():
     assert "GOMP_SPINCOUNT = '7'" in read(GOMP_SPINCOUNT="7")
 
 
+def test_a_user_s_policy_of_waiting_stays(monkeypatch):
+    """GNU OpenMP would follow the number of turns instead."""
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")  # so that it is restored
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    environment.share_cores()
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
 @pytest.mark.parametrize(
     ("error", "named"),
     [
