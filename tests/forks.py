@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = ("torch._dynamo", "torch.onnx", "onnxscript", "onnxruntime", "albumentations", "scipy.stats", "matplotlib.pyplot")
-PACKAGES += ("sqlalchemy.orm", "pydantic", "ruamel.yaml")  # not pandas, whose pyarrow starts a thread
+PACKAGES += ("torch.export._trace", "onnxscript.function_libs.torch_lib.ops", "sqlalchemy.orm", "pydantic", "ruamel.yaml")
+PACKAGES += ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
 
 # Anything but `-m components` is left to the real interpreter.
 SHIM = """#!{python} -IS
@@ -26,7 +27,7 @@ if sys.argv[1:3] != ["-m", "components"]:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as server:
     server.connect("{address}")
-    request = dict(arguments=sys.argv[2:], folder=os.getcwd(), environ=dict(os.environ))
+    request = dict(python="{shim}", arguments=sys.argv[2:], folder=os.getcwd(), environ=dict(os.environ))
     socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [0, 1, 2])
     code = server.recv(8)
 os._exit(int(code or b"70"))
@@ -40,7 +41,7 @@ def forked_stages(folder: Path) -> Iterator[Path]:
     address = folder / "socket"
     shim = folder / "bin" / "python"
     shim.parent.mkdir()
-    shim.write_text(SHIM.format(python=sys.executable, address=address))
+    shim.write_text(SHIM.format(python=sys.executable, shim=shim, address=address))
     shim.chmod(0o700)
     server = subprocess.Popen([sys.executable, __file__, str(address)], stdout=subprocess.PIPE)
     try:
@@ -55,8 +56,10 @@ def forked_stages(folder: Path) -> Iterator[Path]:
 def import_packages() -> None:
     """Import the packages in a process that will fork: one thread, since a fork may wait for ever for a lock of another."""
     os.environ |= {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "MPLBACKEND": "agg"}
+    sys.modules["pyarrow"] = None  # type: ignore[assignment] - it starts a thread, and pandas can do without
     for name in PACKAGES:
         __import__(name)
+    del sys.modules["pyarrow"]
     assert len(os.listdir("/proc/self/task")) == 1
     assert not [name for name in sys.modules if name.partition(".")[0] in ("components", "flows")]
 
@@ -107,6 +110,7 @@ def run_module(request: dict) -> int:
     os.environ.update(request["environ"])
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         setattr(sys, name, open(number, mode, buffering=1, closefd=False))  # noqa: SIM115 - the server's remember what its own could do
+    sys.executable = request["python"]  # what the stage starts is a fork too
     module, *words = request["arguments"]
     sys.argv[:] = [module, *words]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

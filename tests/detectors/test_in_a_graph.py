@@ -34,6 +34,7 @@ def graph(known):
     return module, session
 
 
+@pytest.mark.slow  # tests/export/test_detector.py: the same detectors in one graph, as they are exported
 @pytest.mark.parametrize("images", [1, 40])
 def test_the_graph_scores_as_torch_does(graph, known, images):
     module, session = graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Tiny:
 
     family: str
     folder: Path
+    parsed: dict[str, RunSettings] = field(default_factory=dict)  # params.yaml -> its run
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -93,7 +94,12 @@ class Tiny:
         return Workspace(self.folder).run("tiny").parsed()
 
     def settings(self, **train: Any) -> RunSettings:
-        return self.parse(self.params(**train))
+        params = self.params(**train)
+        key = json.dumps(params)
+        if key not in self.parsed:
+            self.parsed[key] = self.parse(params)
+        write_params(self.folder, params)
+        return self.parsed[key]
 
     def build(self, **train: Any) -> Recipe:
         """The recipe at step 0."""

@@ -17,7 +17,7 @@ FACTS = ViewFacts("v", (16, 24), 1, {"domain": VOICES, "sound": ("rate=1",)}, (0
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(runtime, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     network = StarGANVC(image_size=(16, 24), channels=1, num_domains=3, width=8).generator.eval()

@@ -24,7 +24,7 @@ from components.stages.export import stage
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(runtime, tmp_path_factory):
     """The tiny run, exported."""
     torch.set_num_threads(1)
     tiny = Tiny("clip", tmp_path_factory.mktemp("clip"))

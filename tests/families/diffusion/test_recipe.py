@@ -187,6 +187,7 @@ def test_it_starts_from_another_run_of_its_own_and_from_a_published_file(tmp_pat
 EVERY = {"label": True, "text": TEXT, "low_resolution": {"factor": 2}, "label_dropout": 0.1}
 
 
+@pytest.mark.usefixtures("runtime")
 def test_the_graph_with_every_condition_is_torch_s_and_its_inputs_are_noised(tmp_path):
     recipe = build(EVERY, spread=0.05, model=UNET | {"multipliers": [1]})
     export(recipe, tmp_path, graphs=True)

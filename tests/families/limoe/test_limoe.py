@@ -165,7 +165,7 @@ def test_the_parity_check_leaves_out_rows_that_rounding_decides(tiny):
 
 
 @pytest.fixture(scope="module")
-def served(tiny):
+def served(tiny, runtime):
     params = tiny.params()
     params["views"]["plain"] |= {"image_size": 16}
     params["runs"]["tiny"]["evaluate"] = {"routed_images": 10, "maps": 2, "tiles": 3}

@@ -122,7 +122,7 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def served(recipe, tmp_path_factory):
+def served(recipe, runtime, tmp_path_factory):
     return export(recipe, "munit", tmp_path_factory.mktemp("export"))
 
 

@@ -53,7 +53,7 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def served(trained, tmp_path_factory):
+def served(trained, runtime, tmp_path_factory):
     folder, exportable = tmp_path_factory.mktemp("export"), trained[0].exportable()
     write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)

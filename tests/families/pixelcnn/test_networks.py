@@ -261,7 +261,7 @@ def test_a_file_that_does_not_fit_is_refused(variant):
     assert network.load_published(state).lines() == []
 
 
-@pytest.mark.parametrize(("variant", "channels"), [("residual", 3), ("conditional", 1)])
+@pytest.mark.parametrize(("variant", "channels"), [("residual", 3), pytest.param("conditional", 1, marks=pytest.mark.slow)])
 def test_onnx_graph_gives_the_same_logits_at_other_batch_sizes(variant, channels, tmp_path):
     network = build(variant, channels, levels=4, depth=1 if variant == "residual" else 2).float()
     batch, names = torch.export.Dim("batch"), ["image", "label"][: 2 if variant == "conditional" else 1]

@@ -171,7 +171,7 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def served(recipe, tmp_path_factory):
+def served(recipe, runtime, tmp_path_factory):
     folder, exportable = tmp_path_factory.mktemp("export"), recipe.exportable()
     write_graphs(exportable, [batch(2), batch(1), batch(7)], folder, threads=1)
     write_rest(exportable, batch(2), folder)

@@ -143,7 +143,7 @@ def both():
 
 
 @pytest.fixture(scope="module")
-def served(both, tmp_path_factory):
+def served(both, runtime, tmp_path_factory):
     return export(both, tmp_path_factory.mktemp("export"))
 
 
@@ -263,6 +263,7 @@ def test_figures_of_a_perfect_and_of_an_idle_translator():
     assert perfect.pictures["flips"].shape == (8 * 17 * 3, 4 * 17 * 3, 3)
 
 
+@pytest.mark.usefixtures("runtime")
 def test_a_linked_judge_reads_instead_of_the_model_itself(tmp_path):
     export(build(), tmp_path)
     links = {"attributes": Artifact(tmp_path, "")}

@@ -255,7 +255,7 @@ def both():
 
 
 @pytest.fixture(scope="module")
-def served(both, tmp_path_factory):
+def served(both, runtime, tmp_path_factory):
     return export(both, tmp_path_factory.mktemp("export"))
 
 
@@ -307,6 +307,7 @@ def test_there_are_no_styles(served):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("runtime")
 def test_running_statistics_are_exported_as_they_were_counted(tmp_path):
     """In eval mode, which is then another network than the one that was trained."""
     recipe = build(model={"running_statistics": True})

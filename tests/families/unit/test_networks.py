@@ -96,6 +96,7 @@ def test_bad_settings_say_what_is_allowed(settings, told) -> None:
         UNIT(**{**TINY, **settings})
 
 
+@pytest.mark.slow  # as all graphs of translators: tests/families/test_promises.py
 def test_the_decoder_s_graph_answers_as_torch_does_for_any_batch(tmp_path) -> None:
     """The encoder's is MUNIT's content encoder, whose graph is tested there."""
     module, path = tiny().eval().dec, tmp_path / "graph.onnx"

@@ -95,7 +95,7 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def served(recipe, tmp_path_factory):
+def served(recipe, runtime, tmp_path_factory):
     return export(recipe, "unit", tmp_path_factory.mktemp("export"))
 
 

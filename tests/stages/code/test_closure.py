@@ -14,10 +14,22 @@ from components.stages.code.closure import CATALOGUES, COMPONENTS, closure, file
 from components.stages.code.stage import MODULES, contents, digests_of
 
 
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("code") / "components"
+    return shutil.copytree(COMPONENTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @pytest.fixture
-def copy(tmp_path):
-    """A copy of the code that a test may edit."""
-    return shutil.copytree(COMPONENTS, tmp_path / "components", ignore=shutil.ignore_patterns("__pycache__"))
+def copy(copied):
+    """A copy of the code that a test may edit. Afterwards it is as it was: of other files no digest is taken again."""
+    yield copied
+    for path in copied.rglob("*.py"):
+        own = COMPONENTS / path.relative_to(copied)
+        if not own.exists():
+            path.unlink()
+        elif path.stat().st_mtime_ns != own.stat().st_mtime_ns:
+            shutil.copy2(own, path)
 
 
 @pytest.fixture(scope="module")
