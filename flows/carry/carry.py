@@ -36,9 +36,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Proof:
-    """Proof that a training's result is valid for new code. ``state``: digest of both codes' state after ``steps``."""
+    """Proof that a training's result is valid for new code.
+
+    ``weights``: DVC's hash of the result, which tells it from a later training's. ``state``: digest of both codes' state after
+    ``steps``.
+    """
 
     stage: str
+    weights: str
     old_commit: str
     new_commit: str
     steps: int
@@ -70,7 +75,9 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
         (done, before), (_, after) = states.load(paths["old"]), states.load(paths["new"])
         if difference := states.first_difference(before, after):
             raise Refused(f"after {done} steps the two codes differ: {difference}")
-        proof = Proof(stage, old, describe(project.root), done, states.digest(after), machine(), _torch(), _now())
+        proof = Proof(
+            stage, weights_of(entry), old, describe(project.root), done, states.digest(after), machine(), _torch(), _now()
+        )
     accept(project, stage)
     keep(project, proof)
     return proof
@@ -97,6 +104,11 @@ def recorded(folder: Path, stage: str) -> str:
     if stage not in entries:
         raise Refused(f"{path.name} holds no result of {stage}: it was never run")
     return entries[stage]
+
+
+def weights_of(entry: dict[str, Any]) -> str:
+    """Return DVC's hash of the weights that the training's entry of dvc.lock holds."""
+    return next(str(out["md5"]) for out in entry["outs"] if out["path"].endswith("/weights.pt"))
 
 
 def check_origin(project: Project, tree: Path, workspace: Path, stage: str, entry: dict[str, Any]) -> None:

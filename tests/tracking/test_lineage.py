@@ -1,5 +1,7 @@
 """From a version back to what made it: kept at publish, shown by the commands."""
 
+import json
+
 from components.core import settings
 from components.core.dvc_lock import parse_stages, split
 from components.core.settings import ROOT, Workspace
@@ -7,7 +9,7 @@ from components.registry import model_registry as registry
 from components.registry.promotion.audit import Entry
 from components.registry.promotion.journal import decide
 from components.registry.record.clearing import purge_run
-from components.registry.record.lineage import chain, lineage, registered_lineages
+from components.registry.record.lineage import carried, chain, lineage, registered_lineages
 from components.registry.record.published import marker
 from components.registry.tracking import connect, publish
 from flows.cli.status import describe, standings
@@ -101,6 +103,22 @@ def test_the_chain_does_not_depend_on_the_order_of_the_lock(tmp_path):
         blocks[-1] += line
     (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages:\n" + "".join(reversed(blocks)))
     assert chain(Workspace(tmp_path), "a") == whole
+
+
+def test_a_proof_belongs_to_the_result_that_it_was_made_for(tmp_path):
+    """A run that was carried over and trained again later has a result of today's code, which no proof is about."""
+    proofs = [{"stage": "train@a", "weights": "w0"}, {"stage": "train@a", "weights": "w1"}]
+    proofs += [{"stage": "train@elsewhere", "weights": "w1"}, {"stage": "train@a"}]
+    (tmp_path / "carried.json").write_text(json.dumps(proofs))
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    assert carried(Workspace(tmp_path), "a") == [proofs[1]]
+
+
+def test_every_proof_of_this_repository_is_of_a_result_that_stands_in_its_lock():
+    for path in (ROOT / "carried.json", *ROOT.glob("experiments/*/carried.json")):
+        stages = parse_stages((path.parent / "dvc.lock").read_text())
+        for proof in json.loads(path.read_text()):
+            assert proof["weights"] in {out["md5"] for out in stages[proof["stage"]]["outs"]}, f"{path}: {proof['stage']}"
 
 
 def test_every_run_of_this_repository_leads_back_to_a_dataset():

@@ -49,11 +49,15 @@ def lineage(client: MlflowClient, version: ModelVersion) -> dict[str, Any] | Non
 
 
 def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:
-    """Return the proofs by which results in the run's lineage were accepted for edited code, oldest first."""
+    """Return the proofs by which results in the run's lineage were accepted for edited code, oldest first.
+
+    A stage that has run again since has another result, of today's code.
+    """
     path = workspace.folder / PurePosixPath(CARRIED).name
     stages = parse_stages(chain(workspace, run))
     proofs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return [proof for proof in proofs if proof["stage"] in stages]
+    results = {stage: {out.get("md5") for out in entry.get("outs", [])} for stage, entry in stages.items()}
+    return [proof for proof in proofs if proof.get("weights") in results.get(proof["stage"], ())]
 
 
 def carried_proofs(client: MlflowClient, version: ModelVersion) -> list[dict[str, Any]]:

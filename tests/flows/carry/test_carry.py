@@ -54,6 +54,10 @@ def test_a_refactoring_that_changes_no_bit_is_carried_with_its_proof(project):
     head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     assert (proof["stage"], proof["old_commit"], proof["new_commit"], proof["steps"]) == ("train@toy", head, head + "+", 3)
     assert len(proof["state"]) == 64
+    assert (
+        f"path: outputs/train/toy/weights.pt\n      hash: md5\n      md5: {proof['weights']}\n"
+        in (project / "dvc.lock").read_text()
+    )
     assert "Running stage 'train@toy'" not in run("dvc", "repro", "train@toy", cwd=project).stdout
     assert len(run("git", "worktree", "list", cwd=project).stdout.splitlines()) == 1
 
