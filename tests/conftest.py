@@ -18,10 +18,10 @@ os.environ.setdefault("DVC_NO_ANALYTICS", "1")
 for library in ("OMP", "MKL", "OPENBLAS"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
-# Tests write some 60,000 small files: into memory, where there is enough of it.
+# Tests write some 60,000 small files, programs among them: into memory, where there is enough of it.
 MEMORY = Path("/dev/shm")
-if "PYTEST_DEBUG_TEMPROOT" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30 and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # A worker takes a whole file: what takes minutes begins first, so that no other worker waits for it at the end.
 LONGEST = (
