@@ -97,6 +97,22 @@ def test_what_is_served_is_the_network_without_noise(served, trained):
     assert served.scores(pixels[:0])["logits"].shape == (0, 3)
 
 
+@pytest.mark.parametrize("t", [0.0, 0.6, 1.0])
+def test_noised_images_are_those_of_the_schedule_and_judged_at_its_time(served, trained, t):
+    schedule, image = trained[0].schedule, batch()["image"]
+    later = torch.tensor(max(t, schedule.start), dtype=torch.float64)
+    alpha = torch.sigmoid(schedule.log_snr(later)).float()
+    eps = torch.from_numpy(np.random.default_rng(5).standard_normal(image.shape, dtype=np.float32))
+    with torch.no_grad():
+        wanted = served.network(alpha.sqrt() * image + (1 - alpha).sqrt() * eps, schedule.time_input(later).float().expand(12))
+    np.testing.assert_allclose(served.noisy_scores(to_pixels(image), t, 5)["logits"], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_probabilities_of_large_logits_are_finite(served):
+    found = served.outputs_of({"logits": np.array([[1000.0, 1000.0, 0.0], [0.0, 1.0, -900.0]], np.float32)})
+    np.testing.assert_allclose(found["probability"], [0.5, 1 / (1 + np.exp(-1))], rtol=1e-6)
+
+
 def test_the_served_network_s_gradient_is_that_of_finite_differences(served):
     x, time, label = batch(3)["image"], torch.full((3,), 300.0), torch.tensor([2, 0, 1])
 
