@@ -30,29 +30,28 @@ class TorchSession:
 
     def answer(self, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         with torch.no_grad():
-            answers: tuple[torch.Tensor, ...] = self.module(*(inputs[entry.name] for entry in self.inputs))
+            answers: tuple[torch.Tensor, ...] = self.module(*(inputs[name] for name in self.inputs))
         return answers
 
     def get_inputs(self) -> list[SimpleNamespace]:
-        return self.inputs
+        return list(self.inputs.values())
 
     def get_outputs(self) -> list[SimpleNamespace]:
-        return self.outputs
+        return list(self.outputs.values())
 
     def run(self, wanted: list[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         given = {name: torch.from_numpy(array) for name, array in feed.items()}
-        assert {entry.name: entry for entry in described(given)} == {entry.name: entry for entry in self.inputs}
-        names = [entry.name for entry in self.outputs]
-        found = dict(zip(names, self.answer(given), strict=True))
-        return [found[name].numpy() for name in wanted or names]
+        assert described(given) == self.inputs
+        found = dict(zip(self.outputs, self.answer(given), strict=True))
+        return [found[name].numpy() for name in wanted or self.outputs]
 
 
-def described(tensors: dict[str, torch.Tensor]) -> list[SimpleNamespace]:
-    """Names, types and shapes, as ONNX Runtime tells them of a graph with a dynamic batch."""
-    return [
-        SimpleNamespace(name=name, type=TYPES[tensor.dtype], shape=["batch", *tensor.shape[1:]])
+def described(tensors: dict[str, torch.Tensor]) -> dict[str, SimpleNamespace]:
+    """Names, types and shapes by name, as ONNX Runtime tells them of a graph with a dynamic batch."""
+    return {
+        name: SimpleNamespace(name=name, type=TYPES[tensor.dtype], shape=["batch", *tensor.shape[1:]])
         for name, tensor in tensors.items()
-    ]
+    }
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from components.core.git import GitFailed, git
 from components.core.inputs.record import inputs_of, record_path, serialise
 from components.core.settings import PARAMS
 from flows.carry import states
+from flows.dvc.stored import outs_of
 from flows.project import Project, for_children
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -75,9 +76,8 @@ def carry(project: Project, run: str, commit: str, steps: int) -> Proof:
         (done, before), (_, after) = states.load(paths["old"]), states.load(paths["new"])
         if difference := states.first_difference(before, after):
             raise Refused(f"after {done} steps the two codes differ: {difference}")
-        proof = Proof(
-            stage, weights_of(entry), old, describe(project.root), done, states.digest(after), machine(), _torch(), _now()
-        )
+        weights = outs_of(entry)[f"outputs/train/{run}/weights.pt"]
+        proof = Proof(stage, weights, old, describe(project.root), done, states.digest(after), machine(), _torch(), _now())
     accept(project, stage)
     keep(project, proof)
     return proof
@@ -104,11 +104,6 @@ def recorded(folder: Path, stage: str) -> str:
     if stage not in entries:
         raise Refused(f"{path.name} holds no result of {stage}: it was never run")
     return entries[stage]
-
-
-def weights_of(entry: dict[str, Any]) -> str:
-    """Return DVC's hash of the weights that the training's entry of dvc.lock holds."""
-    return next(str(out["md5"]) for out in entry["outs"] if out["path"].endswith("/weights.pt"))
 
 
 def check_origin(project: Project, tree: Path, workspace: Path, stage: str, entry: dict[str, Any]) -> None:

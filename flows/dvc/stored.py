@@ -82,6 +82,11 @@ def recorded_outs(project: Project, commit: str, stage: str) -> Mapping[str, str
         entry = parse_entry(lines) if lines else {}
     except YAMLError as error:
         raise SettingsError(f"{commit[:12]}: {LOCK} is not readable: {' '.join(str(error).split())}") from None
+    return outs_of(entry)
+
+
+def outs_of(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Map the outs of an entry of dvc.lock to their digests."""
     return {out["path"]: out["md5"] for out in entry.get("outs", ()) if "md5" in out}
 
 

@@ -42,7 +42,7 @@ class Tiny:
 
     family: str
     folder: Path
-    parsed: dict[str, RunSettings] = field(default_factory=dict)  # params.yaml -> its run
+    parsed: dict[str, RunSettings] = field(default_factory=dict)  # params.yaml -> its run, which is read once
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -91,15 +91,13 @@ class Tiny:
     def parse(self, params: dict[str, Any]) -> RunSettings:
         """The run as the stages read it from params.yaml."""
         write_params(self.folder, params)
-        return Workspace(self.folder).run("tiny").parsed()
+        text = json.dumps(params)
+        if text not in self.parsed:
+            self.parsed[text] = Workspace(self.folder).run("tiny").parsed()
+        return self.parsed[text]
 
     def settings(self, **train: Any) -> RunSettings:
-        params = self.params(**train)
-        key = json.dumps(params)
-        if key not in self.parsed:
-            self.parsed[key] = self.parse(params)
-        write_params(self.folder, params)
-        return self.parsed[key]
+        return self.parse(self.params(**train))
 
     def build(self, **train: Any) -> Recipe:
         """The recipe at step 0."""

@@ -27,14 +27,9 @@ FEATURES = {"vit": 24, "swin": 32, "swin_v2": 32, "pp_lcnet": 40, "resnet18": 64
 REQUIRED = {"timm": {"variant": "tiny_conv"}}
 
 
-# Exporting takes seconds: of networks that share their layers with another one here it is slow, and of Swin, the slowest;
-# of ViT and ResNet-18 since tests/families/test_promises.py and tests/test_project.py export them.
-EXPORTED = [
-    pytest.param(name, marks=pytest.mark.slow)
-    if name in ("swin", "swin_v2", "resnet", "clip_vit", "timm", "vit", "resnet18")
-    else name
-    for name in SMALL
-]
+# Exporting takes seconds, so only one network is exported here by default: tests/families/test_promises.py exports ViT too, and
+# tests/test_project.py ResNet-18.
+EXPORTED = [name if name == "pp_lcnet" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 
 
 @pytest.fixture(params=SMALL)

@@ -56,8 +56,8 @@ def carried(workspace: Workspace, run: str) -> list[dict[str, Any]]:
     path = workspace.folder / PurePosixPath(CARRIED).name
     stages = parse_stages(chain(workspace, run))
     proofs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    results = {stage: {out.get("md5") for out in entry.get("outs", [])} for stage, entry in stages.items()}
-    return [proof for proof in proofs if proof.get("weights", "") in results.get(proof["stage"], ())]
+    results = {(stage, out.get("md5")) for stage, entry in stages.items() for out in entry.get("outs", [])}
+    return [proof for proof in proofs if (proof["stage"], proof.get("weights", "")) in results]
 
 
 def carried_proofs(client: MlflowClient, version: ModelVersion) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ def test_a_refactoring_that_changes_no_bit_is_carried_with_its_proof(project):
     assert stale(project)
     code, said = carry(project)
     assert (code, "carried over; 3 steps" in said) == (0, True), said
+    assert not stale(project)
     (proof,) = json.loads((project / "carried.json").read_text())
     head = run("git", "rev-parse", "HEAD", cwd=project).stdout.strip()
     assert (proof["stage"], proof["old_commit"], proof["new_commit"], proof["steps"]) == ("train@toy", head, head + "+", 3)

@@ -28,7 +28,7 @@ def stages(_quiet: None) -> Any:
 
 
 def context(stages: Any, fake: Any, timeout: float = 60.0, cores: int = 2, devices: int = 0) -> Any:
-    return stages.RunContext(fake.project(), timeout, Processes(grace=1.0), Cores(cores), Devices(devices))
+    return stages.RunContext(fake.project(), timeout, Processes(grace=3.0), Cores(cores), Devices(devices))
 
 
 def planned(name: str, force: bool = False) -> Planned:
@@ -132,7 +132,7 @@ def test_stages_run_side_by_side_where_cores_allow(stages: Any, done: Any) -> No
 
 @pytest.mark.parametrize("key", ["threads", "processes"])
 def test_trainings_wait_for_their_cores(stages: Any, done: Any, key: str) -> None:
-    done.change(lambda content: [content["runs"][run]["train"].update({key: 2, "seconds": 0.4}) for run in ("a", "b")])
+    done.change(lambda content: [content["runs"][run]["train"].update({key: 2, "seconds": 1.0}) for run in ("a", "b")])
     times = _both(stages, done, context(stages, done, cores=3))
     assert max(start for start, _ in times.values()) >= min(end for _, end in times.values())
 
