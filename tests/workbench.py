@@ -107,22 +107,19 @@ def toy_params(**train: object) -> dict:
     }
 
 
+def small_classifier(view: str) -> dict:
+    """The block of a run that is trained in a second."""
+    steps = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 4, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1}
+    blocks = {"model": {"name": "resnet18", "width": 8}, "train": steps, "export": {}, "evaluate": {}, "promote": {}}
+    return {"recipe": "classification", "view": view, **blocks}
+
+
 def add_own(params: dict, **promote: object) -> dict:
     """``params`` with a classifier of the user's own folder ``pictures``: run "own", view and dataset "mine"."""
     split = {"by": "image", "validation": 0.2, "test": 0.2}
-    train = {
-        "seed": 0,
-        "threads": 1,
-        "precision": "fp32",
-        "steps": 4,
-        "batch_size": 8,
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-    }
-    blocks = {"train": train, "export": {}, "evaluate": {}, "promote": promote}
     params["datasets"]["mine"] = {"source": "folder", "path": "pictures"}
     params["views"]["mine"] = {"dataset": "mine", "image_size": 16, "channels": 3, "split": split}
-    params["runs"]["own"] = {"recipe": "classification", "view": "mine", "model": {"name": "resnet18", "width": 8}, **blocks}
+    params["runs"]["own"] = small_classifier("mine") | {"promote": promote}
     return params
 
 

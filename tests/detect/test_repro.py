@@ -5,7 +5,7 @@ import json
 
 import pytest
 from ruamel.yaml import YAML
-from workbench import make_project, run, toy_params, write_params
+from workbench import make_project, run, small_classifier, toy_params, write_params
 
 pytestmark = pytest.mark.slow
 
@@ -16,17 +16,7 @@ NOISE = {"source": "noise", "path": BUILT_IN, "image_size": 8, "channels": 1, "s
 def params_of_detection() -> dict:
     """A classifier of the digits, two cheap detectors, one other view."""
     params = toy_params()
-    train = {
-        "seed": 0,
-        "threads": 1,
-        "precision": "fp32",
-        "steps": 4,
-        "batch_size": 8,
-        "optimizer": "sgd",
-        "learning_rate": 0.1,
-    }
-    blocks = {"model": {"name": "resnet18", "width": 8}, "train": train, "export": {}, "evaluate": {}, "promote": {}}
-    params["runs"] = {"net": {"recipe": "classification", "view": "plain", **blocks}}
+    params["runs"] = {"net": small_classifier("plain")}
     params["pipeline"] = {"runs": ["net"]}
     params["datasets"]["noise"] = NOISE
     params["views"]["noise"] = {"dataset": "noise", "image_size": 8, "channels": 1}
