@@ -109,8 +109,9 @@ def toy_params(**train: object) -> dict:
 
 def small_classifier(view: str) -> dict:
     """The block of a run that is trained in a second."""
-    steps = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 4, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1}
-    blocks = {"model": {"name": "resnet18", "width": 8}, "train": steps, "export": {}, "evaluate": {}, "promote": {}}
+    train = {"seed": 0, "threads": 1, "precision": "fp32", "steps": 4, "batch_size": 8}
+    train |= {"optimizer": "sgd", "learning_rate": 0.1}
+    blocks = {"model": {"name": "resnet18", "width": 8}, "train": train, "export": {}, "evaluate": {}, "promote": {}}
     return {"recipe": "classification", "view": view, **blocks}
 
 
